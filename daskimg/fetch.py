@@ -1,0 +1,471 @@
+"""Bytes of a path: local files, fsspec stores, ranges for headers, retries, credentials.
+
+Nothing here knows what a picture is. A path is text; what is needed to open it (keys, an
+endpoint) is a :class:`Source`, which travels with a program and never shows what it holds.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import io
+import itertools
+import os
+import pickle
+import random
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, BinaryIO, ClassVar, NoReturn, TypeVar
+
+from fsspec import AbstractFileSystem
+from fsspec.core import url_to_fs
+
+__all__ = ["Source", "local_path", "mask_url", "open_head", "read_bytes", "size"]
+
+T = TypeVar("T")
+
+HEAD_BYTES = 64 * 1024  # one range: holds the header of nearly every picture
+FIRST_DELAY, LONGEST_DELAY = 0.1, 8.0  # seconds between tries
+_jitter = random.Random()  # its own, so that a user's random.seed() is left alone
+
+_SECRET = (
+    r"[\w.-]*(?:sig|token|secret|password|passwd|pwd|credential|auth|key|policy|session|jwt|sas)"
+    r"[\w.-]*"
+)
+_SECRET_NAME = re.compile(_SECRET, re.IGNORECASE)
+_QUERY = re.compile(rf"([?&;#]{_SECRET})=[^&;#\s'\"]*", re.IGNORECASE)
+_USERINFO = re.compile(r"([a-zA-Z][\w+.-]*)://([^/?#\s'\"]*)@")
+
+
+def mask_url(url: str) -> str:
+    """A URL, or a text that holds URLs, without its credentials.
+
+    ``user:password@`` and the values of query parameters whose name speaks of a signature, a
+    token or a key become ``***``; local paths come back unchanged.
+
+    Parameters
+    ----------
+    url : str
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> mask_url("https://bob:pw@host/a.jpg?w=7&X-Amz-Signature=9f3e")
+    'https://***@host/a.jpg?w=7&X-Amz-Signature=***'
+    >>> mask_url("s3://bucket/a.jpg")
+    's3://bucket/a.jpg'
+    """
+    if "://" not in url:
+        return url
+
+    def masked(match: re.Match[str]) -> str:
+        scheme, user = match.groups()
+        # abfs://container@account and sftp://user@host name a place, not a secret
+        secret = ":" in user or scheme in ("http", "https")
+        return f"{scheme}://***@" if secret else match.group()
+
+    return _QUERY.sub(r"\1=***", _USERINFO.sub(masked, url))
+
+
+class Source:
+    """What is needed to open paths: ``storage_options``, held so that secrets never show.
+
+    Frozen and hashable, equal by content. Its ``repr`` masks every value and its Dask token is
+    a digest; only a pickle (which a worker needs) holds the options.
+
+    Parameters
+    ----------
+    storage_options : mapping, optional
+        Options of the fsspec filesystem, as in ``dask.dataframe.read_parquet``. They have to be
+        picklable.
+
+    Examples
+    --------
+    >>> Source({"key": "AKIA...", "secret": "s3cr3t"})
+    Source(storage_options={'key': '***', 'secret': '***'})
+    >>> Source({"anon": True}) == Source({"anon": True})
+    True
+    >>> Source.default
+    Source()
+    """
+
+    __slots__ = ("_digest", "_options")
+    _digest: str
+    _options: dict[str, Any]
+    default: ClassVar[Source]
+
+    def __init__(self, storage_options: Mapping[str, Any] | None = None) -> None:
+        if storage_options is not None and not isinstance(storage_options, Mapping):
+            raise TypeError(
+                "storage_options: expected a dict of filesystem options, got "
+                f"{type(storage_options).__name__}"
+            )
+        options = _copied(dict(storage_options or {}))
+        text = repr(_canonical(options)).encode()
+        digest = hashlib.blake2b(text, digest_size=16, key=b"daskimg.fetch.Source").hexdigest()
+        object.__setattr__(self, "_options", options)
+        object.__setattr__(self, "_digest", digest)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """A copy of the options, secrets included."""
+        return dict(_copied(self._options))
+
+    def filesystem(self, path: str) -> tuple[AbstractFileSystem, str]:
+        """The fsspec filesystem of a path, from fsspec's instance cache, and the path on it."""
+        fs, name = url_to_fs(path, **self._options)
+        return fs, str(name)
+
+    def mask(self, text: str) -> str:
+        """A text without the credentials of URLs in it and without this source's secrets."""
+        for secret in _secrets(self._options):
+            text = text.replace(secret, "***")
+        return mask_url(text)
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise AttributeError(f"a Source is frozen: make a new one to change {name!r}")
+
+    def __eq__(self, other: object) -> bool:
+        return self._digest == other._digest if isinstance(other, Source) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash((Source, self._digest))
+
+    def __repr__(self) -> str:
+        shown = {key: "***" for key in self._options}
+        return f"Source(storage_options={shown})" if shown else "Source()"
+
+    def __reduce__(self) -> tuple[type[Source], tuple[dict[str, Any]]]:
+        return Source, (self._options,)
+
+    def __dask_tokenize__(self) -> tuple[str, str]:
+        return "daskimg.fetch.Source", self._digest
+
+
+def read_bytes(path: str, source: Source | None = None, *, retries: int = 3) -> bytes:
+    """All bytes of a file.
+
+    Parameters
+    ----------
+    path : str
+        A local path or the URL of any fsspec filesystem.
+    source : Source, optional
+        The options of that filesystem.
+    retries : int
+        How often to try again after a transient failure: a reset connection, a time-out, a
+        5xx answer. A missing or forbidden file is never tried again.
+
+    Returns
+    -------
+    bytes
+
+    Raises
+    ------
+    FileNotFoundError, PermissionError, OSError
+        Naming the path, its credentials masked.
+
+    Examples
+    --------
+    >>> import fsspec
+    >>> fsspec.filesystem("memory").pipe_file("/pics/1.jpg", b"pixels")
+    >>> read_bytes("memory://pics/1.jpg")
+    b'pixels'
+    """
+    local = local_path(path)
+    if local is not None:
+        return _retrying(lambda: _read_local(local), path, Source.default, retries)
+    source = source or Source.default
+    fs, name = source.filesystem(path)
+    return bytes(_retrying(lambda: fs.cat_file(name), path, source, retries))
+
+
+def open_head(path: str, source: Source | None = None, *, retries: int = 3) -> BinaryIO:
+    """A seekable file object for reading a header.
+
+    A remote file costs one request of 64 KiB, and one more for each block read beyond it: the
+    rest of the file is never fetched.
+
+    Parameters
+    ----------
+    path, source, retries
+        As in :func:`read_bytes`.
+
+    Returns
+    -------
+    BinaryIO
+
+    Examples
+    --------
+    >>> import fsspec
+    >>> fsspec.filesystem("memory").pipe_file("/pics/1.jpg", b"pixels")
+    >>> with open_head("memory://pics/1.jpg") as file:
+    ...     file.seek(3), file.read()
+    (3, b'els')
+    """
+    local = local_path(path)
+    if local is not None:
+        return _retrying(lambda: open(local, "rb"), path, Source.default, retries)
+    reader = io.BufferedReader(_Ranges(path, source or Source.default, retries), HEAD_BYTES)
+    try:
+        reader.peek(1)  # the one request, now: a missing file fails where it is opened
+    except BaseException:
+        reader.close()
+        raise
+    return reader
+
+
+def size(path: str, source: Source | None = None, *, retries: int = 3) -> int:
+    """The number of bytes of a file, without reading it where its store can tell.
+
+    Parameters
+    ----------
+    path, source, retries
+        As in :func:`read_bytes`.
+
+    Returns
+    -------
+    int
+
+    Examples
+    --------
+    >>> import fsspec
+    >>> fsspec.filesystem("memory").pipe_file("/pics/1.jpg", b"pixels")
+    >>> size("memory://pics/1.jpg")
+    6
+    """
+    local = local_path(path)
+    if local is not None:
+        return _retrying(lambda: os.stat(local).st_size, path, Source.default, retries)
+    source = source or Source.default
+    fs, name = source.filesystem(path)
+    found = _retrying(lambda: fs.size(name), path, source, retries)
+    # a web server may keep the length to itself
+    return len(read_bytes(path, source, retries=retries)) if found is None else int(found)
+
+
+def local_path(path: str) -> str | None:
+    """The operating system's path of a local file, or None for a path on another filesystem.
+
+    Examples
+    --------
+    >>> local_path("file:///data/1.jpg"), local_path("data/1.jpg"), local_path("s3://b/1.jpg")
+    ('/data/1.jpg', 'data/1.jpg', None)
+    """
+    path = os.fspath(path)
+    for prefix in ("file://", "local://"):
+        if path.startswith(prefix):
+            return path[len(prefix) :]
+    if path.startswith("/") or ("://" not in path and "::" not in path):
+        return path
+    return None
+
+
+class _Ranges(io.RawIOBase):
+    """A remote file as byte ranges; `io.BufferedReader` around it is the block cache.
+
+    Opening through fsspec asks the store for the size first; here the end of the file is known
+    when a range comes back short, so a header is one request, not two.
+    """
+
+    def __init__(self, path: str, source: Source, retries: int) -> None:
+        super().__init__()
+        self._path, self._source, self._retries = path, source, retries
+        self._fs, self._name = source.filesystem(path)
+        self._at = 0
+        self._size: int | None = None
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: -1}[whence]
+        self._at = max(0, (self._length() if start < 0 else start) + offset)
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        start, end = self._at, self._at + len(buffer)
+        if self._size is not None:
+            end = min(end, self._size)
+        if end <= start:
+            return 0
+        data = self._range(start, end)
+        if len(data) > end - start:  # a web server that ignores ranges sends the whole file
+            self._size = len(data)
+            data = data[start:end]
+        elif len(data) < end - start:
+            self._size = start + len(data)
+        buffer[: len(data)] = data
+        self._at += len(data)
+        return len(data)
+
+    def _range(self, start: int, end: int) -> bytes:
+        try:
+            return bytes(
+                _retrying(
+                    lambda: self._fs.cat_file(self._name, start=start, end=end),
+                    self._path,
+                    self._source,
+                    self._retries,
+                )
+            )
+        except (FileNotFoundError, PermissionError):
+            raise
+        except (OSError, ValueError):
+            # stores answer "range not satisfiable" at and beyond the end, each in its own words
+            if start < self._length():
+                raise
+            return b""
+
+    def _length(self) -> int:
+        if self._size is None:
+            self._size = size(self._path, self._source, retries=self._retries)
+        return self._size
+
+
+def _read_local(path: str) -> bytes:
+    """A local file in two system calls, without a Python file object."""
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+    try:
+        left = os.fstat(handle).st_size
+        data = os.read(handle, left)
+        if len(data) == left:
+            return data
+        blocks = [data]  # one read gives at most 2 GiB
+        while data:
+            left -= len(data)
+            data = os.read(handle, left)
+            blocks.append(data)
+        return b"".join(blocks)
+    finally:
+        os.close(handle)
+
+
+def _retrying(action: Callable[[], T], path: str, source: Source, retries: int) -> T:
+    """Run an action of a filesystem; what it finally raises names the path and no secret."""
+    for tries in itertools.count(1):
+        try:
+            return action()
+        except Exception as error:
+            if tries <= retries and _is_transient(error):
+                longest = min(LONGEST_DELAY, FIRST_DELAY * 2 ** (tries - 1))
+                time.sleep(longest * _jitter.uniform(0.5, 1.0))
+                continue
+            if not isinstance(error, OSError) and type(error).__module__ == "builtins":
+                raise
+            named = _named(error, path, source, tries)
+        # outside the handler: its context would print the URL with its credentials
+        raise named
+    raise AssertionError("unreachable")
+
+
+def _named(error: Exception, path: str, source: Source, tries: int) -> OSError:
+    """The same failure as a built-in OSError (which pickles) that names the masked path."""
+    number = _errno(error)
+    text = getattr(error, "strerror", None) or ""
+    if not text:
+        text = source.mask(" ".join(str(error).split()))
+        if not text or path in str(error):  # fsspec often raises FileNotFoundError(path)
+            text = os.strerror(number)
+        if type(error).__module__ != "builtins":
+            text = f"{type(error).__name__}: {text}"
+    if tries > 1:
+        text += f" (after {tries} tries)"
+    return OSError(number, source.mask(text), source.mask(path))
+
+
+def _errno(error: Exception) -> int:
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno
+    if isinstance(error, FileNotFoundError) or _status(error) in (404, 410):
+        return errno.ENOENT
+    if isinstance(error, PermissionError) or _status(error) in (401, 403):
+        return errno.EACCES
+    if isinstance(error, TimeoutError):
+        return errno.ETIMEDOUT
+    if isinstance(error, ConnectionError):
+        return errno.ECONNRESET
+    return errno.EIO
+
+
+def _is_transient(error: BaseException) -> bool:
+    """Whether trying again may help: resets, time-outs, 429 and 5xx answers, here or in a cause.
+
+    Stores raise their own classes (aiohttp's, botocore's, google's, azure's); they are known by
+    what they carry and by name, so that none has to be imported.
+    """
+    if isinstance(error, FileNotFoundError | PermissionError):
+        return False
+    if isinstance(error, ConnectionError | TimeoutError):
+        return True
+    status = _status(error)
+    if status is not None:
+        return status in (408, 429) or status >= 500
+    if type(error).__module__ != "builtins":
+        names = " ".join(kind.__name__ for kind in type(error).__mro__)
+        if re.search("SSL|Certificate", names):
+            return False
+        if re.search("Timeout|Connection|Disconnected|IncompleteRead|PayloadError", names):
+            return True
+    return error.__cause__ is not None and _is_transient(error.__cause__)
+
+
+def _status(error: BaseException) -> int | None:
+    """The HTTP status that an exception of any client carries."""
+    response = getattr(error, "response", None)
+    if isinstance(response, Mapping):  # botocore
+        found = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+        return found if isinstance(found, int) else None
+    for holder in (error, response):
+        for name in ("status", "status_code", "code"):
+            found = getattr(holder, name, None)
+            if isinstance(found, int) and 100 <= found < 600:
+                return found
+    return None
+
+
+def _copied(value: Any) -> Any:
+    """Containers copied, so that a caller who edits his dict does not edit the source."""
+    if isinstance(value, Mapping):
+        return {key: _copied(item) for key, item in value.items()}
+    return [_copied(item) for item in value] if type(value) is list else value
+
+
+def _canonical(value: Any) -> Any:
+    """A structure whose repr is equal for equal options, in every process."""
+    if isinstance(value, Mapping):
+        return "dict", sorted((repr(key), _canonical(item)) for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return type(value).__name__, [_canonical(item) for item in value]
+    if isinstance(value, set | frozenset):
+        return "set", sorted(repr(_canonical(item)) for item in value)
+    if value is None or isinstance(value, str | bytes | int | float):
+        return type(value).__name__, repr(value)
+    try:
+        return "pickle", pickle.dumps(value, protocol=4)
+    except Exception as error:
+        raise TypeError(
+            "storage_options have to be picklable to reach workers; "
+            f"a {type(value).__name__} is not ({type(error).__name__})"
+        ) from None
+
+
+def _secrets(options: Mapping[str, Any]) -> Iterator[str]:
+    """The values of options whose name speaks of a secret."""
+    for key, value in options.items():
+        if isinstance(value, Mapping):
+            yield from _secrets(value)
+        elif isinstance(value, str) and len(value) > 3 and _SECRET_NAME.fullmatch(str(key)):
+            yield value
+
+
+Source.default = Source()
