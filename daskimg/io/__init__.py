@@ -1,0 +1,1 @@
+"""Readers and writers: one file per format, its reader and its writer together."""
