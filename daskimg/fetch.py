@@ -15,18 +15,21 @@ import pickle
 import random
 import re
 import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, BinaryIO, ClassVar, NoReturn, TypeVar
 
 from fsspec import AbstractFileSystem
 from fsspec.core import url_to_fs
 
-__all__ = ["Source", "local_path", "mask_url", "open_head", "read_bytes", "size"]
+__all__ = ["Source", "local_path", "mask_url", "open_head", "read_bytes", "recall", "size"]
 
 T = TypeVar("T")
 
 HEAD_BYTES = 64 * 1024  # one range: holds the header of nearly every picture
 FIRST_DELAY, LONGEST_DELAY = 0.1, 8.0  # seconds between tries
+_known: dict[str, Source] = {}  # by handle
+_handles: dict[str, str] = {}  # of a digest
 _jitter = random.Random()  # its own, so that a user's random.seed() is left alone
 
 _SECRET = (
@@ -93,12 +96,15 @@ class Source:
     Source()
     """
 
-    __slots__ = ("_digest", "_options")
+    __slots__ = ("_digest", "_options", "handle")
     _digest: str
+    handle: str | None
     _options: dict[str, Any]
     default: ClassVar[Source]
 
-    def __init__(self, storage_options: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, storage_options: Mapping[str, Any] | None = None, handle: str | None = None
+    ) -> None:
         if storage_options is not None and not isinstance(storage_options, Mapping):
             raise TypeError(
                 "storage_options: expected a dict of filesystem options, got "
@@ -109,6 +115,11 @@ class Source:
         digest = hashlib.blake2b(text, digest_size=16, key=b"daskimg.fetch.Source").hexdigest()
         object.__setattr__(self, "_options", options)
         object.__setattr__(self, "_digest", digest)
+        if options:
+            handle = handle or _handles.get(digest) or uuid.uuid4().hex
+            _known.setdefault(handle, self)
+            handle = _handles.setdefault(digest, handle)
+        object.__setattr__(self, "handle", handle)
 
     @property
     def options(self) -> dict[str, Any]:
@@ -139,11 +150,22 @@ class Source:
         shown = {key: "***" for key in self._options}
         return f"Source(storage_options={shown})" if shown else "Source()"
 
-    def __reduce__(self) -> tuple[type[Source], tuple[dict[str, Any]]]:
-        return Source, (self._options,)
+    def __reduce__(self) -> tuple[type[Source], tuple[dict[str, Any], str | None]]:
+        return Source, (self._options, self.handle)
 
     def __dask_tokenize__(self) -> tuple[str, str]:
         return "daskimg.fetch.Source", self._digest
+
+
+def recall(handle: str | None) -> Source | None:
+    """The source of a handle, where this process has met it; None for None and for strangers.
+
+    Examples
+    --------
+    >>> recall(Source({"anon": True}).handle)
+    Source(storage_options={'anon': '***'})
+    """
+    return None if handle is None else _known.get(handle)
 
 
 def read_bytes(path: str, source: Source | None = None, *, retries: int = 3) -> bytes:
