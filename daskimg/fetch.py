@@ -22,7 +22,16 @@ from typing import Any, BinaryIO, ClassVar, NoReturn, TypeVar
 from fsspec import AbstractFileSystem
 from fsspec.core import url_to_fs
 
-__all__ = ["Source", "local_path", "mask_url", "open_head", "read_bytes", "recall", "size"]
+__all__ = [
+    "Source",
+    "local_path",
+    "mask_url",
+    "open_head",
+    "read_bytes",
+    "recall",
+    "retrying",
+    "size",
+]
 
 T = TypeVar("T")
 
@@ -199,10 +208,10 @@ def read_bytes(path: str, source: Source | None = None, *, retries: int = 3) -> 
     """
     local = local_path(path)
     if local is not None:
-        return _retrying(lambda: _read_local(local), path, Source.default, retries)
+        return retrying(lambda: _read_local(local), path, Source.default, retries)
     source = source or Source.default
     fs, name = source.filesystem(path)
-    return bytes(_retrying(lambda: fs.cat_file(name), path, source, retries))
+    return bytes(retrying(lambda: fs.cat_file(name), path, source, retries))
 
 
 def open_head(path: str, source: Source | None = None, *, retries: int = 3) -> BinaryIO:
@@ -230,7 +239,7 @@ def open_head(path: str, source: Source | None = None, *, retries: int = 3) -> B
     """
     local = local_path(path)
     if local is not None:
-        return _retrying(lambda: open(local, "rb"), path, Source.default, retries)
+        return retrying(lambda: open(local, "rb"), path, Source.default, retries)
     reader = io.BufferedReader(_Ranges(path, source or Source.default, retries), HEAD_BYTES)
     try:
         reader.peek(1)  # the one request, now: a missing file fails where it is opened
@@ -261,10 +270,10 @@ def size(path: str, source: Source | None = None, *, retries: int = 3) -> int:
     """
     local = local_path(path)
     if local is not None:
-        return _retrying(lambda: os.stat(local).st_size, path, Source.default, retries)
+        return retrying(lambda: os.stat(local).st_size, path, Source.default, retries)
     source = source or Source.default
     fs, name = source.filesystem(path)
-    found = _retrying(lambda: fs.size(name), path, source, retries)
+    found = retrying(lambda: fs.size(name), path, source, retries)
     # a web server may keep the length to itself
     return len(read_bytes(path, source, retries=retries)) if found is None else int(found)
 
@@ -333,7 +342,7 @@ class _Ranges(io.RawIOBase):
     def _range(self, start: int, end: int) -> bytes:
         try:
             return bytes(
-                _retrying(
+                retrying(
                     lambda: self._fs.cat_file(self._name, start=start, end=end),
                     self._path,
                     self._source,
@@ -372,7 +381,7 @@ def _read_local(path: str) -> bytes:
         os.close(handle)
 
 
-def _retrying(action: Callable[[], T], path: str, source: Source, retries: int) -> T:
+def retrying(action: Callable[[], T], path: str, source: Source, retries: int) -> T:
     """Run an action of a filesystem; what it finally raises names the path and no secret."""
     for tries in itertools.count(1):
         try:

@@ -1,0 +1,276 @@
+"""Which files a ``urlpath`` stands for: listed once, sorted, none of them opened."""
+
+from __future__ import annotations
+
+import errno
+import os
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from daskimg.fetch import Source, local_path, mask_url
+from daskimg.io.partitions import parse_partitions, shuffle_order, split_rows
+from daskimg.io.walk import Local, Remote, Tree, own_part
+from daskimg.kernels.codec import EXTENSIONS
+
+__all__ = ["Listing", "list_images", "parse_partitions", "shuffle_order", "split_rows"]
+
+UrlPath: TypeAlias = str | os.PathLike[str]
+
+CHUNK = 65_536  # paths turned to Arrow at a time
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The files found, sorted by path, each once.
+
+    Attributes
+    ----------
+    paths : pyarrow.LargeStringArray
+        Absolute, with their protocol unless local.
+    sizes : numpy.ndarray of int64, or None
+        Encoded bytes of each file; None where the listing does not tell.
+    roots : numpy.ndarray of int64
+        For each path, the length of its root: partition folders and templates count below it.
+    """
+
+    paths: pa.LargeStringArray
+    sizes: np.ndarray[Any, np.dtype[np.int64]] | None
+    roots: np.ndarray[Any, np.dtype[np.int64]]
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+
+def list_images(
+    urlpath: UrlPath | Iterable[UrlPath],
+    *,
+    file_extensions: str | Iterable[str] | None = None,
+    recursive: bool = True,
+    ignore_missing_paths: bool = False,
+    storage_options: Mapping[str, Any] | Source | None = None,
+) -> Listing:
+    """List the files of a file, a folder, a glob, or a list of these.
+
+    A path that exists as it is written is that file or folder, glob characters or not. A glob
+    (``*``, ``?``, ``[...]``, ``**``) that matches folders only stands for the files in them.
+    Below a folder, names that start with a dot and ``_SUCCESS``, ``_metadata``, ``_daskimg``
+    are skipped; links to folders are followed, except in circles.
+
+    Parameters
+    ----------
+    urlpath : str, os.PathLike, or an iterable of these
+        On any fsspec filesystem.
+    file_extensions : str or iterable of str, optional
+        Extensions to take, compared without case, with or without their dot; ``"*"`` takes every
+        file. Default: those a codec is known for. A file named as such is always taken, and
+        with the default so is what a glob matches that ends in an extension (``"*.dat"``).
+    recursive : bool
+        Enter the folders below a folder.
+    ignore_missing_paths : bool
+        Drop the entries of a list that match nothing, as long as one matches.
+    storage_options : mapping or Source, optional
+        Options of the filesystem.
+
+    Returns
+    -------
+    Listing
+
+    Raises
+    ------
+    FileNotFoundError
+        Naming the path that does not exist or holds no such file.
+
+    Examples
+    --------
+    >>> import fsspec
+    >>> fsspec.filesystem("memory").pipe({"/pets/cat/1.jpg": b"123", "/pets/dog/1.PNG": b"12"})
+    >>> listing = list_images("memory://pets")
+    >>> listing.paths.to_pylist(), listing.sizes
+    (['memory://pets/cat/1.jpg', 'memory://pets/dog/1.PNG'], array([3, 2]))
+    """
+    source = storage_options if isinstance(storage_options, Source) else Source(storage_options)
+    entries = _entries(urlpath)
+    known = _known_extensions(file_extensions)
+    local = Local()
+    remote = Remote((entry for entry in entries if local_path(entry) is None), source)
+    files = _Files()
+    missing: FileNotFoundError | None = None
+    for entry in entries:
+        on_disk = local_path(entry)
+        try:
+            if on_disk is not None:
+                _add(files, local, on_disk, known, recursive)
+            else:
+                _add(files, remote, entry, known, recursive)
+        except FileNotFoundError as error:
+            if not ignore_missing_paths:
+                raise
+            missing = missing or error
+    if missing is not None and not len(files):
+        raise missing
+    return files.listing()
+
+
+class _Extensions:
+    """Accepts names by their extension, and remembers the extensions it refused."""
+
+    def __init__(self, known: frozenset[str] | None) -> None:
+        self.known = known
+        self.refused: Counter[str] = Counter()
+        self._compound = tuple(one for one in known or () if one.count(".") > 1)  # .tar.gz
+
+    def __call__(self, name: str) -> bool:
+        known = self.known
+        if known is None:
+            return True
+        dot = name.rfind(".")
+        extension = name[dot:].lower() if dot > 0 else ""
+        if extension in known or (self._compound and name.lower().endswith(self._compound)):
+            return True
+        self.refused[extension] += 1
+        return False
+
+
+class _Files:
+    """Files as they are found; paths become Arrow a chunk at a time."""
+
+    def __init__(self) -> None:
+        self._names: list[str] = []
+        self._chunks: list[pa.LargeStringArray] = []
+        self._sizes, self._roots = array("q"), array("q")
+
+    def __len__(self) -> int:
+        return len(self._sizes)
+
+    def add(self, path: str, size: int | None, root: int) -> None:
+        self._names.append(path)
+        self._sizes.append(-1 if size is None else size)
+        self._roots.append(root)
+        if len(self._names) == CHUNK:
+            self._pack()
+
+    def listing(self) -> Listing:
+        self._pack()
+        paths = pa.concat_arrays(self._chunks)
+        order = pc.sort_indices(paths)  # stable: of a path found twice the first root stays
+        paths = paths.take(order)
+        if len(paths) > 1:
+            new = pc.not_equal(paths[1:], paths[:-1])
+            keep = pa.concat_arrays([pa.array([True]), new])
+            if pc.all(keep).as_py() is False:
+                paths, order = paths.filter(keep), order.filter(keep)
+        rows = order.to_numpy()
+        sizes = np.frombuffer(self._sizes, np.int64)[rows]
+        roots = np.frombuffer(self._roots, np.int64)[rows]
+        return Listing(paths, None if (sizes < 0).any() else sizes, roots)
+
+    def _pack(self) -> None:
+        try:
+            self._chunks.append(pa.array(self._names, pa.large_string()))
+        except UnicodeEncodeError as error:
+            raise ValueError(
+                f"the file name {error.object!r} is not UTF-8 and cannot be a string in a column: "
+                "rename the file"
+            ) from None
+        self._names = []
+
+
+def _add(files: _Files, tree: Tree, entry: str, known: _Known, recursive: bool) -> None:
+    """Add the files of one entry, or raise FileNotFoundError naming it."""
+    found = tree.find(entry)
+    if found is not None and not found.folder:
+        own = own_part(found.path)
+        files.add(found.path, found.size, own.rfind("/") + 1)
+        return
+    before = len(files)
+    accept = _Extensions(known.of(entry) if found is None else known.extensions)
+    if found is not None:
+        root = len(own_part(found.path))
+        for file in tree.walk(found.path, recursive, accept):
+            files.add(file.path, file.size, root)
+    else:
+        root = len(tree.base(entry))
+        if not root:
+            raise FileNotFoundError(errno.ENOENT, "No such file or directory", mask_url(entry))
+        folders = []
+        for match in tree.glob(entry):
+            if match.folder:
+                folders.append(match.path)
+            elif accept(own_part(match.path).rpartition("/")[2]):
+                files.add(match.path, match.size, root)
+        if len(files) == before:
+            for folder in folders:
+                for file in tree.walk(folder, recursive, accept):
+                    files.add(file.path, file.size, root)
+    if len(files) == before:
+        raise FileNotFoundError(_no_match(mask_url(entry), accept, recursive))
+
+
+def _no_match(entry: str, accept: _Extensions, recursive: bool) -> str:
+    text = f"no picture in {entry!r}"
+    if accept.known is None:
+        text = f"no file in {entry!r}"
+    else:
+        looked = sorted(accept.known)
+        text += ": looked for " + ", ".join(looked[:12]) + (", ..." if len(looked) > 12 else "")
+    if accept.refused:
+        seen = ", ".join(f"{name or 'none'} ({n})" for name, n in accept.refused.most_common(5))
+        text += (
+            f"; saw {accept.refused.total()} files with other extensions: {seen}. "
+            "Name those to take with file_extensions=[...]"
+        )
+    if not recursive:
+        text += ". recursive=False: folders in it were not entered"
+    return text
+
+
+class _Known(NamedTuple):
+    """The extensions to take; None takes every file."""
+
+    extensions: frozenset[str] | None
+    asked: bool  # by the user
+
+    def of(self, pattern: str) -> frozenset[str] | None:
+        """Those for a glob, which may name its extension itself."""
+        name = own_part(pattern).rpartition("/")[2]
+        _, dot, extension = name.rpartition(".")
+        names_it = bool(dot and extension) and not any(sign in extension for sign in "*?[]")
+        return None if names_it and not self.asked else self.extensions
+
+
+def _known_extensions(given: str | Iterable[str] | None) -> _Known:
+    if given is None:
+        return _Known(EXTENSIONS, asked=False)
+    given = [given] if isinstance(given, str) else list(given)
+    if not given or not all(isinstance(one, str) and one.strip(". ") for one in given):
+        raise ValueError(
+            f'file_extensions: expected extensions such as ["jpg", "png"], or "*", got {given!r}'
+        )
+    if "*" in given:
+        return _Known(None, asked=True)
+    return _Known(frozenset("." + one.strip().lstrip("*.").lower() for one in given), asked=True)
+
+
+def _entries(urlpath: UrlPath | Iterable[UrlPath]) -> list[str]:
+    single = isinstance(urlpath, str | os.PathLike)
+    entries: list[str] = []
+    for one in [urlpath] if single else urlpath:
+        path = os.fspath(one) if isinstance(one, str | os.PathLike) else None
+        if not isinstance(path, str):
+            raise TypeError(
+                "urlpath: expected a path (str or os.PathLike) or a list of these, got "
+                f"{type(one).__name__}"
+            )
+        if not path:
+            raise ValueError("urlpath: an empty string is no path; the current folder is '.'")
+        entries.append(path)
+    if not entries:
+        raise ValueError("urlpath: the list is empty; give at least one path")
+    return entries
