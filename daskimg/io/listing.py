@@ -259,9 +259,9 @@ def _known_extensions(given: str | Iterable[str] | None) -> _Known:
 
 
 def _entries(urlpath: UrlPath | Iterable[UrlPath]) -> list[str]:
-    single = isinstance(urlpath, str | os.PathLike)
+    given = [urlpath] if isinstance(urlpath, str | os.PathLike) else urlpath
     entries: list[str] = []
-    for one in [urlpath] if single else urlpath:
+    for one in given:
         path = os.fspath(one) if isinstance(one, str | os.PathLike) else None
         if not isinstance(path, str):
             raise TypeError(

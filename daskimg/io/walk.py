@@ -71,7 +71,7 @@ class Local:
 
     def walk(self, folder: str, recursive: bool, accept: Accept) -> Iterator[Found]:
         # with each folder, the real folders it lies in: a link back to one of them is a circle
-        todo = [(folder, frozenset({_identity(os.stat(folder))}))]
+        todo = [(folder, frozenset(_identity(os.stat(one)) for one in _upwards(folder)))]
         while todo:
             folder, above = todo.pop()
             with os.scandir(folder) as entries:
@@ -213,7 +213,7 @@ class Remote:
     def _info(self, url: str) -> Found | None:
         fs, name = self._source.filesystem(url)
         if url.startswith(WEB) and url.endswith("/"):  # a page of links stands for a folder
-            return Found(url.rstrip("/"), None, True)
+            return Found(_no_slash(url), None, True)
         try:
             return _as_found(url, self._ask(lambda: fs.info(name), url))
         except FileNotFoundError:
@@ -225,7 +225,12 @@ class Remote:
 
 def _as_found(url: str, info: dict[str, Any]) -> Found:
     folder = info["type"] == "directory"
-    return Found(url.rstrip("/") if folder else url, info.get("size"), folder)
+    return Found(_no_slash(url) if folder else url, info.get("size"), folder)
+
+
+def _no_slash(url: str) -> str:
+    bare = url.rstrip("/")
+    return f"{bare}//" if bare.endswith(":") else bare  # memory:// is a folder as well
 
 
 def own_part(path: str) -> str:
@@ -256,6 +261,12 @@ def _first_wildcard(path: str) -> int:
 def _folder_of(path: str) -> str:
     """A path up to and with its last slash."""
     return path[: path.rfind("/") + 1]
+
+
+def _upwards(folder: str) -> Iterator[str]:
+    yield folder
+    while (parent := os.path.dirname(folder)) != folder:
+        yield (folder := parent)
 
 
 def _identity(status: os.stat_result) -> tuple[int, int]:
