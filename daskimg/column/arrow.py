@@ -1,0 +1,179 @@
+"""Image columns as Arrow arrays: one extension type, its storage a struct without copies."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from daskimg.column.dtype import ImageDtype
+from daskimg.column.storage import CODES, DTYPES, Ragged, Text, Uniform, compact_text
+
+if TYPE_CHECKING:
+    from daskimg.column.array import ImageArray
+
+__all__ = ["ImageArrowType", "from_arrow", "storage_type", "to_arrow"]
+
+_TEXT = [("path", pa.large_string()), ("error", pa.large_string())]
+
+
+def storage_type(dtype: ImageDtype) -> pa.DataType:
+    """The struct that holds a column of `dtype`.
+
+    ``data`` (bytes; absent for files), ``shape`` and ``dtype`` (only where cells differ), and the
+    ``path`` and ``error`` of each cell. A failed cell is a struct whose ``data`` is null.
+    """
+    fields: list[Any] = []
+    if dtype.cells != "file":
+        fields.append(("data", pa.large_binary()))
+    if dtype.holds_pixels and dtype.shape is None:
+        fields += [("shape", pa.list_(pa.int32())), ("dtype", pa.string())]
+    if dtype.cells == "file":
+        fields.append(("valid", pa.bool_()))
+    return pa.struct(fields + _TEXT)
+
+
+class ImageArrowType(pa.ExtensionType):
+    """The Arrow extension type ``daskimg.image``; its metadata is the pandas dtype."""
+
+    def __init__(self, dtype: ImageDtype, storage: pa.DataType | None = None) -> None:
+        self._dtype = dtype
+        super().__init__(storage or storage_type(dtype), "daskimg.image")
+
+    def __arrow_ext_serialize__(self) -> bytes:
+        return self._dtype.to_json().encode()
+
+    @classmethod
+    def __arrow_ext_deserialize__(cls, storage: pa.DataType, data: bytes) -> ImageArrowType:
+        return cls(ImageDtype.from_json(data.decode()), storage)
+
+    def __hash__(self) -> int:  # Dask looks Arrow types up in a set
+        return hash((type(self), self._dtype))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return ImageArrowType, (self._dtype,)
+
+    def to_pandas_dtype(self) -> ImageDtype:
+        """The dtype a pandas column of this type has."""
+        return self._dtype
+
+
+pa.register_extension_type(ImageArrowType(ImageDtype("file")))
+
+
+def _binary(data: Ragged | Uniform, valid: Any) -> pa.Array:
+    """Flat bytes as an Arrow column, on the same memory."""
+    n = len(data)
+    if isinstance(data, Uniform):
+        values = np.ascontiguousarray(data.values)
+        offsets = np.arange(n + 1, dtype=np.int64) * (values.nbytes // n if n else 0)
+        flat = values.reshape(-1).view(np.uint8) if values.size else np.empty(0, np.uint8)
+    else:
+        data = data.compact()
+        offsets = np.concatenate([[0], np.cumsum(data.length)]).astype(np.int64)
+        flat = data.buffer
+    bitmap = None if valid.all() else pa.py_buffer(np.packbits(valid, bitorder="little"))
+    return pa.LargeBinaryArray.from_buffers(
+        pa.large_binary(), n, [bitmap, pa.py_buffer(offsets), pa.py_buffer(flat)]
+    )
+
+
+def to_arrow(array: ImageArray) -> pa.ExtensionArray:
+    """An Arrow extension array; pixels and bytes are not copied where they are contiguous."""
+    n, dtype, valid = len(array), array.dtype, array.valid
+    columns: list[pa.Array] = []
+    data = array.data
+    if data is None:
+        columns.append(pa.array(valid))
+    else:
+        columns.append(_binary(data, valid))
+        if isinstance(data, Ragged) and data.shape is not None and data.code is not None:
+            counts = (data.shape >= 0).sum(axis=1)
+            offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
+            shape = pa.ListArray.from_arrays(offsets, pa.array(data.shape[data.shape >= 0]))
+            names = pa.array([d.name for d in DTYPES])
+            columns += [shape, names.take(pa.array(data.code))]
+    for words in (array.path, array.error):
+        words = compact_text(words)
+        columns.append(pa.nulls(n, pa.large_string()) if words is None else words)
+    kind = storage_type(dtype)
+    nothing = ~valid & ~array.has_error & ~array.has_path
+    storage = pa.StructArray.from_arrays(
+        columns, fields=list(kind), mask=pa.array(nothing) if nothing.any() else None
+    )
+    return pa.ExtensionArray.from_storage(ImageArrowType(dtype), storage)
+
+
+def _text_field(storage: pa.StructArray, name: str) -> Text:
+    words = storage.field(name)
+    return None if words.null_count == len(words) else words.cast(pa.large_string())
+
+
+def _ragged(storage: pa.StructArray) -> Ragged:
+    data = storage.field("data").cast(pa.large_binary())
+    n = len(data)
+    _, offsets_buffer, flat = data.buffers()
+    offsets = np.frombuffer(offsets_buffer, np.int64, n + 1, data.offset * 8)
+    size = 0 if flat is None else flat.size
+    buffer = np.frombuffer(flat, np.uint8) if size else np.empty(0, np.uint8)
+    start, length = offsets[:-1], np.diff(offsets)
+    if "shape" not in [field.name for field in storage.type]:
+        return Ragged(buffer, start, length)
+    shapes = storage.field("shape")
+    counts = shapes.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)
+    shape = np.full((n, int(max([3, *counts]))), -1, np.int32)
+    shape[np.arange(shape.shape[1]) < counts[:, None]] = shapes.flatten().to_numpy(
+        zero_copy_only=False
+    )
+    names = storage.field("dtype").dictionary_encode()
+    codes = np.array([CODES[np.dtype(name)] for name in names.dictionary.to_pylist()] or [0])
+    code = codes[names.indices.fill_null(0).to_numpy(zero_copy_only=False)].astype(np.uint8)
+    return Ragged(buffer, start, length, shape, code)
+
+
+def from_arrow(array: pa.Array | pa.ChunkedArray, dtype: ImageDtype) -> ImageArray:
+    """The image column of an Arrow array that `to_arrow` (or another writer's cast) made."""
+    from daskimg.column.array import ImageArray
+
+    if isinstance(array, pa.ChunkedArray):
+        parts = [from_arrow(chunk, dtype) for chunk in array.chunks]
+        if not parts:
+            return ImageArray.empty(0, dtype)
+        return parts[0] if len(parts) == 1 else ImageArray._concat_same_type(parts)
+    if isinstance(array.type, ImageArrowType):
+        dtype = array.type.to_pandas_dtype()
+    storage = array.storage if isinstance(array, pa.ExtensionArray) else array
+    # flatten() and field() differ for a sliced or masked struct: children alone keep their nulls,
+    # so the struct's own mask is applied to `valid` only.
+    outer = ~storage.is_null().to_numpy(zero_copy_only=False)
+    path, error = _text_field(storage, "path"), _text_field(storage, "error")
+    if dtype.cells == "file":
+        flags = storage.field("valid").fill_null(False).to_numpy(zero_copy_only=False)
+        return ImageArray(dtype, flags & outer, None, path, error)
+    valid = storage.field("data").is_valid().to_numpy(zero_copy_only=False) & outer
+    ragged = _ragged(storage)
+    if dtype.shape is None or dtype.cell_dtype is None:
+        length = np.where(valid, ragged.length, 0)
+        data: Ragged | Uniform = Ragged(
+            ragged.buffer, ragged.start, length, ragged.shape, ragged.code
+        )
+    else:
+        data = _uniform(ragged, valid, dtype.cell_dtype, dtype.shape)
+    return ImageArray(dtype, valid, data, path, error)
+
+
+def _uniform(ragged: Ragged, valid: Any, cell: np.dtype[Any], shape: tuple[int, ...]) -> Uniform:
+    n, size = len(ragged), int(np.prod(shape)) * cell.itemsize
+    first = int(ragged.start[0]) if n else 0
+    if n and bool(
+        (ragged.start == first + size * np.arange(n)).all() and (ragged.length == size).all()
+    ):
+        flat = ragged.buffer[first : first + n * size]
+        if flat.ctypes.data % cell.itemsize == 0:
+            return Uniform(flat.view(cell).reshape(n, *shape))
+    out = Uniform.empty(n, cell, shape)
+    for i in np.flatnonzero(valid):
+        flat = ragged.buffer[ragged.start[i] : ragged.start[i] + ragged.length[i]]
+        out.values[i].reshape(-1).view(np.uint8)[:] = flat
+    return out

@@ -1,0 +1,227 @@
+"""The dtype of an image column: what its cells hold, and what happens when one fails."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from pandas.api.extensions import ExtensionDtype, register_extension_dtype
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from daskimg.column.array import ImageArray
+
+__all__ = ["ImageDtype", "check_policy"]
+
+_NAME = re.compile(r"(image|tensor)(?:\[\s*(\w+)\s*(?:,\s*(\d+(?:\s*x\s*\d+)*)\s*)?\])?")
+_KINDS = ("file", "encoded", "pixels")
+POLICIES = ("raise", "null")
+CHANNELS = {"L": 0, "I;16": 0, "I": 0, "F": 0, "LA": 2, "RGB": 3, "RGBA": 4}
+
+
+def check_policy(on_error: str | None) -> str | None:
+    """Return `on_error`, or explain which values there are."""
+    if on_error is not None and on_error not in POLICIES:
+        raise ValueError(f'on_error is "raise" or "null"; got {on_error!r}')
+    return on_error
+
+
+@register_extension_dtype
+class ImageDtype(ExtensionDtype):
+    """What the cells of an image (or tensor) column hold.
+
+    Parameters
+    ----------
+    kind : str, default "pixels"
+        ``"file"`` (a path, nothing fetched), ``"encoded"`` (bytes of a JPEG, PNG, ...),
+        ``"pixels"`` (arrays, each cell its own shape and dtype) or the name of a NumPy dtype
+        (``"uint8"``: pixels of one dtype). ``"infer"`` lets the first cells of a new column
+        decide.
+    shape : tuple of int, optional
+        ``(height, width[, channels])`` where every cell has it, else None. Only with a NumPy
+        dtype.
+    tensor : bool, default False
+        An array that is not a picture: an embedding, a stack of masks, CHW floats.
+    on_error : {"raise", "null"}, optional
+        What happens to a cell that fails; None follows ``daskimg.on-error``. Like
+        `source` and `mode` it is no part of the dtype's name, equality or hash: columns of both
+        policies concatenate (null wins).
+    source : str, optional
+        A handle of the credentials that `images` or `read_images` was given; never a secret
+        itself.
+    mode : str, optional
+        The colour mode of the pixels (``"RGB"``, ``"L"``, ...) where it is known; it tells how
+        many channels a resized picture will have.
+
+    Examples
+    --------
+    >>> ImageDtype("uint8", (224, 224, 3))
+    image[uint8, 224x224x3]
+    >>> pd.api.types.pandas_dtype("tensor[float32, 512]").shape
+    (512,)
+    >>> ImageDtype("file") == "image[file]"
+    True
+    """
+
+    na_value = pd.NA
+
+    def __init__(
+        self,
+        kind: str = "pixels",
+        shape: Sequence[int] | None = None,
+        *,
+        tensor: bool = False,
+        on_error: str | None = None,
+        source: str | None = None,
+        mode: str | None = None,
+    ) -> None:
+        if kind not in (*_KINDS, "infer"):
+            try:
+                cell = np.dtype(kind)
+            except TypeError as error:
+                raise TypeError(
+                    f"an image dtype holds one of {', '.join(_KINDS)} or a NumPy dtype; got {kind!r}"
+                ) from error
+            if cell.kind not in "biuf":
+                raise TypeError(f"pixels are numbers or booleans; got dtype {kind!r}")
+            kind = cell.name
+        elif shape is not None:
+            raise TypeError(f"a shape needs a NumPy dtype; got kind={kind!r}, shape={shape!r}")
+        elif tensor and kind != "pixels":
+            raise TypeError(f"a tensor column holds arrays; got kind={kind!r}")
+        self.cells = kind
+        self.shape = None if shape is None else tuple(int(n) for n in shape)
+        self.tensor = tensor
+        self.on_error = check_policy(on_error)
+        self.source = source
+        self.mode = mode
+
+    # -- the pandas side ------------------------------------------------------------------
+    @property
+    def type(self) -> type[Any]:
+        """The class of a scalar: `Image`, or an array for a tensor column."""
+        from daskimg.column.image import Image
+
+        return np.ndarray if self.tensor else Image
+
+    @property
+    def kind(self) -> str:
+        """``"O"``, as pandas asks of a dtype whose cells are objects."""
+        return "O"
+
+    @property
+    def name(self) -> str:
+        """``image[file]``, ``image[uint8, 224x224x3]``, ``tensor[float32, 512]``, ..."""
+        family = "tensor" if self.tensor else "image"
+        if self.cells == "infer":
+            return family
+        size = f", {'x'.join(map(str, self.shape))}" if self.shape is not None else ""
+        return f"{family}[{self.cells}{size}]"
+
+    def __repr__(self) -> str:
+        return self.name
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, str):
+            try:
+                other = self.construct_from_string(other)
+            except TypeError:
+                return False
+        return isinstance(other, ImageDtype) and self.name == other.name
+
+    def __hash__(self) -> int:
+        return hash(("daskimg.ImageDtype", self.name))
+
+    @classmethod
+    def construct_array_type(cls) -> type[ImageArray]:
+        """The array class of this dtype."""
+        from daskimg.column.array import ImageArray
+
+        return ImageArray
+
+    @classmethod
+    def construct_from_string(cls, string: str) -> ImageDtype:
+        """Parse a dtype's name.
+
+        Raises
+        ------
+        TypeError
+            When `string` is not the name of an image or tensor dtype.
+        """
+        if not isinstance(string, str):
+            raise TypeError(f"'construct_from_string' expects a string, got {type(string)}")
+        match = _NAME.fullmatch(string.strip())
+        if match is None:
+            raise TypeError(f"Cannot construct a 'ImageDtype' from '{string}'")
+        family, kind, size = match.groups()
+        shape = None if size is None else [int(n) for n in size.split("x")]
+        kind = kind or ("pixels" if family == "tensor" else "infer")
+        return cls(kind, shape, tensor=family == "tensor")
+
+    def _get_common_dtype(self, dtypes: list[Any]) -> ImageDtype | None:
+        mine = [d for d in dtypes if isinstance(d, ImageDtype)]
+        if len(mine) != len(dtypes) or len({d.tensor for d in mine}) > 1:
+            return None
+        kinds = {d.cells for d in mine}
+        if len(kinds) > 1 and kinds & {"file", "encoded"}:
+            return None
+        shapes = {d.shape for d in mine}
+        policies = {d.on_error for d in mine}
+        sources, modes = {d.source for d in mine}, {d.mode for d in mine}
+        return ImageDtype(
+            kinds.pop() if len(kinds) == 1 else "pixels",
+            shapes.pop() if len({d.name for d in mine}) == 1 else None,
+            tensor=mine[0].tensor,
+            on_error="null" if "null" in policies else "raise" if "raise" in policies else None,
+            source=sources.pop() if len(sources) == 1 else None,
+            mode=modes.pop() if len(modes) == 1 else None,
+        )
+
+    # -- what the library asks ------------------------------------------------------------
+    @property
+    def holds_pixels(self) -> bool:
+        """Whether cells are arrays (not paths, not encoded bytes)."""
+        return self.cells not in ("file", "encoded", "infer")
+
+    @property
+    def cell_dtype(self) -> np.dtype[Any] | None:
+        """The NumPy dtype that every cell has, or None."""
+        return None if self.cells in (*_KINDS, "infer") else np.dtype(self.cells)
+
+    @property
+    def channels(self) -> int | None:
+        """Length of the channel axis; 0 where there is none (grey), None where it is unknown."""
+        if self.shape is not None:
+            return self.shape[2] if len(self.shape) == 3 else 0
+        return None if self.mode is None else CHANNELS.get(self.mode)
+
+    def derive(self, cells: str, shape: Sequence[int] | None = None, **changes: Any) -> ImageDtype:
+        """Another kind of cell under the same policy and credentials."""
+        kept = {"tensor": self.tensor, "on_error": self.on_error, "source": self.source}
+        return ImageDtype(cells, shape, **{**kept, "mode": self.mode, **changes})
+
+    def __dask_tokenize__(self) -> tuple[str | None, ...]:
+        return ("daskimg.ImageDtype", self.name, self.on_error, self.source, self.mode)
+
+    # -- the Arrow side -------------------------------------------------------------------
+    def to_json(self) -> str:
+        """All of it as text, for Arrow metadata (no secrets are in it)."""
+        hidden = {"on_error": self.on_error, "source": self.source, "mode": self.mode}
+        return json.dumps({"dtype": self.name, **hidden})
+
+    @classmethod
+    def from_json(cls, text: str) -> ImageDtype:
+        """The inverse of `to_json`."""
+        fields = json.loads(text)
+        dtype = cls.construct_from_string(fields.pop("dtype"))
+        return dtype.derive(dtype.cells, dtype.shape, **fields)
+
+    def __from_arrow__(self, array: pa.Array | pa.ChunkedArray) -> ImageArray:
+        from daskimg.column.arrow import from_arrow
+
+        return from_arrow(array, self)

@@ -1,0 +1,145 @@
+"""The scalar of an image column."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import PIL.Image
+
+from daskimg import fetch
+from daskimg.errors import ImageError
+from daskimg.kernels import codec
+from daskimg.kernels.pixels import from_pil
+from daskimg.kernels.reader import pixel_mode
+
+__all__ = ["Image", "pixels_of"]
+
+
+def pixels_of(picture: Any) -> npt.NDArray[Any]:
+    """Pixels of a Pillow image (palette and CMYK as RGB, bilevel as grey) or of any array."""
+    if isinstance(picture, PIL.Image.Image):
+        mode = pixel_mode(picture, picture.format or "")
+        return from_pil(picture if picture.mode == mode else picture.convert(mode))
+    return np.asarray(picture)
+
+
+class Image:
+    """One cell of an image column: a path, encoded bytes, pixels or a recorded failure.
+
+    Parameters
+    ----------
+    data : array, PIL.Image.Image, bytes or None
+        Pixels (HWC, or HW for grey), or the bytes of an encoded picture. None: only a path, or
+        a failure.
+    path : str, optional
+        Where it came from.
+    error : str, optional
+        Why it failed; with `data`, a warning (a picture decoded in part).
+    source : fetch.Source, optional
+        Credentials of `path`.
+
+    Examples
+    --------
+    >>> picture = Image(np.zeros((2, 3, 3), "uint8"))
+    >>> picture
+    <Image 2x3x3 uint8>
+    >>> picture.to_pil().size
+    (3, 2)
+    """
+
+    __slots__ = ("_data", "_source", "error", "path")
+
+    def __init__(
+        self,
+        data: Any = None,
+        path: str | None = None,
+        error: str | None = None,
+        source: fetch.Source | None = None,
+    ) -> None:
+        if data is not None and not isinstance(data, bytes):
+            data = pixels_of(data)
+        self._data: bytes | npt.NDArray[Any] | None = data
+        self.path, self.error, self._source = path, error, source
+
+    @property
+    def failed(self) -> bool:
+        """Whether this cell is a failure (no picture, and a reason)."""
+        return self._data is None and self.error is not None
+
+    @property
+    def data(self) -> bytes | npt.NDArray[Any] | None:
+        """What the cell holds: pixels, bytes or (a path only, a failure) None."""
+        return self._data
+
+    def to_bytes(self) -> bytes:
+        """The encoded bytes; read from `path` if need be, PNG when the cell holds pixels.
+
+        Raises
+        ------
+        ImageError
+            When the cell is a failure.
+        """
+        if isinstance(self._data, bytes):
+            return self._data
+        if self._data is not None:
+            return codec.encode(self._data, "png")
+        if self.failed or self.path is None:
+            raise ImageError(self.error or "read: the cell is empty", self.path)
+        return fetch.read_bytes(self.path, self._source)
+
+    def to_numpy(self) -> npt.NDArray[Any]:
+        """The pixels, HWC (HW for grey); decoded if need be.
+
+        Raises
+        ------
+        ImageError
+            When the cell is a failure.
+        """
+        if self._data is None or isinstance(self._data, bytes):
+            return codec.decode(self.to_bytes())
+        return self._data
+
+    def to_pil(self) -> PIL.Image.Image:
+        """A Pillow image (one-channel pixels become mode ``L``)."""
+        pixels = self.to_numpy()
+        if pixels.ndim == 3 and pixels.shape[2] == 1:
+            pixels = pixels[:, :, 0]
+        if pixels.dtype == np.float32 and pixels.ndim == 3:
+            pixels = (np.clip(pixels, 0, 1) * 255 + 0.5).astype(np.uint8)
+        return PIL.Image.fromarray(pixels)
+
+    def _repr_png_(self) -> bytes | None:
+        if self.failed:
+            return None
+        out = io.BytesIO()
+        picture = self.to_pil()
+        picture.thumbnail((512, 512))
+        picture.save(out, "png")
+        return out.getvalue()
+
+    def __repr__(self) -> str:
+        path = f" {fetch.mask_url(self.path)}" if self.path else ""
+        if self.failed:
+            return f"<Image failed{path}: {self.error}>"
+        if self._data is None:
+            return f"<Image{path}>"
+        if isinstance(self._data, bytes):
+            return f"<Image {len(self._data)} bytes{path}>"
+        size = "x".join(map(str, self._data.shape))
+        return f"<Image {size} {self._data.dtype}{path}>"
+
+    def _content(self) -> tuple[Any, ...]:
+        if isinstance(self._data, np.ndarray):
+            return (self._data.shape, str(self._data.dtype), self._data.tobytes(), None)
+        return (None, None, self._data, self.path if self._data is None else None)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Image):
+            return NotImplemented
+        return self._content() == other._content() and (self.failed == other.failed)
+
+    def __hash__(self) -> int:
+        return hash(self._content())

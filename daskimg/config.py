@@ -1,0 +1,38 @@
+"""Settings: `dask.config` keys ``daskimg.*``, documented in ``daskimg.yaml``.
+
+They are read when a column is made and travel in its program, so that a worker needs no
+configuration of its own.
+"""
+
+from __future__ import annotations
+
+import importlib.resources
+from typing import Any, NamedTuple
+
+import dask.config
+import yaml
+
+__all__ = ["Settings", "get", "settings"]
+
+_DEFAULTS: dict[str, Any] = yaml.safe_load(
+    importlib.resources.files("daskimg").joinpath("daskimg.yaml").read_text()
+)
+dask.config.update_defaults(_DEFAULTS)
+
+
+def get(key: str) -> Any:
+    """The value of ``daskimg.<key>`` now."""
+    return dask.config.get(f"daskimg.{key}", _DEFAULTS["daskimg"][key])
+
+
+class Settings(NamedTuple):
+    """What opening a picture depends on."""
+
+    orientation: bool
+    max_pixels: int | None
+
+
+def settings() -> Settings:
+    """The settings in force here and now."""
+    cap = get("max-image-pixels")
+    return Settings(bool(get("apply-orientation")), None if cap is None else int(cap))

@@ -1,0 +1,73 @@
+"""What can go wrong, each with what to do about it."""
+
+from __future__ import annotations
+
+import re
+
+__all__ = ["ImageError", "PlacementError", "TooManyPixelsError", "reason_of"]
+
+_ADDRESS = re.compile(r"<([\w.]+)(?: object)? at 0x[0-9a-fA-F]+>")
+
+
+class ImageError(ValueError):
+    """A picture that could not be read, decoded or processed.
+
+    Parameters
+    ----------
+    reason : str
+        ``"stage: ExceptionType: message"``, the text that ``.img.error`` holds under
+        ``on_error="null"``.
+    path : str, optional
+        The file it happened to.
+
+    Attributes
+    ----------
+    reason, path, stage : str or None
+
+    Examples
+    --------
+    >>> print(ImageError("decode: OSError: image file is truncated", "shop/7.jpg"))
+    decode: OSError: image file is truncated (shop/7.jpg). Set on_error="null" where the column \
+is made to keep such rows as nulls with this reason.
+    """
+
+    def __init__(self, reason: str, path: str | None = None) -> None:
+        self.reason, self.path = reason, path
+        where = f" ({path})" if path else ""
+        super().__init__(
+            f'{reason}{where}. Set on_error="null" where the column is made to keep such rows '
+            "as nulls with this reason."
+        )
+
+    @property
+    def stage(self) -> str:
+        """The step that failed: ``fetch``, ``decode``, ``resize``, ..."""
+        return self.reason.split(":", 1)[0]
+
+    def __reduce__(self) -> tuple[type[ImageError], tuple[str, str | None]]:
+        return ImageError, (self.reason, self.path)
+
+
+class TooManyPixelsError(ValueError):
+    """A header that announces more pixels than ``daskimg.max-image-pixels`` allows."""
+
+
+class PlacementError(RuntimeError):
+    """A stage asks for a worker resource that no live worker offers."""
+
+
+def reason_of(stage: str, error: BaseException) -> str:
+    """The stable one-line text of a failure.
+
+    Object addresses are taken out (Pillow's messages hold them), so that equal failures read
+    equal on every run and worker.
+
+    Examples
+    --------
+    >>> reason_of("decode", OSError("cannot identify image file <_io.BytesIO object at 0x7f>"))
+    'decode: OSError: cannot identify image file <_io.BytesIO>'
+    """
+    text = " ".join(_ADDRESS.sub(r"<\1>", str(error)).split())
+    return (
+        f"{stage}: {type(error).__name__}: {text}" if text else f"{stage}: {type(error).__name__}"
+    )

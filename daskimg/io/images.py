@@ -1,0 +1,210 @@
+"""Pictures in files: `read_images` lists them, `images` takes paths that a table holds."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import dask.dataframe as dd
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from daskimg import fetch, onepass
+from daskimg.column.dtype import ImageDtype, check_policy
+from daskimg.io.listing import list_images, parse_partitions, shuffle_order, split_rows
+from daskimg.kernels import geometry
+from daskimg.lazy.expr import image_op
+from daskimg.program import Program, cells_of
+
+__all__ = ["images", "read_images"]
+
+PATH = pd.StringDtype("pyarrow")
+
+
+def read_images(
+    urlpath: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+    *,
+    file_extensions: str | Iterable[str] | None = None,
+    recursive: bool = True,
+    partitioning: str | Sequence[str] | None = None,
+    size: tuple[int, int] | None = None,
+    mode: str | None = None,
+    include_paths: bool = True,
+    on_error: str | None = None,
+    shuffle: bool = False,
+    seed: int | None = None,
+    ignore_missing_paths: bool = False,
+    files_per_partition: int | None = None,
+    blocksize: int | str | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+) -> dd.DataFrame:
+    """List picture files as a Dask DataFrame; none of them is opened.
+
+    Parameters
+    ----------
+    urlpath : str, path, or a list of these
+        A file, a folder or a glob, on any fsspec filesystem.
+    file_extensions : str or list of str, optional
+        Which files to take, without case; None takes every one that a codec is known for.
+    recursive : bool
+        Also the folders below.
+    partitioning : "hive", list of str, or template, optional
+        Columns from the folders: ``k=v`` names, a name for each level below the root, or a
+        template such as ``"{category}/{product_id:d}_{n}.jpg"`` for the path below it.
+    size : (height, width), optional
+        Decode and resize to this size.
+    mode : str, optional
+        Decode to this colour mode (``"RGB"``, ``"L"``, ...).
+    include_paths : bool
+        Keep the column ``path``.
+    on_error : {"raise", "null"}, optional
+        What a picture that fails does: end the run with an `ImageError`, or become null with a
+        reason. None follows ``daskimg.on-error`` ("raise").
+    shuffle : bool
+        Random order of the files, by `seed`; else sorted by path.
+    seed : int, optional
+        Seed of `shuffle`.
+    ignore_missing_paths : bool
+        Skip entries of a list that do not exist.
+    files_per_partition : int, optional
+        None: ``clip(n // 128, 16, 256)``, and at most 32 MiB of encoded bytes.
+    blocksize : int or str, optional
+        Encoded bytes of a partition at most (``"64MiB"``).
+    storage_options : dict, optional
+        Options of the filesystem (credentials travel masked).
+
+    Returns
+    -------
+    dask.dataframe.DataFrame
+        Columns ``path`` (absolute, with protocol unless local), ``image`` (``image[file]``;
+        pixels with `size` or `mode`), then the partition columns. One global RangeIndex,
+        divisions known.
+
+    Raises
+    ------
+    FileNotFoundError
+        When nothing matches, or a path does not exist; it names the path.
+    ValueError
+        For a size of zero or below, an unknown mode, a path that does not fit `partitioning`.
+
+    Examples
+    --------
+    >>> df = di.read_images(folder)
+    >>> df.dtypes.astype(str).tolist()
+    ['string', 'image[file]']
+    >>> df.image.img.width.compute().tolist()
+    [24, 24, 24, 24]
+    """
+    if size is not None:
+        geometry.resize_shape(1, 1, *_pair(size))
+    if mode is not None:
+        cells_of(mode)
+    policy = check_policy(on_error)
+    found = list_images(
+        urlpath,
+        file_extensions=file_extensions,
+        recursive=recursive,
+        ignore_missing_paths=ignore_missing_paths,
+        storage_options=storage_options,
+    )
+    extra = parse_partitions(found, partitioning)
+    order = shuffle_order(len(found), seed) if shuffle else None
+    listed = pd.DataFrame({"path": pd.array(found.paths, PATH), **extra}, copy=False)
+    sizes = found.sizes
+    if order is not None:
+        listed = listed.iloc[order].reset_index(drop=True)
+        sizes = None if sizes is None else sizes[order]
+    bounds = split_rows(len(found), sizes, files_per_partition, blocksize)
+    frame = _from_listing(listed, bounds)
+    column = images(frame["path"], storage_options=storage_options, on_error=policy)
+    if size is not None or mode is not None:
+        column = column.img.decode(mode)
+    if size is not None:
+        column = column.img.resize(*size)
+    names = ["path", "image", *extra] if include_paths else ["image", *extra]
+    return frame.assign(image=column)[names]
+
+
+def _pair(size: Any) -> tuple[int, int]:
+    if isinstance(size, str) or not hasattr(size, "__len__") or len(size) != 2:
+        raise ValueError(f"size is (height, width); got {size!r}")
+    return size[0], size[1]
+
+
+class Rows(NamedTuple):
+    """The listing of one partition, and where it starts."""
+
+    table: pa.Table
+    start: int
+
+
+def _list_rows(rows: Rows, columns: list[str] | None = None) -> pd.DataFrame:
+    table = rows.table if columns is None else rows.table.select(columns)
+    frame = table.to_pandas(types_mapper={pa.large_string(): PATH, pa.string(): PATH}.get)
+    frame.index = pd.RangeIndex(rows.start, rows.start + len(rows.table))
+    return frame
+
+
+def _from_listing(listed: pd.DataFrame, bounds: np.ndarray[Any, Any]) -> dd.DataFrame:
+    """A listing as a lazy frame: a partition's task holds its own rows, as Arrow."""
+    table = pa.Table.from_pandas(listed, preserve_index=False)
+    table = table.replace_schema_metadata(None)
+    spans = list(zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True))
+    parts = [Rows(_own(table.slice(a, b - a)), a) for a, b in spans]
+    meta = _list_rows(Rows(table.slice(0, 0), 0))
+    divisions = [*(int(a) for a in bounds[:-1]), max(int(bounds[-1]) - 1, 0)]
+    return dd.from_map(_list_rows, parts, meta=meta, divisions=divisions, label="list-images")
+
+
+def _own(table: pa.Table) -> pa.Table:
+    """A slice that pickles without the rows around it."""
+    return table.take(pa.array(np.arange(table.num_rows)))
+
+
+def images(
+    series: Any, *, storage_options: dict[str, Any] | None = None, on_error: str | None = None
+) -> Any:
+    """A column of paths as an image column; nothing is fetched.
+
+    Parameters
+    ----------
+    series : Series or sequence of str
+        Paths, pandas or Dask; nulls stay missing.
+    storage_options : dict, optional
+        Credentials of the paths' filesystem. They travel with the column's ops, masked.
+    on_error : {"raise", "null"}, optional
+        What a picture that fails does; None follows ``daskimg.on-error``.
+
+    Returns
+    -------
+    Series
+        Of dtype ``image[file]``.
+
+    Raises
+    ------
+    TypeError
+        When the values are not strings.
+
+    Examples
+    --------
+    >>> di.images(pd.Series(["a.jpg", "b.png"])).dtype
+    image[file]
+    """
+    if not hasattr(series, "dtype"):
+        series = pd.Series(series)
+    dtype = series.dtype
+    if not (isinstance(dtype, ImageDtype) or pd.api.types.is_string_dtype(dtype)):
+        raise TypeError(f"images() takes paths (strings); {series.name!r} is {dtype}")
+    if isinstance(dtype, ImageDtype) and dtype.cells != "file":
+        raise TypeError(f"{series.name!r} holds pictures already ({dtype})")
+    source = fetch.Source(storage_options).handle if storage_options else None
+    policy = check_policy(on_error)
+    if isinstance(dtype, ImageDtype):
+        policy, source = policy or dtype.on_error, source or dtype.source
+    target = ImageDtype("file", on_error=policy, source=source)
+    program = Program((), target)
+    if isinstance(series, pd.Series):
+        return onepass.run(series, [program])[0]
+    return image_op(series, program, [])

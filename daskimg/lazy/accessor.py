@@ -1,0 +1,35 @@
+"""``.img`` on a Dask Series: the accessor of pandas, with ops that join the image program."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from dask.dataframe.extensions import register_series_accessor
+
+from daskimg.accessor import ImageAccessor
+from daskimg.column.array import ImageArray
+from daskimg.lazy.expr import co_aligned, image_op
+from daskimg.program import Program
+
+__all__ = ["LazyImageAccessor"]
+
+
+@register_series_accessor("img")
+class LazyImageAccessor(ImageAccessor):
+    """The ops of `ImageAccessor`, lazy: nothing is read before ``compute``."""
+
+    def _run(self, program: Program, args: Sequence[Any]) -> Any:
+        for arg in args:
+            if not hasattr(arg, "dask") or not co_aligned(self._series, arg):
+                raise ValueError(
+                    f"a row-wise argument of {self._series.name!r} is a column of the same Dask "
+                    f"frame, row by row; got {arg!r}. Assign or merge it into the frame first."
+                )
+        return image_op(self._series, program, list(args))
+
+    def _cells(self, what: str) -> ImageArray:
+        raise TypeError(
+            f"{what}() needs the whole column in memory: compute() it first, or use "
+            ".img.to_dask_array(lengths=True) for a lazy array"
+        )

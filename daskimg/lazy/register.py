@@ -1,0 +1,35 @@
+"""Everything that Dask is told about image columns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from dask.dataframe.extensions import make_array_nonempty
+from dask.tokenize import normalize_token
+
+import daskimg.lazy.accessor  # noqa: F401  (registers .img)
+from daskimg.column.array import ImageArray
+from daskimg.column.dtype import ImageDtype
+from daskimg.column.image import Image
+
+__all__: list[str] = []
+
+
+@make_array_nonempty.register(ImageDtype)
+def _nonempty(dtype: ImageDtype) -> ImageArray:
+    """Two cells that Dask may try its functions on."""
+    if dtype.cells == "file":
+        cell = Image(path="picture.png")
+    elif dtype.cells == "encoded":
+        cell = Image(b"not a picture", path="picture.png")
+    else:
+        shape = dtype.shape or ((2,) if dtype.tensor else (2, 2, 3))
+        cell = Image(np.zeros(shape, dtype.cell_dtype or np.uint8), path="picture.png")
+    return ImageArray.of([cell, cell], dtype)
+
+
+@normalize_token.register(ImageArray)
+def _token(array: ImageArray) -> Any:
+    # Dask would hash the objects of np.asarray(array), one scalar per cell
+    return ("daskimg.ImageArray", normalize_token(array.token()))
