@@ -1,0 +1,335 @@
+"""Colour: modes, dtypes, normalisation, adjustments."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from daskimg.kernels.pixels import (
+    Pixels,
+    check_pixels,
+    drop_alpha,
+    from_pil,
+    give,
+    mode_of,
+    split_alpha,
+    to_pil,
+)
+
+__all__ = [
+    "MODES",
+    "adjust_brightness",
+    "adjust_contrast",
+    "adjust_hue",
+    "adjust_saturation",
+    "astype",
+    "convert",
+    "equalize",
+    "normalize",
+    "to_uint8",
+]
+
+MODES = ("L", "RGB", "RGBA", "LA", "I;16", "F")
+
+
+def convert(pixels: Pixels, mode: str) -> Pixels:
+    """Convert to another mode by Pillow's formulas.
+
+    Colour becomes grey by ITU-R BT.601-7 luma, ``0.299 R + 0.587 G + 0.114 B``. Alpha is dropped,
+    or added opaque. 16 bits become 8 by a division by 257 with rounding (Pillow clips), 8 become
+    16 by the multiplication. ``F`` keeps the values; from ``F`` they are rounded and clipped.
+
+    Parameters
+    ----------
+    pixels : ndarray
+    mode : {"L", "RGB", "RGBA", "LA", "I;16", "F"}
+
+    Returns
+    -------
+    ndarray
+        uint8, of ``I;16`` uint16, of ``F`` float32. The input itself when it has the mode.
+
+    Raises
+    ------
+    ValueError
+        For an unknown mode, or pixels that have none.
+
+    Examples
+    --------
+    >>> convert(np.full((1, 1, 3), [255, 0, 0], np.uint8), "L")
+    array([[76]], dtype=uint8)
+    >>> convert(np.array([[65535]], np.uint16), "L")
+    array([[255]], dtype=uint8)
+    """
+    if mode not in MODES:
+        raise ValueError(f"expected a mode out of {', '.join(MODES)}, got {mode!r}")
+    check_pixels(pixels)
+    if mode in ("I;16", "F"):
+        dtype = np.dtype(np.uint16 if mode == "I;16" else np.float32)
+        grey = drop_alpha(pixels)
+        if grey.ndim == 3:
+            grey = convert(grey, "L")
+        if mode == "I;16" and grey.dtype == np.uint8:
+            return grey.astype(dtype) * dtype.type(257)
+        return astype(grey, dtype)
+    eight = to_uint8(pixels)
+    if mode_of(eight) == mode:
+        return eight[:, :, 0] if mode == "L" and eight.ndim == 3 else eight
+    return from_pil(to_pil(eight).convert(mode))
+
+
+def to_uint8(pixels: Pixels) -> Pixels:
+    """`pixels` as 8 bits: 16 divided by 257 with rounding, floats rounded and clipped."""
+    return astype(pixels, np.uint8)
+
+
+def astype(pixels: Pixels, dtype: npt.DTypeLike) -> Pixels:
+    """Cast as NumPy does, but nothing wraps around.
+
+    Floats are rounded and clipped to the range of an integer dtype (not a number: 0), and uint16
+    becomes uint8 by a division by 257 with rounding. Other casts keep the values; ``convert``
+    scales 8 bits to 16.
+
+    Parameters
+    ----------
+    pixels : ndarray
+    dtype : dtype
+
+    Returns
+    -------
+    ndarray
+        The input itself when it has the dtype.
+
+    Examples
+    --------
+    >>> astype(np.array([[-1.0, 0.6, 300.0]], np.float32), "uint8")
+    array([[  0,   1, 255]], dtype=uint8)
+    """
+    target = np.dtype(dtype)
+    if pixels.dtype == target:
+        return pixels
+    if target == np.uint8 and pixels.dtype == np.uint16:
+        return np.asarray((pixels + np.uint32(128)) // np.uint32(257), np.uint8)
+    if target.kind in "iu" and pixels.dtype.kind not in "b":
+        limits = np.iinfo(target)
+        values = np.nan_to_num(np.rint(pixels)) if pixels.dtype.kind == "f" else pixels
+        return np.clip(values, limits.min, limits.max).astype(target)
+    return pixels.astype(target)
+
+
+def normalize(
+    pixels: Pixels,
+    mean: float | Sequence[float] = 0.0,
+    std: float | Sequence[float] = 1.0,
+    out: npt.NDArray[np.float32] | None = None,
+) -> npt.NDArray[np.float32]:
+    """``(pixels / range - mean) / std`` as float32; the range is 255, 65535, or 1 for floats.
+
+    Parameters
+    ----------
+    pixels : ndarray
+    mean, std : float or sequence of float
+        One for all channels or one for each.
+    out : ndarray, optional
+        A float32 array of the shape of `pixels` to write into, of any strides.
+
+    Returns
+    -------
+    ndarray
+        `out` where given.
+
+    Raises
+    ------
+    ValueError
+        When the numbers do not match the channels, or a `std` is not above zero.
+
+    References
+    ----------
+    torchvision.transforms.ToTensor followed by Normalize.
+
+    Examples
+    --------
+    >>> normalize(np.array([[0, 255]], np.uint8), mean=0.5, std=0.5)
+    array([[-1.,  1.]], dtype=float32)
+    """
+    channels = 1 if check_pixels(pixels).ndim == 2 else pixels.shape[2]
+    means, stds = (_per_channel(name, v, channels) for name, v in (("mean", mean), ("std", std)))
+    if min(stds) <= 0:
+        raise ValueError(f"expected a std above 0, got {std!r}")
+    top = _top(pixels)
+    result = np.empty(pixels.shape, np.float32) if out is None else out
+    if result.shape != pixels.shape or result.dtype != np.float32:
+        return give(normalize(pixels, mean, std), result)
+    for n in range(channels):
+        source, target = (pixels, result) if pixels.ndim == 2 else (pixels[..., n], result[..., n])
+        np.multiply(source, np.float32(1 / (top * stds[n])), out=target, casting="unsafe")
+        target -= np.float32(means[n] / stds[n])
+    return result
+
+
+def adjust_brightness(pixels: Pixels, factor: float) -> Pixels:
+    """Blend with black: 0 is black, 1 the picture, 2 twice as bright.
+
+    References
+    ----------
+    torchvision.transforms.functional.adjust_brightness: ``clip(factor * pixels)``.
+
+    Examples
+    --------
+    >>> adjust_brightness(np.array([[100, 200]], np.uint8), 1.5)
+    array([[150, 255]], dtype=uint8)
+    """
+    return _blend(pixels, 0.0, _factor(factor))
+
+
+def adjust_contrast(pixels: Pixels, factor: float) -> Pixels:
+    """Blend with the mean of the grey picture: 0 is plain grey, 1 the picture.
+
+    References
+    ----------
+    torchvision.transforms.functional.adjust_contrast:
+    ``clip(factor * pixels + (1 - factor) * mean(grey(pixels)))``.
+
+    Examples
+    --------
+    >>> adjust_contrast(np.array([[100, 200]], np.uint8), 0.5)
+    array([[125, 175]], dtype=uint8)
+    """
+    return _blend(pixels, float(_grey(pixels).mean(dtype=np.float64)), _factor(factor))
+
+
+def adjust_saturation(pixels: Pixels, factor: float) -> Pixels:
+    """Blend with the grey picture: 0 is grey, 1 the picture, 2 twice as colourful.
+
+    References
+    ----------
+    torchvision.transforms.functional.adjust_saturation:
+    ``clip(factor * pixels + (1 - factor) * grey(pixels))``.
+
+    Examples
+    --------
+    >>> adjust_saturation(np.full((1, 1, 3), [255, 0, 0], np.uint8), 0)
+    array([[[76, 76, 76]]], dtype=uint8)
+    """
+    if drop_alpha(check_pixels(pixels)).ndim == 2:
+        _factor(factor)
+        return pixels
+    return _blend(pixels, _grey(pixels)[:, :, None], _factor(factor))
+
+
+def adjust_hue(pixels: Pixels, factor: float) -> Pixels:
+    """Turn the hue by `factor` of the colour circle, -0.5 to 0.5.
+
+    References
+    ----------
+    torchvision.transforms.functional.adjust_hue on tensors: RGB to HSV, ``h + factor`` modulo 1,
+    and back.
+
+    Raises
+    ------
+    ValueError
+        For a factor outside -0.5 to 0.5.
+
+    Examples
+    --------
+    >>> adjust_hue(np.full((1, 1, 3), [255, 0, 0], np.uint8), 0.5)
+    array([[[  0, 255, 255]]], dtype=uint8)
+    """
+    if not -0.5 <= factor <= 0.5:
+        raise ValueError(f"expected a hue factor from -0.5 to 0.5, got {factor!r}")
+    color, alpha = split_alpha(check_pixels(pixels))
+    if color.ndim == 2 or color.shape[2] == 1 or not factor:
+        return pixels
+    rgb = color.astype(np.float32) / np.float32(_top(pixels))
+    value, low = rgb.max(axis=2), rgb.min(axis=2)
+    span = value - low
+    grey = span == 0
+    red, green, blue = np.moveaxis(
+        (value[..., None] - rgb) / np.where(grey, 1, span)[..., None], 2, 0
+    )
+    is_red, is_green = rgb[..., 0] == value, rgb[..., 1] == value
+    sector = np.where(is_red, blue - green, np.where(is_green, 2 + red - blue, 4 + green - red))
+    hue = (np.where(grey, 0, sector) / 6 + factor) % 1 * 6
+    # back: each channel is the value, less the span where the hue is far from it
+    wave = (np.array([5, 3, 1], np.float32) + hue[..., None]) % 6
+    part = np.clip(np.minimum(wave, 4 - wave), 0, 1)
+    return _like(pixels, (value[..., None] - span[..., None] * part) * _top(pixels), alpha)
+
+
+def equalize(pixels: Pixels) -> Pixels:
+    """Equalise the histogram of each colour channel.
+
+    References
+    ----------
+    PIL.ImageOps.equalize; 16 bits by the same formula over 65,536 values.
+
+    Raises
+    ------
+    ValueError
+        For floats, which have no histogram.
+
+    Examples
+    --------
+    >>> equalize(np.array([[10, 20, 30]] * 255, np.uint8))[0]
+    array([  0, 128, 255], dtype=uint8)
+    """
+    if pixels.dtype not in (np.uint8, np.uint16):
+        raise ValueError(f"expected uint8 or uint16 pixels, got {pixels.dtype}; use astype() first")
+    top = np.iinfo(pixels.dtype).max
+    result = np.array(check_pixels(pixels))
+    color = split_alpha(result)[0]
+    for plane in [color] if color.ndim == 2 else np.moveaxis(color, 2, 0):
+        counts = np.bincount(plane.ravel(), minlength=top + 1)
+        step = (plane.size - counts[counts > 0][-1]) // top
+        if step:
+            before = np.cumsum(counts) - counts
+            plane[...] = np.minimum((step // 2 + before) // step, top).astype(pixels.dtype)[plane]
+    return result
+
+
+def _top(pixels: Pixels) -> float:
+    """The value of white."""
+    return {"uint8": 255.0, "uint16": 65535.0}.get(pixels.dtype.name, 1.0)
+
+
+def _factor(factor: float) -> float:
+    if not factor >= 0:
+        raise ValueError(f"expected a factor of 0 or above, got {factor!r}")
+    return float(factor)
+
+
+def _grey(pixels: Pixels) -> Pixels:
+    """torchvision's rgb_to_grayscale: of whole numbers the floor."""
+    color = drop_alpha(check_pixels(pixels))
+    if color.ndim == 2:
+        return color
+    grey = color.astype(np.float32) @ np.array([0.2989, 0.587, 0.114], np.float32)
+    return grey.astype(color.dtype)
+
+
+def _blend(pixels: Pixels, other: float | Pixels, factor: float) -> Pixels:
+    color, alpha = split_alpha(check_pixels(pixels))
+    blended = color * np.float32(factor)
+    if factor != 1:
+        blended += np.asarray(other, np.float32) * np.float32(1 - factor)
+    return _like(pixels, blended, alpha)
+
+
+def _like(pixels: Pixels, color: Pixels, alpha: Pixels | None) -> Pixels:
+    """`color` clipped to black and white, in the dtype and with the alpha of `pixels`."""
+    np.clip(color, 0, _top(pixels), out=color)
+    result = np.empty(pixels.shape, pixels.dtype)
+    split_alpha(result)[0][...] = color
+    if alpha is not None:
+        result[:, :, -1:] = alpha
+    return result
+
+
+def _per_channel(name: str, value: Any, channels: int) -> list[float]:
+    values = [float(v) for v in value] if np.ndim(value) else [float(value)] * channels
+    if len(values) != channels:
+        raise ValueError(f"expected a {name} for each of {channels} channels, got {value!r}")
+    return values

@@ -1,0 +1,359 @@
+"""Resize, crop, pad, flip, rotate. Sizes are (height, width)."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from daskimg.kernels.pixels import Pixels, check_pixels, from_pil, give, to_pil
+
+__all__ = [
+    "FITS",
+    "RESAMPLES",
+    "center_crop",
+    "centred",
+    "crop",
+    "flip",
+    "pad",
+    "resize",
+    "resize_shape",
+    "rotate",
+]
+
+FITS = ("stretch", "contain", "cover", "pad")
+RESAMPLES = {
+    "nearest": Image.Resampling.NEAREST,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+    "box": Image.Resampling.BOX,
+    "hamming": Image.Resampling.HAMMING,
+}
+
+
+def resize_shape(
+    h: int, w: int, height: int, width: int | None = None, fit: str = "stretch"
+) -> tuple[int, int]:
+    """The size that `resize` gives a picture of `h` x `w`.
+
+    Raises
+    ------
+    ValueError
+        For a size of zero or below, or an unknown `fit`.
+
+    Examples
+    --------
+    >>> resize_shape(300, 400, 224, 224, "contain"), resize_shape(300, 400, 150)
+    ((168, 224), (150, 200))
+    """
+    if height <= 0 or (width is not None and width <= 0):
+        raise ValueError(f"expected a size of 1 x 1 or above, got {height} x {width}")
+    if fit not in FITS:
+        raise ValueError(f"expected a fit out of {', '.join(FITS)}, got {fit!r}")
+    if width is None:
+        return height, max(1, round(w * height / h))
+    return _scaled(h, w, height, width, min) if fit == "contain" else (height, width)
+
+
+def resize(
+    pixels: Pixels,
+    height: int,
+    width: int | None = None,
+    fit: str = "stretch",
+    resample: str = "bilinear",
+    out: Pixels | None = None,
+) -> Pixels:
+    """Resize with antialiasing, as Pillow does.
+
+    Parameters
+    ----------
+    pixels : ndarray
+        Any dtype of 8 or 16 bits or floats, any number of channels.
+    height : int
+    width : int, optional
+        None keeps the aspect.
+    fit : {"stretch", "contain", "cover", "pad"}
+        Each but contain gives exactly `height` x `width`: stretch changes the aspect, cover
+        crops at the centre what is too much, pad adds zeros around. Contain fits inside.
+    resample : {"bilinear", "nearest", "bicubic", "lanczos", "box", "hamming"}
+        Pillow's filters.
+    out : ndarray, optional
+        An array of the right shape and dtype to resize into.
+
+    Returns
+    -------
+    ndarray
+        `out` where given.
+
+    Raises
+    ------
+    ValueError
+        For a size of zero or below, or an unknown `fit` or `resample`.
+
+    Notes
+    -----
+    8-bit bilinear is done by PyTorch when that is installed: the same antialiased filter in
+    half the time, within 0.02 grey levels of Pillow on photographs.
+
+    Examples
+    --------
+    >>> resize(np.zeros((300, 400, 3), np.uint8), 224, 224).shape
+    (224, 224, 3)
+    """
+    h, w = check_pixels(pixels).shape[:2]
+    shape = resize_shape(h, w, height, width, fit)
+    if resample not in RESAMPLES:
+        raise ValueError(f"expected a resample out of {', '.join(RESAMPLES)}, got {resample!r}")
+    image = RESAMPLES[resample]
+    if fit == "cover" and width is not None:
+        full = _scaled(h, w, *shape, max)
+        return give(_resize(pixels, full, image, (*centred(full, shape), *shape)), out)
+    inner = _scaled(h, w, *shape, min) if fit == "pad" and width is not None else shape
+    small = _resize(pixels, inner, image)
+    if inner != shape:
+        top, left = centred(shape, inner)
+        small = pad(small, top, shape[1] - inner[1] - left, shape[0] - inner[0] - top, left)
+    return give(small, out)
+
+
+def crop(pixels: Pixels, top: int, left: int, height: int, width: int) -> Pixels:
+    """The part of `height` x `width` whose corner is at `top`, `left`, as a view.
+
+    Raises
+    ------
+    ValueError
+        When it is empty or leaves the picture.
+
+    Examples
+    --------
+    >>> crop(np.arange(12).reshape(3, 4), 1, 2, 2, 2)
+    array([[ 6,  7],
+           [10, 11]])
+    """
+    h, w = check_pixels(pixels).shape[:2]
+    if min(height, width) <= 0 or min(top, left) < 0 or top + height > h or left + width > w:
+        raise ValueError(
+            f"expected a crop inside the picture of {h} x {w}, got {height} x {width} "
+            f"at top {top}, left {left}; pad() first or crop less"
+        )
+    return pixels[top : top + height, left : left + width]
+
+
+def center_crop(pixels: Pixels, height: int, width: int) -> Pixels:
+    """The middle of the picture; of an odd rest the larger half goes where torchvision puts it.
+
+    Raises
+    ------
+    ValueError
+        When the picture is smaller.
+
+    Examples
+    --------
+    >>> center_crop(np.arange(12).reshape(3, 4), 1, 2)
+    array([[5, 6]])
+    """
+    h, w = check_pixels(pixels).shape[:2]
+    return crop(pixels, *centred((h, w), (height, width)), height, width)
+
+
+def centred(outer: tuple[int, int], inner: tuple[int, int]) -> tuple[int, int]:
+    """Top and left of `inner` in the middle of `outer`, rounded half to even as torchvision."""
+    return round((outer[0] - inner[0]) / 2), round((outer[1] - inner[1]) / 2)
+
+
+def pad(
+    pixels: Pixels,
+    top: int,
+    right: int,
+    bottom: int,
+    left: int,
+    fill: float | tuple[float, ...] = 0,
+) -> Pixels:
+    """Add a border.
+
+    Parameters
+    ----------
+    pixels : ndarray
+    top, right, bottom, left : int
+        Pixels to add on each side.
+    fill : number or tuple, default 0
+        Their value, or one for each channel.
+
+    Raises
+    ------
+    ValueError
+        For a negative width, or a `fill` of another number of channels.
+
+    Examples
+    --------
+    >>> pad(np.ones((1, 2), np.uint8), 1, 0, 0, 1, fill=9)
+    array([[9, 9, 9],
+           [9, 1, 1]], dtype=uint8)
+    """
+    h, w = check_pixels(pixels).shape[:2]
+    if min(top, right, bottom, left) < 0:
+        raise ValueError(
+            f"expected borders of 0 or above, got top {top}, right {right}, bottom {bottom}, "
+            f"left {left}; use crop() to take away"
+        )
+    out = np.empty((top + h + bottom, left + w + right, *pixels.shape[2:]), pixels.dtype)
+    out[...] = _fill(pixels, fill)
+    out[top : top + h, left : left + w] = pixels
+    return out
+
+
+def flip(pixels: Pixels, direction: str = "horizontal") -> Pixels:
+    """Mirror left and right (``"horizontal"``) or top and bottom (``"vertical"``).
+
+    Raises
+    ------
+    ValueError
+        For another direction.
+
+    Examples
+    --------
+    >>> flip(np.array([[1, 2], [3, 4]]), "horizontal")
+    array([[2, 1],
+           [4, 3]])
+    """
+    check_pixels(pixels)
+    if direction == "horizontal":
+        return np.ascontiguousarray(pixels[:, ::-1])
+    if direction == "vertical":
+        return np.ascontiguousarray(pixels[::-1])
+    raise ValueError(f"expected 'horizontal' or 'vertical', got {direction!r}")
+
+
+def rotate(
+    pixels: Pixels,
+    degrees: float,
+    expand: bool = False,
+    fill: float | tuple[float, ...] = 0,
+) -> Pixels:
+    """Rotate counter-clockwise around the centre, each pixel the nearest one, as Pillow does.
+
+    Parameters
+    ----------
+    pixels : ndarray
+    degrees : float
+    expand : bool, default False
+        Enlarge the result so that it holds the whole picture.
+    fill : number or tuple, default 0
+        The value outside the picture, or one for each channel.
+
+    Raises
+    ------
+    ValueError
+        For a `fill` of another number of channels.
+
+    Examples
+    --------
+    >>> rotate(np.array([[1, 2], [3, 4]], np.uint8), 90)
+    array([[2, 4],
+           [1, 3]], dtype=uint8)
+    """
+    values = _fill(pixels, fill)
+    if _pillow_holds(pixels):
+        color: Any = tuple(round(value) for value in values)
+        image = to_pil(pixels)
+        color = color if len(image.getbands()) > 1 else color[0]
+        return _shaped(from_pil(image.rotate(degrees, expand=expand, fillcolor=color)), pixels)
+    return _by_channel(
+        pixels, lambda one, n: one.rotate(degrees, expand=expand, fillcolor=values[n])
+    )
+
+
+def _scaled(
+    h: int, w: int, height: int, width: int, choose: Callable[[float, float], float]
+) -> tuple[int, int]:
+    """`h` x `w` scaled to fit in (`min`) or to cover (`max`) `height` x `width`."""
+    scale = choose(height / h, width / w)
+    return (
+        height if scale == height / h else max(1, round(h * scale)),
+        width if scale == width / w else max(1, round(w * scale)),
+    )
+
+
+def _resize(
+    pixels: Pixels,
+    size: tuple[int, int],
+    resample: Image.Resampling,
+    window: tuple[int, int, int, int] | None = None,
+) -> Pixels:
+    """Resize to `size`; of that, only the `window` (top, left, height, width)."""
+    h, w = pixels.shape[:2]
+    top, left, height, width = window or (0, 0, *size)
+    if size == (h, w):
+        return pixels[top : top + height, left : left + width]
+    opaque = pixels.ndim == 2 or pixels.shape[2] in (1, 3)
+    # a window is cut from the whole where the whole is not much more
+    plain = resample is Image.Resampling.BILINEAR and size[0] * size[1] <= 2 * height * width
+    if plain and opaque and pixels.dtype == np.uint8 and (torch := _torch()) is not None:
+        return _resize_torch(torch, pixels, size)[top : top + height, left : left + width]
+    y, x = h / size[0], w / size[1]
+    box = (left * x, top * y, min((left + width) * x, w), min((top + height) * y, h))
+    if _pillow_holds(pixels):
+        image = to_pil(pixels).resize((width, height), resample, box)
+        return _shaped(from_pil(image), pixels)
+    return _by_channel(pixels, lambda one, n: one.resize((width, height), resample, box))
+
+
+@functools.cache
+def _torch() -> ModuleType | None:
+    try:
+        import torch
+    except ImportError:
+        return None
+    return torch
+
+
+def _resize_torch(torch: Any, pixels: Pixels, size: tuple[int, int]) -> Pixels:
+    pixels = np.ascontiguousarray(pixels)
+    if not pixels.flags.writeable:  # PyTorch warns of such arrays, though it only reads here
+        memory = (ctypes.c_uint8 * pixels.nbytes).from_address(pixels.ctypes.data)
+        view: Pixels = np.frombuffer(memoryview(memory), np.uint8).reshape(pixels.shape)
+    else:
+        view = pixels
+    source = torch.from_numpy(view if view.ndim == 3 else view[:, :, None])
+    # HWC is PyTorch's channels-last layout seen from another side: no copy
+    batch = source.permute(2, 0, 1)[None]
+    result = torch.nn.functional.interpolate(batch, size, mode="bilinear", antialias=True)
+    small: Pixels = result[0].permute(1, 2, 0).numpy()
+    return small if pixels.ndim == 3 else small[:, :, 0]
+
+
+def _pillow_holds(pixels: Pixels) -> bool:
+    return pixels.dtype == np.uint8 and (pixels.ndim == 2 or pixels.shape[2] <= 4)
+
+
+def _by_channel(pixels: Pixels, change: Callable[[Image.Image, int], Image.Image]) -> Pixels:
+    """Apply `change` to each channel as 32-bit floats, and go back to the dtype of `pixels`."""
+    planes = pixels if pixels.ndim == 3 else pixels[:, :, None]
+    changed = [
+        np.asarray(change(Image.fromarray(np.ascontiguousarray(planes[:, :, n], np.float32)), n))
+        for n in range(planes.shape[2])
+    ]
+    result = np.stack(changed, axis=2) if pixels.ndim == 3 else changed[0]
+    if pixels.dtype.kind in "iu":
+        limits = np.iinfo(pixels.dtype)
+        result = np.clip(np.rint(result), limits.min, limits.max)
+    return result.astype(pixels.dtype, copy=False)
+
+
+def _fill(pixels: Pixels, fill: float | tuple[float, ...]) -> tuple[float, ...]:
+    channels = 1 if check_pixels(pixels).ndim == 2 else pixels.shape[2]
+    values = tuple(fill) if isinstance(fill, (tuple, list)) else (fill,) * channels
+    if len(values) != channels:
+        raise ValueError(f"expected a fill of {channels} channels, got {fill!r}")
+    return values
+
+
+def _shaped(result: Pixels, like: Pixels) -> Pixels:
+    """`result` with the channel axis of `like`, which Pillow drops of a single one."""
+    return result[:, :, None] if like.ndim == 3 and result.ndim == 2 else result

@@ -1,0 +1,254 @@
+"""One number a picture, without a float copy of it.
+
+Measures of light read the luma of a picture: ITU-R BT.601-7, 2.5.1, rounded to 8 bits as Pillow
+does, on the 0-255 scale. Of 16 bits 257 are one step of it, of floats in [0, 1] 1/255 is. Alpha
+counts in `mean`, `std`, `minimum` and `maximum`, and nowhere else.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from daskimg.kernels.color import convert
+from daskimg.kernels.pixels import Pixels, check_pixels, drop_alpha, to_pil
+
+__all__ = [
+    "brightness",
+    "colorfulness",
+    "contrast",
+    "entropy",
+    "image_hash",
+    "luma",
+    "maximum",
+    "mean",
+    "minimum",
+    "sharpness",
+    "std",
+]
+
+_BLOCK = 32_768  # values that are floats at a time: they stay in the cache
+
+
+def mean(pixels: Pixels) -> float:
+    """Mean over all channels.
+
+    Examples
+    --------
+    >>> mean(np.array([[1, 2], [3, 6]], np.uint8))
+    3.0
+    """
+    return _moments(pixels)[0]
+
+
+def std(pixels: Pixels) -> float:
+    """Standard deviation over all channels, as NumPy's (``ddof=0``).
+
+    Examples
+    --------
+    >>> std(np.array([[1, 3]], np.uint16))
+    1.0
+    """
+    return _moments(pixels)[1]
+
+
+def minimum(pixels: Pixels) -> float:
+    """Smallest value of all channels.
+
+    Examples
+    --------
+    >>> minimum(np.array([[1, 3]], np.uint16))
+    1.0
+    """
+    return float(check_pixels(pixels).min())
+
+
+def maximum(pixels: Pixels) -> float:
+    """Largest value of all channels.
+
+    Examples
+    --------
+    >>> maximum(np.array([[1, 3]], np.uint16))
+    3.0
+    """
+    return float(check_pixels(pixels).max())
+
+
+def luma(pixels: Pixels) -> npt.NDArray[np.uint8]:
+    """The luma that the measures read: 8-bit, ``(H, W)``.
+
+    Examples
+    --------
+    >>> luma(np.full((1, 1, 3), [255, 0, 0], np.uint8))
+    array([[76]], dtype=uint8)
+    """
+    color = drop_alpha(check_pixels(pixels))
+    if color.dtype.kind == "f":
+        color = np.rint(np.clip(color, 0, 1) * 255).astype(np.uint8)
+    return convert(color, "L")
+
+
+def brightness(pixels: Pixels) -> float:
+    """Mean of luma.
+
+    Examples
+    --------
+    >>> brightness(np.full((2, 2), 0.2, np.float32))
+    51.0
+    """
+    return mean(luma(pixels))
+
+
+def contrast(pixels: Pixels) -> float:
+    """Standard deviation of luma.
+
+    Examples
+    --------
+    >>> contrast(np.array([[0, 65535]], np.uint16))
+    127.5
+    """
+    return std(luma(pixels))
+
+
+def sharpness(pixels: Pixels) -> float:
+    """Variance of the Laplacian of luma: a blurred picture has little.
+
+    The 4-neighbour Laplacian, mirrored at the border without repeating it, as
+    ``cv2.Laplacian(luma, cv2.CV_64F).var()``.
+
+    References
+    ----------
+    Pech-Pacheco et al., Diatom autofocusing in brightfield microscopy: a comparative study,
+    ICPR 2000.
+
+    Examples
+    --------
+    >>> sharpness(np.full((5, 5), 7, np.uint8))
+    0.0
+    """
+    y = luma(pixels).astype(np.int16)
+    laplacian = -4 * y
+    for axis in (y, laplacian), (y.T, laplacian.T):
+        source, result = axis
+        if len(source) > 1:
+            result[1:] += source[:-1]
+            result[:-1] += source[1:]
+            result[0] += source[1]
+            result[-1] += source[-2]
+        else:
+            result += 2 * source
+    return _moments(laplacian)[1] ** 2
+
+
+def entropy(pixels: Pixels) -> float:
+    """Shannon entropy of the luma histogram, in bits.
+
+    Examples
+    --------
+    >>> entropy(np.array([[0, 255]], np.uint8))
+    1.0
+    """
+    counts = np.array(Image.fromarray(luma(pixels)).histogram(), np.float64)
+    share = counts[counts > 0] / counts.sum()
+    return abs(float(share @ np.log2(share)))
+
+
+def colorfulness(pixels: Pixels) -> float:
+    """How colourful a picture is: 0 for grey, above 80 for a very colourful one.
+
+    ``sqrt(std_rg^2 + std_yb^2) + 0.3 sqrt(mean_rg^2 + mean_yb^2)`` with ``rg = R - G`` and
+    ``yb = (R + G) / 2 - B``, on the 0-255 scale.
+
+    References
+    ----------
+    Hasler and Suesstrunk, Measuring colourfulness in natural images, SPIE 5007, 2003.
+
+    Examples
+    --------
+    >>> colorfulness(np.zeros((2, 2), np.uint8))
+    0.0
+    """
+    color = drop_alpha(check_pixels(pixels))
+    if color.ndim == 2:
+        return 0.0
+    scale = {"u1": 1.0, "u2": 1 / 257}.get(color.dtype.str[1:], 255.0)
+    wide = np.dtype(np.int16 if color.dtype == np.uint8 else np.float32)
+    red, green, blue = (color[:, :, n].astype(wide) for n in range(3))
+    mean_rg, std_rg = _moments(red - green)
+    mean_yb, std_yb = _moments(red + green - 2 * blue)  # twice yb: stays whole
+    deviation = math.hypot(std_rg, std_yb / 2)
+    return scale * (deviation + 0.3 * math.hypot(mean_rg, mean_yb / 2))
+
+
+def image_hash(pixels: Pixels, kind: str = "phash") -> int:
+    """A 64-bit perceptual hash: pictures that look alike differ in few bits.
+
+    Parameters
+    ----------
+    pixels : ndarray
+    kind : {"phash", "dhash", "ahash"}
+        By the low frequencies of the cosine transform, by differences of neighbours, or by the
+        average. The bits are those of the `imagehash` package, the first one highest.
+
+    Returns
+    -------
+    int
+        Unsigned.
+
+    Raises
+    ------
+    ValueError
+        For another kind.
+
+    References
+    ----------
+    N. Krawetz, Looks Like It (2011), Kind of Like That (2013), hackerfactor.com.
+
+    Examples
+    --------
+    >>> hex(image_hash(np.arange(81, dtype=np.uint8).reshape(9, 9), "dhash"))
+    '0xffffffffffffffff'
+    """
+    image = to_pil(luma(pixels))
+    lanczos = Image.Resampling.LANCZOS
+    if kind == "phash":
+        cosines = _cosines()
+        low = cosines @ np.asarray(image.resize((32, 32), lanczos), np.float64) @ cosines.T
+        bits = low > np.median(low)
+    elif kind == "dhash":
+        small = np.asarray(image.resize((9, 8), lanczos))
+        bits = small[:, 1:] > small[:, :-1]
+    elif kind == "ahash":
+        small = np.asarray(image.resize((8, 8), lanczos))
+        bits = small > small.mean()
+    else:
+        raise ValueError(f"expected a hash out of phash, dhash, ahash, got {kind!r}")
+    return int.from_bytes(np.packbits(bits).tobytes(), "big")
+
+
+@functools.cache
+def _cosines() -> npt.NDArray[np.float64]:
+    """The first 8 rows of the 32-point type-II cosine transform."""
+    rows, points = np.arange(8)[:, None], np.arange(32)
+    return 2 * np.cos(np.pi * rows * (2 * points + 1) / 64)
+
+
+def _moments(pixels: Pixels) -> tuple[float, float]:
+    """Mean and standard deviation, from sums that are exact for whole numbers."""
+    flat = check_pixels(pixels).reshape(-1)
+    count = flat.size
+    # around the first value floats lose no digits to a large mean
+    origin = 0.0 if flat.dtype.kind in "iu" else float(flat[0])
+    total = squares = 0.0
+    for start in range(0, count, _BLOCK):
+        block = flat[start : start + _BLOCK].astype(np.float64)
+        if origin:
+            block -= origin
+        total += float(block.sum())
+        squares += float(block @ block)
+    variance = max(squares - total * total / count, 0.0) / count
+    return origin + total / count, math.sqrt(variance)

@@ -1,0 +1,238 @@
+"""Pictures read by Pillow, free of its process-wide settings.
+
+Pillow keeps its pixel limit and its leave to load truncated files in module globals, which one
+thread cannot change without changing all. Here a file is opened by the class of its format, so
+that no global is asked, and a broken load leaves the rows decoded so far in the image.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import struct
+import zlib
+from collections.abc import Callable
+from typing import Any, BinaryIO, NoReturn
+
+import numpy as np
+from PIL import (
+    AvifImagePlugin,
+    BmpImagePlugin,
+    GifImagePlugin,
+    Image,
+    ImageFile,
+    Jpeg2KImagePlugin,
+    JpegImagePlugin,
+    PngImagePlugin,
+    PpmImagePlugin,
+    TiffImagePlugin,
+    UnidentifiedImageError,
+    WebPImagePlugin,
+)
+
+from daskimg.errors import TooManyPixelsError
+from daskimg.kernels.exif import scan_webp
+from daskimg.kernels.pixels import Pixels, from_pil
+
+__all__ = [
+    "READERS",
+    "TURN",
+    "check_count",
+    "explain",
+    "image_pixels",
+    "open_image",
+    "pixel_mode",
+    "read_pixels",
+]
+
+# The formats that are read, each with the class that reads it. Naming the classes keeps
+# Ghostscript and other programs out, and Pillow's process-wide pixel limit too.
+READERS: dict[str, Callable[[Any, str], ImageFile.ImageFile]] = {
+    "JPEG": JpegImagePlugin.jpeg_factory,
+    "PNG": PngImagePlugin.PngImageFile,
+    "WEBP": WebPImagePlugin.WebPImageFile,
+    "TIFF": TiffImagePlugin.TiffImageFile,
+    "BMP": BmpImagePlugin.BmpImageFile,
+    "GIF": GifImagePlugin.GifImageFile,
+    "PPM": PpmImagePlugin.PpmImageFile,
+    "JPEG2000": Jpeg2KImagePlugin.Jpeg2KImageFile,
+    "AVIF": AvifImagePlugin.AvifImageFile,
+}
+
+_PIXEL_MODES = {
+    "1": "L", "L": "L", "LA": "LA", "La": "LA", "RGB": "RGB", "RGBA": "RGBA", "RGBa": "RGBA",
+    "RGBX": "RGB", "PA": "RGBA", "CMYK": "RGB", "YCbCr": "RGB", "LAB": "RGB", "HSV": "RGB",
+    "I;16": "I;16", "I;16L": "I;16", "I;16B": "I;16", "I;16N": "I;16", "F": "F", "I": "F",
+}  # fmt: skip
+TURN = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_UNTURN = {6: 8, 8: 6}  # the others undo themselves
+_ORIENTATION = 0x0112
+_TAGS = {"exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif"}
+_ADDRESS = re.compile(r" (?:object )?at 0x[0-9a-fA-F]+")
+
+
+def check_count(height: int, width: int, max_pixels: int | None) -> None:
+    if max_pixels is not None and height * width > max_pixels:
+        raise TooManyPixelsError(
+            f"the header announces {height} x {width} = {height * width:,} pixels, more than the "
+            f"{max_pixels:,} that daskimg.max-image-pixels allows"
+        )
+
+
+def open_image(
+    file: BinaryIO, kind: str, max_pixels: int | None
+) -> tuple[ImageFile.ImageFile, int]:
+    """The Pillow image of `file` with nothing decoded, and the orientation it tells."""
+    if kind == "WEBP":  # Pillow allocates its canvas when it opens it
+        webp = scan_webp(file.read(30))
+        file.seek(0)
+        if webp:
+            check_count(webp.height, webp.width, max_pixels)
+    image = READERS[kind](file, "")
+    tile = getattr(image, "_tile_size", image.size)  # a TIFF's tiles may exceed its picture
+    check_count(max(image.height, tile[1]), max(image.width, tile[0]), max_pixels)
+    if hasattr(image, "tag_v2"):
+        told = image.tag_v2.get(_ORIENTATION, 1)
+    elif _TAGS.isdisjoint(image.info):
+        return image, 1
+    else:
+        try:  # not image.getexif(): a PNG's decodes the picture in search of a later chunk
+            told = Image.Image.getexif(image).get(_ORIENTATION, 1)
+        except (SyntaxError, ValueError, KeyError, TypeError, struct.error):
+            told = 1  # unreadable EXIF turns nothing
+    return image, told if told in TURN else 1
+
+
+def read_pixels(
+    data: bytes,
+    kind: str,
+    *,
+    orientation: bool,
+    max_pixels: int | None,
+    min_size: tuple[int, int] | None,
+    on_partial: Callable[[str], object] | None,
+) -> Pixels:
+    """Decode `data`; see `codec.decode`. With `on_partial`, what there is of a broken picture."""
+    try:
+        image, told = open_image(io.BytesIO(data), kind, max_pixels)
+        turn = told if orientation else 1
+        reason = _load(image, turn, min_size)
+        if kind == "PNG" and not reason:
+            reason = _png_damage(data)
+        if reason and on_partial and kind == "JPEG":
+            # the end-of-image marker lets libjpeg hand over the rows that it still holds
+            image, told = open_image(io.BytesIO(data + b"\xff\xd9"), kind, max_pixels)
+            _load(image, turn, min_size)
+        if reason:
+            if on_partial is None or getattr(image, "_im", None) is None:
+                raise OSError(reason)
+            image.tile = []  # loaded, as far as Pillow is to know
+            on_partial(reason)
+        return image_pixels(image, kind, _turn_left(image, told, orientation))
+    except Exception as error:
+        explain(error, kind)
+
+
+def _load(image: ImageFile.ImageFile, turn: int, min_size: tuple[int, int] | None) -> str | None:
+    """Decode `image` in place; the reason why it could not be decoded, None when it could."""
+    if min_size and image.format in ("JPEG", "MPO"):
+        height, width = min_size[::-1] if turn > 4 else min_size
+        scale = reduction(image.height, image.width, (height, width))
+        if scale > 1:
+            image.draft(None, (image.width // scale, image.height // scale))
+    tile = getattr(image, "_tile_size", None)
+    if tile and getattr(image, "_im", True) is None:
+        # allocated here, or Pillow would check it against its own limit
+        image.im = Image.new(image.mode, tile).im
+    try:
+        image.load()
+    except (MemoryError, Image.DecompressionBombError):
+        raise
+    except Exception as error:
+        return _text(error)
+    return None
+
+
+def _png_damage(data: bytes) -> str | None:
+    """The check of the pixel chunks that Pillow leaves out: libpng and browsers make it."""
+    at = 8
+    while at + 12 <= len(data):
+        end = at + 8 + int.from_bytes(data[at : at + 4], "big")
+        if data[at + 4 : at + 8] == b"IDAT" and end + 4 <= len(data):
+            told = int.from_bytes(data[end : end + 4], "big")
+            if zlib.crc32(memoryview(data)[at + 4 : end]) != told:
+                return "broken PNG file (bad checksum in b'IDAT')"
+        at = end + 4
+    return None
+
+
+def _turn_left(image: ImageFile.ImageFile, told: int, orientation: bool) -> int:
+    """The turn that the loaded pixels of `image` still need; Pillow turns a TIFF itself."""
+    turned = hasattr(image, "tag_v2") and _ORIENTATION not in image.tag_v2
+    if orientation:
+        return 1 if turned else told
+    return _UNTURN.get(told, told) if turned else 1
+
+
+def pixel_mode(image: Image.Image, kind: str) -> str:
+    """The mode of the pixels that `decode` gives."""
+    mode = image.mode
+    if mode == "P":
+        palette = image.palette
+        clear = "transparency" in image.info or (palette and palette.mode.endswith("A"))
+        return "RGBA" if clear else "RGB"
+    if mode == "I" and kind in ("PNG", "PPM"):
+        return "I;16"  # 32 bits hold 16 there
+    if mode not in _PIXEL_MODES:
+        raise OSError(f"cannot decode {kind} of mode {mode}")
+    return _PIXEL_MODES[mode]
+
+
+def image_pixels(image: Image.Image, kind: str = "", turn: int = 1) -> Pixels:
+    """The pixels of a loaded Pillow image of any mode, turned as an EXIF orientation says.
+
+    Examples
+    --------
+    >>> image_pixels(Image.new("P", (3, 2))).shape
+    (2, 3, 3)
+    """
+    mode = pixel_mode(image, kind)
+    if image.mode != mode and mode != "I;16":
+        image = image.convert(mode)
+    pixels = from_pil(image.transpose(TURN[turn]) if turn > 1 else image)
+    return pixels.astype(np.uint16, copy=False) if mode == "I;16" else pixels
+
+
+def reduction(height: int, width: int, min_size: tuple[int, int] | None) -> int:
+    if min_size is None:
+        return 1
+    most = min(height // max(min_size[0], 1), width // max(min_size[1], 1))
+    return next(scale for scale in (8, 4, 2, 1) if scale <= max(most, 1))
+
+
+def _text(error: BaseException) -> str:
+    """What `error` says, the same on every run."""
+    return _ADDRESS.sub("", str(error)) or type(error).__name__
+
+
+def explain(error: Exception, kind: str) -> NoReturn:
+    """Raise `error` as one of the few kinds of exceptions that callers know."""
+    if isinstance(error, (TooManyPixelsError, MemoryError, UnidentifiedImageError)):
+        raise error
+    if isinstance(error, Image.DecompressionBombError):
+        raise TooManyPixelsError(f"{_text(error)} (PIL.Image.MAX_IMAGE_PIXELS)") from error
+    if isinstance(error, SyntaxError):
+        raise UnidentifiedImageError(
+            f"cannot identify image file: broken {kind} header: {_text(error)}"
+        ) from error
+    if isinstance(error, OSError):
+        raise OSError(_text(error)) from error
+    raise OSError(f"broken {kind}: {type(error).__name__}: {_text(error)}") from error
