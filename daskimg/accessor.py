@@ -21,7 +21,17 @@ from daskimg.program import Function, Program, Row, build, cells_of
 __all__ = ["MEASURES", "ImageAccessor"]
 
 Number = Any  # a number, or a Series with one per picture
-MEASURES = tuple("mean std min max brightness contrast sharpness entropy colorfulness".split())
+MEASURES = (
+    "mean",
+    "std",
+    "min",
+    "max",
+    "brightness",
+    "contrast",
+    "sharpness",
+    "entropy",
+    "colorfulness",
+)
 
 
 @register_series_accessor("img")
@@ -158,7 +168,7 @@ class ImageAccessor:
         >>> broken.img.error.isna().tolist()  # nobody has looked into it yet
         [True]
         >>> broken.img.decode().img.error.tolist()
-        ['decode: UnidentifiedImageError: cannot identify image file']
+        ["decode: UnidentifiedImageError: cannot identify image file: expected JPEG, ...]
         """
         return self._op("error")
 
@@ -182,7 +192,7 @@ class ImageAccessor:
         Examples
         --------
         >>> pd.Series([b"not a picture"], dtype="image").img.check().tolist()
-        ['decode: UnidentifiedImageError: cannot identify image file']
+        ["decode: UnidentifiedImageError: cannot identify image file: expected JPEG, ...]
         """
         return self._op("check")
 
@@ -570,8 +580,11 @@ class ImageAccessor:
 
         Examples
         --------
-        >>> pictures.img.measures(["height", "mean"]).iloc[0].tolist()
-        [4, 200.0]
+        >>> pictures.img.measures(["height", "mean"])
+           height   mean
+        0       4  200.0
+        1       2   50.0
+        2    <NA>    NaN
         """
         known = {*MEASURES, "height", "width", "channels", "nbytes", "hash"}
         if unknown := [name for name in names if name not in known]:

@@ -19,10 +19,11 @@ If private Dask moves, unmerged passes still give the right values, only slower.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pandas as pd
+from dask._task_spec import List, Task, TaskRef
 from dask.dataframe.dask_expr import new_collection
 from dask.dataframe.dask_expr._expr import (
     And,
@@ -44,7 +45,7 @@ from daskimg import onepass
 from daskimg.errors import ImageError
 from daskimg.program import Program, Row
 
-__all__ = ["ImageOp", "ImagePass", "co_aligned", "image_op"]
+__all__ = ["ImageOp", "ImagePass", "co_aligned", "gather", "image_op"]
 
 # Same rows, same index, values untouched.
 ROWS = (
@@ -60,6 +61,11 @@ ROWS = (
 def image_op(series: Any, program: Program, args: list[Any]) -> Any:
     """A Dask Series of what `program` makes of `series`."""
     return new_collection(ImageOp(series.expr, program, series.name, *[arg.expr for arg in args]))
+
+
+def gather(frame: Any, finish: Callable[[list[Any]], Any], result: Any) -> Any:
+    """A Dask scalar: `finish` of the list of all partitions of `frame`, such as `result`."""
+    return new_collection(Gather(frame.expr, finish, result))
 
 
 def co_aligned(series: Any, arg: Any) -> bool:
@@ -360,3 +366,25 @@ class Settle(Elemwise):  # type: ignore[misc]
     @functools.cached_property
     def _meta(self) -> pd.Series:
         return self.frame._meta
+
+
+class Gather(Expr):  # type: ignore[misc]
+    """One value from all partitions at once, in order: the end of a write."""
+
+    _parameters = ["frame", "finish", "result"]  # noqa: RUF012
+
+    @functools.cached_property
+    def _meta(self) -> Any:
+        return self.result
+
+    @functools.cached_property
+    def _name(self) -> str:
+        return f"gather-{self.deterministic_token}"
+
+    def _divisions(self) -> tuple[None, None]:
+        return (None, None)
+
+    def _layer(self) -> dict[Any, Any]:
+        parts = [TaskRef((self.frame._name, i)) for i in range(self.frame.npartitions)]
+        key = (self._name, 0)
+        return {key: Task(key, self.finish, List(*parts))}
