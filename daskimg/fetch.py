@@ -405,7 +405,7 @@ def _named(error: Exception, path: str, source: Source, tries: int) -> OSError:
     text = getattr(error, "strerror", None) or ""
     if not text:
         text = source.mask(" ".join(str(error).split()))
-        if path in str(error) or str(error) in path:  # fsspec raises FileNotFoundError(path)
+        if str(error) in path:  # fsspec raises FileNotFoundError(path)
             text = os.strerror(number)
         if type(error).__module__ != "builtins":
             text = f"{type(error).__name__}: {text}"

@@ -193,8 +193,10 @@ def _difference(left: Any, right: Any, atol: float, check_path: bool) -> str | N
     for what, found, wanted in (("shape", a.shape, b.shape), ("dtype", a.dtype, b.dtype)):
         if found != wanted:
             return f"{what} {found} on the left, {wanted} on the right"
-    apart = np.abs(a.astype(np.float64) - b.astype(np.float64))
-    apart[np.isnan(a.astype(np.float64)) & np.isnan(b.astype(np.float64))] = 0
+    same = (a == b) | ((a != a) & (b != b))  # NaN equals NaN, infinity itself
+    with np.errstate(invalid="ignore"):
+        apart = np.abs(a.astype(np.float64) - b.astype(np.float64))
+    apart[same] = 0
     wrong = ~(apart <= atol)
     if not wrong.any():
         return None
