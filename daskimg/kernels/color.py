@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -112,11 +113,13 @@ def astype(pixels: Pixels, dtype: npt.DTypeLike) -> Pixels:
     if pixels.dtype == target:
         return pixels
     if target == np.uint8 and pixels.dtype == np.uint16:
-        return np.asarray((pixels + np.uint32(128)) // np.uint32(257), np.uint8)
+        scaled: npt.NDArray[np.uint32] = (pixels + np.uint32(128)) // np.uint32(257)
+        return scaled.astype(np.uint8)
     if target.kind in "iu" and pixels.dtype.kind not in "b":
         limits = np.iinfo(target)
-        values = np.nan_to_num(np.rint(pixels)) if pixels.dtype.kind == "f" else pixels
-        return np.clip(values, limits.min, limits.max).astype(target)
+        values: Pixels = np.nan_to_num(np.rint(pixels)) if pixels.dtype.kind == "f" else pixels
+        values = np.clip(values, limits.min, limits.max)
+        return values.astype(target)
     return pixels.astype(target)
 
 
@@ -163,10 +166,20 @@ def normalize(
     result = np.empty(pixels.shape, np.float32) if out is None else out
     if result.shape != pixels.shape or result.dtype != np.float32:
         return give(normalize(pixels, mean, std), result)
+    scales = np.array([1 / (top * s) for s in stds], np.float32)
+    shifts = np.array([m / s for m, s in zip(means, stds, strict=True)], np.float32)
+    if result.flags.carray and pixels.flags.c_contiguous:
+        width = math.prod(pixels.shape[1:])  # whole rows at once: the fastest way over HWC
+        rows = result.reshape(-1, width)
+        scales, shifts = (np.tile(v, width // channels) for v in (scales, shifts))
+        np.multiply(pixels.reshape(-1, width), scales, out=rows, casting="unsafe")
+        rows -= shifts
+        return result
+    planes = result if result.ndim == 3 else result[:, :, None]
     for n in range(channels):
-        source, target = (pixels, result) if pixels.ndim == 2 else (pixels[..., n], result[..., n])
-        np.multiply(source, np.float32(1 / (top * stds[n])), out=target, casting="unsafe")
-        target -= np.float32(means[n] / stds[n])
+        source = pixels[:, :, n] if pixels.ndim == 3 else pixels
+        np.multiply(source, scales[n], out=planes[:, :, n], casting="unsafe")
+        planes[:, :, n] -= shifts[n]
     return result
 
 
@@ -306,7 +319,8 @@ def _grey(pixels: Pixels) -> Pixels:
     color = drop_alpha(check_pixels(pixels))
     if color.ndim == 2:
         return color
-    grey = color.astype(np.float32) @ np.array([0.2989, 0.587, 0.114], np.float32)
+    red, green, blue = np.moveaxis(color.astype(np.float32), 2, 0)
+    grey: Pixels = 0.2989 * red + 0.587 * green + 0.114 * blue
     return grey.astype(color.dtype)
 
 

@@ -32,6 +32,7 @@ __all__ = [
 ]
 
 _BLOCK = 32_768  # values that are floats at a time: they stay in the cache
+_LEVELS = np.arange(256.0)
 
 
 def mean(pixels: Pixels) -> float:
@@ -132,8 +133,7 @@ def sharpness(pixels: Pixels) -> float:
     """
     y = luma(pixels).astype(np.int16)
     laplacian = -4 * y
-    for axis in (y, laplacian), (y.T, laplacian.T):
-        source, result = axis
+    for source, result in (y, laplacian), (y.T, laplacian.T):
         if len(source) > 1:
             result[1:] += source[:-1]
             result[:-1] += source[1:]
@@ -152,9 +152,9 @@ def entropy(pixels: Pixels) -> float:
     >>> entropy(np.array([[0, 255]], np.uint8))
     1.0
     """
-    counts = np.array(Image.fromarray(luma(pixels)).histogram(), np.float64)
+    counts = _histogram(np.ascontiguousarray(luma(pixels)))
     share = counts[counts > 0] / counts.sum()
-    return abs(float(share @ np.log2(share)))
+    return abs(float(np.sum(share * np.log2(share))))
 
 
 def colorfulness(pixels: Pixels) -> float:
@@ -217,7 +217,8 @@ def image_hash(pixels: Pixels, kind: str = "phash") -> int:
     lanczos = Image.Resampling.LANCZOS
     if kind == "phash":
         cosines = _cosines()
-        low = cosines @ np.asarray(image.resize((32, 32), lanczos), np.float64) @ cosines.T
+        small = np.asarray(image.resize((32, 32), lanczos), np.float64)
+        low = np.einsum("ij,kj->ik", np.einsum("ij,jk->ik", cosines, small), cosines)
         bits = low > np.median(low)
     elif kind == "dhash":
         small = np.asarray(image.resize((9, 8), lanczos))
@@ -238,9 +239,16 @@ def _cosines() -> npt.NDArray[np.float64]:
 
 
 def _moments(pixels: Pixels) -> tuple[float, float]:
-    """Mean and standard deviation, from sums that are exact for whole numbers."""
-    flat = check_pixels(pixels).reshape(-1)
+    """Mean and standard deviation, from sums that are exact for whole numbers.
+
+    Without matrix products: BLAS would start threads of its own beside those of the run.
+    """
+    flat = np.ascontiguousarray(check_pixels(pixels)).reshape(-1)
     count = flat.size
+    if flat.dtype == np.uint8:
+        counts = _histogram(flat)
+        mean = float(np.sum(counts * _LEVELS)) / count
+        return mean, math.sqrt(float(np.sum(counts * (_LEVELS - mean) ** 2)) / count)
     # around the first value floats lose no digits to a large mean
     origin = 0.0 if flat.dtype.kind in "iu" else float(flat[0])
     total = squares = 0.0
@@ -249,6 +257,12 @@ def _moments(pixels: Pixels) -> tuple[float, float]:
         if origin:
             block -= origin
         total += float(block.sum())
-        squares += float(block @ block)
+        squares += float(np.einsum("i,i->", block, block))
     variance = max(squares - total * total / count, 0.0) / count
     return origin + total / count, math.sqrt(variance)
+
+
+def _histogram(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
+    """How often each of the 256 levels occurs; Pillow counts a view of them."""
+    image = Image.frombuffer("L", (pixels.size, 1), pixels, "raw", "L", 0, 1)
+    return np.array(image.histogram(), np.float64)

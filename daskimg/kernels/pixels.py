@@ -115,7 +115,7 @@ def give(pixels: Pixels, out: Pixels | None) -> Pixels:
     ValueError
         When `out` is of another shape or dtype.
     """
-    if out is None:
+    if out is None or out is pixels:
         return pixels
     if out.shape != pixels.shape or out.dtype != pixels.dtype:
         raise ValueError(
