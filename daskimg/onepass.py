@@ -19,7 +19,8 @@ from daskimg.column.array import ImageArray
 from daskimg.column.dtype import ImageDtype
 from daskimg.column.storage import Ragged, Uniform
 from daskimg.errors import ImageError, reason_of
-from daskimg.program import OPS, RECORDS, Program, Row, Step
+from daskimg.ops import OPS
+from daskimg.program import RECORDS, Program, Row, Step
 
 __all__ = ["as_cells", "run"]
 
@@ -60,8 +61,16 @@ def run(source: pd.Series, programs: Sequence[Program], *args: pd.Series) -> lis
                 f"{len(arg)} values for {len(source)} pictures"
             )
     cells = as_cells(source)
-    columns = _Pass(cells, programs, [arg.tolist() for arg in args]).columns()
+    columns = _Pass(cells, programs, [_values(arg) for arg in args]).columns()
     return [pd.Series(c, index=source.index, name=source.name, copy=False) for c in columns]
+
+
+def _values(arg: pd.Series) -> list[Any]:
+    """A value for each row; a picture as its pixels, what is missing as None."""
+    if not isinstance(arg.dtype, ImageDtype):
+        return [None if value is pd.NA else value for value in arg.tolist()]
+    cells: ImageArray = arg.array
+    return [cell.to_numpy() if ok else None for cell, ok in zip(cells, cells.valid, strict=True)]
 
 
 class Node:
@@ -123,9 +132,12 @@ class _Pass:
     def _value(self, i: int) -> Any:
         data = self.cells.data
         if data is None:
-            return None if self.paths is None else self.paths[i]
+            return self._path(i)
         cell = data.cell(i)
         return memoryview(cell) if self.cells.dtype.cells == "encoded" else cell
+
+    def _path(self, i: int) -> str | None:
+        return None if self.paths is None else self.paths[i]
 
     def _walk(self, node: Node, value: Any, i: int, depth: int) -> None:
         for sink in node.sinks:
@@ -139,7 +151,7 @@ class _Pass:
                 if child.rows:
                     params = params.copy()
                     for k, slot in child.rows:
-                        params[k] = self.args[slot][i]
+                        params[k] = self.args[slot][i] if slot >= 0 else self._path(i)
                 result = child.kernel(value, *params)
             except Exception as error:
                 self._fail(child, i, depth, error)
@@ -151,7 +163,7 @@ class _Pass:
         if node.step.name == "header" and isinstance(error, OSError) and error.errno is not None:
             stage = "read"  # the file could not be opened; its content was never looked at
         reason = reason_of(stage, error)
-        path = None if self.paths is None else self.paths[i]
+        path = self._path(i)
         self.runs["failed"] += 1
         for sink in _below(node):
             if sink.raises_at(depth):

@@ -16,7 +16,8 @@ from daskimg.column.dtype import ImageDtype, check_policy
 from daskimg.io.listing import list_images, parse_partitions, shuffle_order, split_rows
 from daskimg.kernels import geometry
 from daskimg.lazy.expr import image_op
-from daskimg.program import Program, cells_of
+from daskimg.ops import cells_of
+from daskimg.program import Program
 
 __all__ = ["images", "read_images"]
 

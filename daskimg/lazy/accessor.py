@@ -33,3 +33,6 @@ class LazyImageAccessor(ImageAccessor):
             f"{what}() needs the whole column in memory: compute() it first, or use "
             ".img.to_dask_array(lengths=True) for a lazy array"
         )
+
+    def _has_paths(self) -> bool:
+        return True

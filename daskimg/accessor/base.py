@@ -1,0 +1,55 @@
+"""What all groups of ops stand on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from daskimg import onepass
+from daskimg.column.array import ImageArray
+from daskimg.column.dtype import ImageDtype
+from daskimg.ops import build
+from daskimg.program import Program, Row
+
+__all__ = ["Accessor", "Number"]
+
+Number = Any  # a number, or a Series with one for each picture
+
+
+class Accessor:
+    """A checked image column, and the one way in which an op is added to it."""
+
+    def __init__(self, series: Any) -> None:
+        if not isinstance(series.dtype, ImageDtype):
+            raise AttributeError(
+                f"Can only use .img on an image column; {series.name!r} is {series.dtype}. "
+                'Make one of paths or bytes with di.images(series) or astype("image[encoded]").'
+            )
+        self._series = series
+
+    # -- the two places that differ between pandas and Dask -----------------------------------
+    def _run(self, program: Program, args: Sequence[Any]) -> Any:
+        return onepass.run(self._series, [program], *args)[0]
+
+    def _cells(self, what: str) -> ImageArray:
+        """The column in memory, for what cannot be lazy."""
+        cells: ImageArray = self._series.array
+        return cells
+
+    def _op(self, name: str, *params: Any) -> Any:
+        args: list[Any] = []
+        marked = []
+        for value in params:
+            if isinstance(value, pd.Series) or hasattr(value, "dask"):
+                marked.append(Row(len(args)))
+                args.append(value)
+            else:
+                marked.append(value)
+        return self._run(build(self._series.dtype, name, *marked), args)
+
+    def _has_paths(self) -> bool:
+        """Whether the cells can have paths (of a lazy column nobody knows before it runs)."""
+        cells: ImageArray = self._series.array
+        return cells.path is not None or not len(cells)

@@ -1,0 +1,122 @@
+"""Geometry. Sizes are (height, width)."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any, Literal
+
+from daskimg.accessor.base import Accessor, Number
+from daskimg.kernels import geometry
+
+__all__ = ["GeometryOps"]
+
+
+class GeometryOps(Accessor):
+    """Another size, another part, another side up."""
+
+    # -- geometry -----------------------------------------------------------------------------
+    def resize(
+        self,
+        height: int,
+        width: int | None = None,
+        *,
+        fit: Literal["stretch", "contain", "cover", "pad"] = "stretch",
+        resample: str = "bilinear",
+    ) -> Any:
+        """Another size.
+
+        Parameters
+        ----------
+        height, width : int
+            Pixels; `width` None keeps the aspect.
+        fit : {"stretch", "contain", "cover", "pad"}
+            Stretch to the size; fit inside it; cover it and crop the centre; fit inside it and
+            pad with black. All but "contain" give exactly ``height`` x ``width``.
+        resample : str
+            ``"bilinear"`` (antialiased, as Pillow's), ``"nearest"``, ``"bicubic"``,
+            ``"lanczos"``, ``"box"``, ``"hamming"``.
+
+        Raises
+        ------
+        ValueError
+            At the call, for a size of zero or below.
+
+        Examples
+        --------
+        >>> pictures.img.decode("RGB").img.resize(2, 3).dtype
+        image[uint8, 2x3x3]
+        """
+        height = operator.index(height)
+        width = None if width is None else operator.index(width)
+        geometry.resize_shape(1, 1, height, width, fit)  # raises for what is no size or no fit
+        if resample not in geometry.RESAMPLES:
+            raise ValueError(
+                f"resample is one of {', '.join(geometry.RESAMPLES)}; got {resample!r}"
+            )
+        return self._op("resize", height, width, fit, resample)
+
+    def crop(self, top: Number, left: Number, height: Number, width: Number) -> Any:
+        """The part of each picture that starts at row `top` and column `left`.
+
+        Each parameter is a number, or a Series with one for each picture.
+
+        Examples
+        --------
+        >>> pictures.img.crop(0, 1, 2, 2).img.width.tolist()
+        [2, 2, <NA>]
+        """
+        return self._op("crop", top, left, height, width)
+
+    def center_crop(self, height: Number, width: Number) -> Any:
+        """The central `height` x `width` pixels.
+
+        Examples
+        --------
+        >>> pictures.img.center_crop(2, 2).img.height.tolist()
+        [2, 2, <NA>]
+        """
+        return self._op("center_crop", height, width)
+
+    def pad(
+        self, top: int, right: int, bottom: int, left: int, fill: float | tuple[float, ...] = 0
+    ) -> Any:
+        """Each picture with a border (pixels on each side, in CSS order).
+
+        Examples
+        --------
+        >>> pictures.img.pad(1, 0, 1, 0).img.height.tolist()
+        [6, 4, <NA>]
+        """
+        return self._op("pad", top, right, bottom, left, fill)
+
+    def flip(self, direction: Literal["horizontal", "vertical"] = "horizontal") -> Any:
+        """Mirror left and right (``"horizontal"``), or top and bottom (``"vertical"``).
+
+        Examples
+        --------
+        >>> pd.Series([np.array([[1, 2]], "uint8")], dtype="image").img.flip().iloc[0].to_numpy()
+        array([[2, 1]], dtype=uint8)
+        """
+        if direction not in ("horizontal", "vertical"):
+            raise ValueError(f'direction is "horizontal" or "vertical"; got {direction!r}')
+        return self._op("flip", direction)
+
+    def rotate(
+        self, degrees: Number, expand: bool = False, fill: float | tuple[float, ...] = 0
+    ) -> Any:
+        """Turn counter-clockwise about the centre.
+
+        Parameters
+        ----------
+        degrees : float, or Series of float
+        expand : bool
+            Grow the picture to hold all of it; else its size stays and corners are cut.
+        fill : float or tuple
+            Value of the pixels outside.
+
+        Examples
+        --------
+        >>> pictures.img.rotate(90, expand=True).img.height.tolist()
+        [6, 3, <NA>]
+        """
+        return self._op("rotate", degrees, expand, fill)

@@ -1,0 +1,109 @@
+"""Measures: one number for each picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from daskimg.accessor.base import Accessor
+
+__all__ = ["MEASURES", "MeasureOps"]
+
+MEASURES = (
+    "mean",
+    "std",
+    "min",
+    "max",
+    "brightness",
+    "contrast",
+    "sharpness",
+    "entropy",
+    "colorfulness",
+)
+
+
+class MeasureOps(Accessor):
+    """Numbers that tell about a picture."""
+
+    # -- measures -----------------------------------------------------------------------------
+    def mean(self) -> Any:
+        """Mean of all pixels and channels (float64).
+
+        Examples
+        --------
+        >>> pictures.img.mean().tolist()
+        [200.0, 50.0, nan]
+        """
+        return self._op("mean")
+
+    def std(self) -> Any:
+        """Standard deviation of all pixels and channels (float64; NumPy's, ddof 0)."""
+        return self._op("std")
+
+    def min(self) -> Any:
+        """The smallest value of all pixels and channels (float64)."""
+        return self._op("min")
+
+    def max(self) -> Any:
+        """The largest value of all pixels and channels (float64)."""
+        return self._op("max")
+
+    def brightness(self) -> Any:
+        """Mean of luma (ITU-R 601), 0 to 255 (float64)."""
+        return self._op("brightness")
+
+    def contrast(self) -> Any:
+        """Standard deviation of luma (ITU-R 601), on the scale 0 to 255 (float64)."""
+        return self._op("contrast")
+
+    def sharpness(self) -> Any:
+        """Variance of the Laplacian of luma (float64): low for a blurred picture.
+
+        As in Pech-Pacheco et al., "Diatom autofocusing in brightfield microscopy", 2000.
+        """
+        return self._op("sharpness")
+
+    def entropy(self) -> Any:
+        """Shannon entropy of the luma histogram, in bits (float64)."""
+        return self._op("entropy")
+
+    def colorfulness(self) -> Any:
+        """Hasler and Suesstrunk's colourfulness, 2003 (float64): 0 for grey."""
+        return self._op("colorfulness")
+
+    def hash(self, kind: Literal["phash", "dhash", "ahash"] = "phash") -> Any:
+        """A 64-bit perceptual hash (UInt64): few bits differ between similar pictures.
+
+        Examples
+        --------
+        >>> pictures.img.hash("dhash").dtype
+        UInt64Dtype()
+        """
+        if kind not in ("phash", "dhash", "ahash"):
+            raise ValueError(f'kind is "phash", "dhash" or "ahash"; got {kind!r}')
+        return self._op("hash", kind)
+
+    def measures(self, names: Sequence[str] = MEASURES) -> Any:
+        """Several measures as a frame, a column each, in one pass.
+
+        Parameters
+        ----------
+        names : sequence of str
+            Names of measures and header fields.
+
+        Examples
+        --------
+        >>> pictures.img.measures(["height", "mean"])
+           height   mean
+        0       4  200.0
+        1       2   50.0
+        2    <NA>    NaN
+        """
+        known = {*MEASURES, "height", "width", "channels", "nbytes", "hash"}
+        if unknown := [name for name in names if name not in known]:
+            raise ValueError(f"measures are {', '.join(sorted(known))}; got {unknown}")
+        columns = {}
+        for name in names:
+            value = getattr(self, name)
+            columns[name] = value() if callable(value) else value
+        return self._series.to_frame("image").assign(**columns)[list(names)]

@@ -1,0 +1,188 @@
+"""Random changes, keyed by the row: the same row is the same picture wherever it is made."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from daskimg.accessor.base import Accessor
+from daskimg.program import PATH
+
+__all__ = ["RandomOps"]
+
+Range = float | tuple[float, float]
+
+
+class RandomOps(Accessor):
+    """Augmentations. Parameters are drawn as torchvision's transforms draw them.
+
+    A row's random numbers follow from ``(seed, epoch, key)`` alone, whatever the partitioning,
+    the worker or a retry. The key is the picture's path, or the value that a Series `key` has in
+    that row (a column without paths needs it).
+    """
+
+    def _random(self, name: str, seed: int, epoch: int, key: Any, *params: Any) -> Any:
+        if key is None and not self._has_paths():
+            raise ValueError(
+                f"{name} is keyed by each picture's path, and this column has none; give key=, "
+                "a Series with a value of its own for each row"
+            )
+        if key is not None and not (isinstance(key, pd.Series) or hasattr(key, "dask")):
+            raise TypeError(f"key is a Series with a value for each row; got {key!r}")
+        return self._op(name, PATH if key is None else key, int(seed), int(epoch), *params)
+
+    def random_flip(self, p: float = 0.5, *, seed: int = 0, epoch: int = 0, key: Any = None) -> Any:
+        """Mirror left and right with probability `p`.
+
+        Parameters
+        ----------
+        p : float
+            0 to 1.
+        seed, epoch : int
+            Other numbers, other pictures.
+        key : Series, optional
+            What names each row; None: its path.
+
+        Examples
+        --------
+        >>> rows = pd.Series(range(3))
+        >>> pictures.img.random_flip(0.5, seed=1, key=rows).img.width.tolist()
+        [6, 3, <NA>]
+        """
+        if not 0 <= p <= 1:
+            raise ValueError(f"p is a probability, 0 to 1; got {p!r}")
+        return self._random("random_flip", seed, epoch, key, p)
+
+    def random_rotation(
+        self, degrees: Range, *, seed: int = 0, epoch: int = 0, key: Any = None
+    ) -> Any:
+        """Rotate by an angle of ``(-degrees, degrees)``, or of a pair; keywords as `random_flip`.
+
+        Examples
+        --------
+        >>> pictures.img.random_rotation(10, key=pd.Series(range(3))).img.height.tolist()
+        [4, 2, <NA>]
+        """
+        return self._random("random_rotation", seed, epoch, key, _plain(degrees))
+
+    def random_crop(
+        self, height: int, width: int, *, seed: int = 0, epoch: int = 0, key: Any = None
+    ) -> Any:
+        """A part of `height` x `width` pixels, each as likely; keywords as `random_flip`.
+
+        Examples
+        --------
+        >>> pictures.img.random_crop(2, 2, key=pd.Series(range(3))).img.width.tolist()
+        [2, 2, <NA>]
+        """
+        return self._random("random_crop", seed, epoch, key, int(height), int(width))
+
+    def random_resized_crop(
+        self,
+        height: int,
+        width: int,
+        scale: tuple[float, float] = (0.08, 1.0),
+        ratio: tuple[float, float] = (3 / 4, 4 / 3),
+        *,
+        seed: int = 0,
+        epoch: int = 0,
+        key: Any = None,
+    ) -> Any:
+        """A random part, resized to `height` x `width`; keywords as `random_flip`.
+
+        Parameters
+        ----------
+        height, width : int
+        scale : (low, high)
+            Share of the picture's area.
+        ratio : (low, high)
+            Width over height of the part.
+        seed, epoch, key
+            As in `random_flip`.
+
+        Examples
+        --------
+        >>> part = pictures.img.random_resized_crop(8, 8, key=pd.Series(range(3)))
+        >>> part.img.height.tolist()
+        [8, 8, <NA>]
+        """
+        bounds = (_plain(scale), _plain(ratio))
+        return self._random(
+            "random_resized_crop", seed, epoch, key, int(height), int(width), *bounds
+        )
+
+    def color_jitter(
+        self,
+        brightness: Range = 0.0,
+        contrast: Range = 0.0,
+        saturation: Range = 0.0,
+        hue: Range = 0.0,
+        *,
+        seed: int = 0,
+        epoch: int = 0,
+        key: Any = None,
+    ) -> Any:
+        """Brightness, contrast, saturation and hue by random factors, in random order.
+
+        Parameters
+        ----------
+        brightness, contrast, saturation : float or (low, high)
+            A factor of ``(max(0, 1 - x), 1 + x)``, or of the pair.
+        hue : float or (low, high)
+            A part of the circle, of ``(-x, x)``, at most half of it.
+        seed, epoch, key
+            As in `random_flip`.
+
+        Examples
+        --------
+        >>> pictures.img.color_jitter(brightness=0.5, key=pd.Series(range(3))).dtype
+        image[pixels]
+        """
+        ranges = (_plain(brightness), _plain(contrast), _plain(saturation), _plain(hue))
+        return self._random("color_jitter", seed, epoch, key, *ranges)
+
+    def augment(
+        self,
+        steps: Sequence[str | tuple[str, dict[str, Any]]],
+        *,
+        seed: int = 0,
+        epoch: int = 0,
+        key: Any = None,
+    ) -> Any:
+        """Several changes, one after the other.
+
+        Parameters
+        ----------
+        steps : sequence of str or (str, dict)
+            Names of ops, random or not, with their keyword arguments.
+        seed, epoch, key
+            For the random ones; as in `random_flip`.
+
+        Examples
+        --------
+        >>> steps = ["random_flip", ("random_crop", {"height": 2, "width": 2})]
+        >>> pictures.img.augment(steps, key=pd.Series(range(3))).img.height.tolist()
+        [2, 2, <NA>]
+        """
+        column = self._series
+        for step in steps:
+            name, options = (step, {}) if isinstance(step, str) else step
+            if name in RANDOM:
+                options = {"seed": seed, "epoch": epoch, "key": key, **options}
+            column = getattr(column.img, name)(**options)
+        return column
+
+
+RANDOM = (
+    "random_flip",
+    "random_rotation",
+    "random_crop",
+    "random_resized_crop",
+    "color_jitter",
+)
+
+
+def _plain(value: Any) -> Any:
+    return tuple(map(float, value)) if hasattr(value, "__len__") else float(value)
