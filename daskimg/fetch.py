@@ -6,21 +6,18 @@ endpoint) is a :class:`Source`, which travels with a program and never shows wha
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import io
-import itertools
 import os
 import pickle
-import random
-import re
-import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, BinaryIO, ClassVar, NoReturn, TypeVar
+from collections.abc import Iterator, Mapping
+from typing import Any, BinaryIO, ClassVar, NoReturn
 
 from fsspec import AbstractFileSystem
 from fsspec.core import url_to_fs
+
+from daskimg.retry import SECRET_NAME, mask_url, retrying
 
 __all__ = [
     "Source",
@@ -33,54 +30,9 @@ __all__ = [
     "size",
 ]
 
-T = TypeVar("T")
-
 HEAD_BYTES = 64 * 1024  # one range: holds the header of nearly every picture
-FIRST_DELAY, LONGEST_DELAY = 0.1, 8.0  # seconds between tries
 _known: dict[str, Source] = {}  # by handle
 _handles: dict[str, str] = {}  # of a digest
-_jitter = random.Random()  # its own, so that a user's random.seed() is left alone
-
-_SECRET = (
-    r"[\w.-]*(?:sig|token|secret|password|passwd|pwd|credential|auth|key|policy|session|jwt|sas)"
-    r"[\w.-]*"
-)
-_SECRET_NAME = re.compile(_SECRET, re.IGNORECASE)
-_QUERY = re.compile(rf"([?&;#]{_SECRET})=[^&;#\s'\"]*", re.IGNORECASE)
-_USERINFO = re.compile(r"([a-zA-Z][\w+.-]*)://([^/?#\s'\"]*)@")
-
-
-def mask_url(url: str) -> str:
-    """A URL, or a text that holds URLs, without its credentials.
-
-    ``user:password@`` and the values of query parameters whose name speaks of a signature, a
-    token or a key become ``***``; local paths come back unchanged.
-
-    Parameters
-    ----------
-    url : str
-
-    Returns
-    -------
-    str
-
-    Examples
-    --------
-    >>> mask_url("https://bob:pw@host/a.jpg?w=7&X-Amz-Signature=9f3e")
-    'https://***@host/a.jpg?w=7&X-Amz-Signature=***'
-    >>> mask_url("s3://bucket/a.jpg")
-    's3://bucket/a.jpg'
-    """
-    if "://" not in url:
-        return url
-
-    def masked(match: re.Match[str]) -> str:
-        scheme, user = match.groups()
-        # abfs://container@account and sftp://user@host name a place, not a secret
-        secret = ":" in user or scheme in ("http", "https")
-        return f"{scheme}://***@" if secret else match.group()
-
-    return _QUERY.sub(r"\1=***", _USERINFO.sub(masked, url))
 
 
 class Source:
@@ -208,10 +160,10 @@ def read_bytes(path: str, source: Source | None = None, *, retries: int = 3) -> 
     """
     local = local_path(path)
     if local is not None:
-        return retrying(lambda: _read_local(local), path, Source.default, retries)
+        return retrying(lambda: _read_local(local), path, retries)
     source = source or Source.default
     fs, name = source.filesystem(path)
-    return bytes(retrying(lambda: fs.cat_file(name), path, source, retries))
+    return bytes(retrying(lambda: fs.cat_file(name), path, retries, source.mask))
 
 
 def open_head(path: str, source: Source | None = None, *, retries: int = 3) -> BinaryIO:
@@ -239,7 +191,7 @@ def open_head(path: str, source: Source | None = None, *, retries: int = 3) -> B
     """
     local = local_path(path)
     if local is not None:
-        return retrying(lambda: open(local, "rb"), path, Source.default, retries)
+        return retrying(lambda: open(local, "rb"), path, retries)
     reader = io.BufferedReader(_Ranges(path, source or Source.default, retries), HEAD_BYTES)
     try:
         reader.peek(1)  # the one request, now: a missing file fails where it is opened
@@ -270,10 +222,10 @@ def size(path: str, source: Source | None = None, *, retries: int = 3) -> int:
     """
     local = local_path(path)
     if local is not None:
-        return retrying(lambda: os.stat(local).st_size, path, Source.default, retries)
+        return retrying(lambda: os.stat(local).st_size, path, retries)
     source = source or Source.default
     fs, name = source.filesystem(path)
-    found = retrying(lambda: fs.size(name), path, source, retries)
+    found = retrying(lambda: fs.size(name), path, retries, source.mask)
     # a web server may keep the length to itself
     return len(read_bytes(path, source, retries=retries)) if found is None else int(found)
 
@@ -345,8 +297,8 @@ class _Ranges(io.RawIOBase):
                 retrying(
                     lambda: self._fs.cat_file(self._name, start=start, end=end),
                     self._path,
-                    self._source,
                     self._retries,
+                    self._source.mask,
                 )
             )
         except (FileNotFoundError, PermissionError):
@@ -381,89 +333,6 @@ def _read_local(path: str) -> bytes:
         os.close(handle)
 
 
-def retrying(action: Callable[[], T], path: str, source: Source, retries: int) -> T:
-    """Run an action of a filesystem; what it finally raises names the path and no secret."""
-    for tries in itertools.count(1):
-        try:
-            return action()
-        except Exception as error:
-            if tries <= retries and _is_transient(error):
-                longest = min(LONGEST_DELAY, FIRST_DELAY * 2 ** (tries - 1))
-                time.sleep(longest * _jitter.uniform(0.5, 1.0))
-                continue
-            if not isinstance(error, OSError) and type(error).__module__ == "builtins":
-                raise
-            named = _named(error, path, source, tries)
-        # outside the handler: its context would print the URL with its credentials
-        raise named
-    raise AssertionError("unreachable")
-
-
-def _named(error: Exception, path: str, source: Source, tries: int) -> OSError:
-    """The same failure as a built-in OSError (which pickles) that names the masked path."""
-    number = _errno(error)
-    text = getattr(error, "strerror", None) or ""
-    if not text:
-        text = source.mask(" ".join(str(error).split()))
-        if str(error) in path:  # fsspec raises FileNotFoundError(path)
-            text = os.strerror(number)
-        if type(error).__module__ != "builtins":
-            text = f"{type(error).__name__}: {text}"
-    if tries > 1:
-        text += f" (after {tries} tries)"
-    return OSError(number, source.mask(text), source.mask(path))
-
-
-def _errno(error: Exception) -> int:
-    if isinstance(error, OSError) and error.errno is not None:
-        return error.errno
-    if isinstance(error, FileNotFoundError) or _status(error) in (404, 410):
-        return errno.ENOENT
-    if isinstance(error, PermissionError) or _status(error) in (401, 403):
-        return errno.EACCES
-    if isinstance(error, TimeoutError):
-        return errno.ETIMEDOUT
-    if isinstance(error, ConnectionError):
-        return errno.ECONNRESET
-    return errno.EIO
-
-
-def _is_transient(error: BaseException) -> bool:
-    """Whether trying again may help: resets, time-outs, 429 and 5xx answers, here or in a cause.
-
-    Stores raise their own classes (aiohttp's, botocore's, google's, azure's); they are known by
-    what they carry and by name, so that none has to be imported.
-    """
-    if isinstance(error, FileNotFoundError | PermissionError):
-        return False
-    if isinstance(error, ConnectionError | TimeoutError):
-        return True
-    status = _status(error)
-    if status is not None:
-        return status in (408, 429) or status >= 500
-    if type(error).__module__ != "builtins":
-        names = " ".join(kind.__name__ for kind in type(error).__mro__)
-        if re.search("SSL|Certificate", names):
-            return False
-        if re.search("Timeout|Connection|Disconnected|IncompleteRead|PayloadError", names):
-            return True
-    return error.__cause__ is not None and _is_transient(error.__cause__)
-
-
-def _status(error: BaseException) -> int | None:
-    """The HTTP status that an exception of any client carries."""
-    response = getattr(error, "response", None)
-    if isinstance(response, Mapping):  # botocore
-        found = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
-        return found if isinstance(found, int) else None
-    for holder in (error, response):
-        for name in ("status", "status_code", "code"):
-            found = getattr(holder, name, None)
-            if isinstance(found, int) and 100 <= found < 600:
-                return found
-    return None
-
-
 def _copied(value: Any) -> Any:
     """Containers copied, so that a caller who edits his dict does not edit the source."""
     if isinstance(value, Mapping):
@@ -495,7 +364,7 @@ def _secrets(options: Mapping[str, Any]) -> Iterator[str]:
     for key, value in options.items():
         if isinstance(value, Mapping):
             yield from _secrets(value)
-        elif isinstance(value, str) and len(value) > 3 and _SECRET_NAME.fullmatch(str(key)):
+        elif isinstance(value, str) and len(value) > 3 and SECRET_NAME.fullmatch(str(key)):
             yield value
 
 

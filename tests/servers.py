@@ -86,8 +86,8 @@ def web_server() -> Iterator[WebServer]:
                 self.send_header("Content-Range", said)
             self.end_headers()
             if body:
-                self.wfile.write(data)
                 state.sent += len(data)
+                self.wfile.write(data)
 
         def log_message(self, *args: Any) -> None:
             pass

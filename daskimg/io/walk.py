@@ -16,7 +16,8 @@ from typing import Any, NamedTuple, Protocol
 
 from fsspec.utils import glob_translate
 
-from daskimg.fetch import Source, retrying
+from daskimg.fetch import Source
+from daskimg.retry import retrying
 
 __all__ = ["Found", "Local", "Remote", "Tree", "own_part"]
 
@@ -97,9 +98,10 @@ class Local:
     def glob(self, pattern: str) -> Iterator[Found]:
         base, rest = self._split(pattern)
         if "**" not in rest:
+            shown = _is_hidden("/".join(rest))
             for path in glob.iglob(os.path.join(glob.escape(base), *rest)):
                 found = self.find(path)
-                if found is not None:
+                if found and (shown or not _is_hidden(path[len(base) :].replace(os.sep, "/"))):
                     yield found
             return
         # glob's own ** runs through links in circles: walk instead, and match what is below
@@ -171,8 +173,8 @@ class Remote:
     def glob(self, pattern: str) -> Iterator[Found]:
         fs, name = self._source.filesystem(pattern)
         spell = _speller(pattern, name, fs)
-        shown = "/." in name or name.startswith(".")
         base = len(_folder_of(name[: _first_wildcard(name)]))
+        shown = _is_hidden(name[base:])  # a pattern that names hidden things means them
         for info in self._ask(lambda: fs.glob(name, detail=True), pattern).values():
             if shown or not _is_hidden(info["name"][base:]):
                 folder = info["type"] == "directory"
@@ -220,7 +222,7 @@ class Remote:
             return None
 
     def _ask(self, question: Callable[[], Any], url: str) -> Any:
-        return retrying(question, url, self._source, RETRIES)
+        return retrying(question, url, RETRIES, self._source.mask)
 
 
 def _as_found(url: str, info: dict[str, Any]) -> Found:
