@@ -137,17 +137,23 @@ def make_sales(products: Iterable[tuple[object, ...]], folder: str | Path) -> Pa
         random = np.random.default_rng(int.from_bytes(key, "big"))
         price = random.lognormal(1.2, 0.5) if pd.isna(price) else price
         units = popularity[0] if popularity else random.lognormal(1.5, 0.8) / price
-        weekend = np.where(days.dayofweek >= 5, 1.6, 1.0)[:, None]
+        weekend = np.where(days.day_of_week >= 5, 1.6, 1.0)[:, None]
         share = random.dirichlet(np.full(len(STORES), 4.0))[None, :]
         quantity = random.poisson(units * len(STORES) * share * weekend)
         discount = random.choice([1.0, 0.9, 0.75], p=[0.8, 0.15, 0.05], size=(DAYS, 1))
         cents = np.rint(quantity * np.rint(price * 100 * discount)).astype(np.int64)
         day, store = np.nonzero(quantity)
-        season.append(pd.DataFrame({
-            "product_id": [product_id] * len(day), "date": days[day],
-            "store": np.array(STORES)[store], "quantity": quantity[day, store],
-            "revenue": cents[day, store] / 100,
-        }))  # fmt: skip
+        season.append(
+            pd.DataFrame(
+                {
+                    "product_id": [product_id] * len(day),
+                    "date": days[day],
+                    "store": np.array(STORES)[store],
+                    "quantity": quantity[day, store],
+                    "revenue": cents[day, store] / 100,
+                }
+            )
+        )
     sales = pd.concat([s for s in season if len(s)], ignore_index=True)
     sales = sales.sort_values(["date", "store"], kind="stable", ignore_index=True)
     folder = Path(folder)
@@ -170,8 +176,9 @@ def picture(view: View) -> bytes:
         exif[0x0112] = 6
     buffer = io.BytesIO()
     quality = 50 if view.edit == "quality 50" else 92
-    image.save(buffer, Image.registered_extensions()[f".{view.extension}"],
-               quality=quality, exif=exif)  # fmt: skip
+    image.save(
+        buffer, Image.registered_extensions()[f".{view.extension}"], quality=quality, exif=exif
+    )
     return BREAKS.get(view.edit, bytes)(buffer.getvalue())
 
 
@@ -179,8 +186,9 @@ def photograph(name: str) -> Image.Image:
     """A photograph of scikit-image's wheel, found without importing scikit-image."""
     spec = find_spec("skimage")
     if spec is None or not spec.submodule_search_locations:
-        raise ModuleNotFoundError("the demo's photographs come with scikit-image: "
-                                  "pip install scikit-image")  # fmt: skip
+        raise ModuleNotFoundError(
+            "the demo's photographs come with scikit-image: pip install scikit-image"
+        )
     with Image.open(Path(spec.submodule_search_locations[0], "data", name)) as image:
         return image.convert("L" if image.mode == "L" else "RGB")
 

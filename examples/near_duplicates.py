@@ -49,12 +49,16 @@ def near_duplicates(pictures: pd.DataFrame, cells: int = 4_000_000) -> pd.DataFr
         keep = (distance <= DHASH_BITS) & (np.abs(aspect[a] - aspect[b]) <= ASPECT)
         found.append(np.stack([a[keep], b[keep]]))
     a, b = np.concatenate(found, axis=1) if found else np.empty((2, 0), np.intp)
-    pairs = pd.DataFrame({
-        "file_a": known["file"].to_numpy()[a], "file_b": known["file"].to_numpy()[b],
-        "product_a": known["product_id"].array[a], "product_b": known["product_id"].array[b],
-        "same_product": ids[a] == ids[b],
-        "phash_distance": np.bitwise_count(phash[a] ^ phash[b]).astype(np.int64),
-        "dhash_distance": np.bitwise_count(dhash[a] ^ dhash[b]).astype(np.int64),
-    })  # fmt: skip
+    pairs = pd.DataFrame(
+        {
+            "file_a": known["file"].to_numpy()[a],
+            "file_b": known["file"].to_numpy()[b],
+            "product_a": known["product_id"].array[a],
+            "product_b": known["product_id"].array[b],
+            "same_product": ids[a] == ids[b],
+            "phash_distance": np.bitwise_count(phash[a] ^ phash[b]).astype(np.int64),
+            "dhash_distance": np.bitwise_count(dhash[a] ^ dhash[b]).astype(np.int64),
+        }
+    )
     order = ["phash_distance", "dhash_distance", "file_a", "file_b"]
     return pairs.sort_values(order, ignore_index=True)

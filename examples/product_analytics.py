@@ -53,6 +53,7 @@ def measure(images: dd.DataFrame) -> dd.DataFrame:
     image = images["image"].img
     thumbnail = image.convert("RGB").img.resize(168, 168, fit="contain").img.encode("jpeg", 80)
     pictures = images.assign(
+        format=image.format,
         height=image.height,
         width=image.width,
         brightness=image.brightness(),
@@ -91,6 +92,7 @@ def by_product(
         quality=("quality", "mean"),
         worst=("quality", "min"),
         quality_sum=("quality", "sum"),
+        split_out=1,  # Dask 2026.8 loses the key of a named aggregation over many partitions
     )
     products = catalogue.merge(sold, on="product_id", how="outer")
     products = products.merge(shown.reset_index(), on="product_id", how="outer")
@@ -167,8 +169,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--sales", help="Parquet or CSV of sales; 'demo' invents them")
     parser.add_argument("--catalogue", help="SQLite or CSV of products")
     parser.add_argument("--partitioning", help="how a path names its product_id, a template")
-    parser.add_argument("--output", type=Path, default=Path("demo-report"),
-                        help="folder of the report (default: demo-report)")  # fmt: skip
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path("demo-report"),
+        help="folder of the report (default: demo-report)",
+    )
     options = parser.parse_args(arguments)
     try:
         run(options.images, options.sales, options.catalogue, options.partitioning, options.output)
@@ -205,11 +211,15 @@ def run(
         + f"All categories together sold {results.revenue:,.2f}, as the sales table says."
     )
     written = write_report(output, results, note)
-    print(f"{len(results.pictures):,} files: {len(results.pictures) - broken:,} pictures read, "
-          f"{broken:,} broken")  # fmt: skip
+    print(
+        f"{len(results.pictures):,} files: {len(results.pictures) - broken:,} pictures read, "
+        f"{broken:,} broken"
+    )
     print(f"{len(results.near_duplicates):,} near-duplicate pairs")
-    print(f"{results.revenue:,.2f} revenue, {results.quantity:,} units, "
-          f"{len(results.products):,} products in {len(results.categories):,} categories")
+    print(
+        f"{results.revenue:,.2f} revenue, {results.quantity:,} units, "
+        f"{len(results.products):,} products in {len(results.categories):,} categories"
+    )
     print(f"{time.perf_counter() - began:.1f} s; wrote")
     for path in written:
         print(f"  {path}")

@@ -14,8 +14,24 @@ from report_plot import revenue_against_quality
 #: Picture quality from here up is good, from POOR up is fair.
 GOOD, POOR = 70.0, 50.0
 SHEET, FIRST, PAIRS, BROKEN = 96, 7, 24, 50
-PICTURE = ["file", "product_id", "format", "height", "width", "brightness", "contrast", "sharpness",
-           "light", "tone", "detail", "quality", "phash", "dhash", "reason"]  # fmt: skip
+BROKEN_TILE = '<span class="none">broken file</span>'
+PICTURE = [
+    "file",
+    "product_id",
+    "format",
+    "height",
+    "width",
+    "brightness",
+    "contrast",
+    "sharpness",
+    "light",
+    "tone",
+    "detail",
+    "quality",
+    "phash",
+    "dhash",
+    "reason",
+]
 
 
 class Results(NamedTuple):
@@ -36,10 +52,11 @@ def write_report(output: Path, results: Results, note: str) -> list[Path]:
     tables = {
         "categories": results.categories,
         "products": results.products,
-        "pictures": pictures.assign(phash=hexadecimal(pictures["phash"]),
-                                    dhash=hexadecimal(pictures["dhash"])),
+        "pictures": pictures.assign(
+            phash=hexadecimal(pictures["phash"]), dhash=hexadecimal(pictures["dhash"])
+        ),
         "near_duplicates": results.near_duplicates,
-    }  # fmt: skip
+    }
     written = []
     for name, table in tables.items():
         table.to_csv(output / f"{name}.csv", index=False)
@@ -64,7 +81,8 @@ def html_page(results: Results, note: str) -> str:
         cards=headline(results),
         first=fix_first(results),
         categories=category_table(results),
-        plot=revenue_against_quality(results.products, GOOD, POOR),
+        wide=revenue_against_quality(results.products, GOOD, POOR, 10.4, 5.6, labels=9),
+        narrow=revenue_against_quality(results.products, GOOD, POOR, 4.8, 5.4, labels=6),
         pairs=duplicate_pairs(results),
         broken=broken_files(results),
         sheet=sheet,
@@ -80,12 +98,15 @@ def headline(results: Results) -> str:
     cards = [
         (f"{results.revenue:,.0f}", f"revenue, {results.quantity:,} units", False),
         (f"{len(results.products):,}", f"products in {len(results.categories)} categories", False),
-        (f"{len(results.pictures) - broken:,}", f"pictures read of {len(results.pictures):,} files",
-         False),
+        (
+            f"{len(results.pictures) - broken:,}",
+            f"pictures read of {len(results.pictures):,} files",
+            False,
+        ),
         (f"{share:.0%}", "of revenue has poor pictures, or none", share > 0),
         (f"{broken:,}", "broken files", broken > 0),
         (f"{copies:,}", "near-duplicate pairs", False),
-    ]  # fmt: skip
+    ]
     return "".join(
         f'<div class="card{" alert" if alert else ""}"><b>{value}</b><span>{label}</span></div>'
         for value, label, alert in cards
@@ -118,8 +139,16 @@ def fix_first(results: Results) -> str:
 def category_table(results: Results) -> str:
     table = results.categories
     most = max(table["revenue"].max(), 1e-9)
-    head = ("Category", "Revenue", "Picture quality", "Behind poor pictures", "Units", "Products",
-            "Pictures", "Broken")  # fmt: skip
+    head = (
+        "Category",
+        "Revenue",
+        "Picture quality",
+        "Behind poor pictures",
+        "Units",
+        "Products",
+        "Pictures",
+        "Broken",
+    )
     rows = []
     for row in table.itertuples():
         quality = "no picture" if pd.isna(row.quality) else f"{row.quality:.0f}"
@@ -167,11 +196,11 @@ def broken_files(results: Results) -> str:
         return '<p class="note">Every file could be read.</p>'
     names = results.products.set_index("product_id")["name"]
     rows = "".join(
-        f'<tr><td><code>{escape(row.file)}</code></td>'
+        f"<tr><td><code>{escape(row.file)}</code></td>"
         f'<td class="text">{escape(str(names.get(row.product_id, "")))}</td>'
         f'<td class="text">{escape(row.reason)}</td></tr>'
         for row in broken.head(BROKEN).itertuples()
-    )  # fmt: skip
+    )
     more = f'<p class="note">{len(broken) - BROKEN:,} more in the tables.</p>'
     return (
         '<div class="box"><table class="stack"><thead><tr><th>File</th><th class="text">'
@@ -190,11 +219,10 @@ def contact_sheet(results: Results) -> tuple[str, str]:
     tiles = []
     for _, row in picked.iterrows():
         whole = pd.isna(row["reason"])
-        image = thumbnail(row) if whole else '<span class="none">broken file</span>'
-        below = f"{chip(row['quality'])} " if whole else ""
+        image = thumbnail(row) + chip(row["quality"]) if whole else BROKEN_TILE
         name = str(names.get(row["product_id"], "no product"))
         file = escape(Path(row["file"]).name)
-        tiles.append(tile(image, name, f'{below}<span class="file">{file}</span>'))
+        tiles.append(tile(image, name, f'<span class="file">{file}</span>'))
     shown = f"{len(picked):,} of {len(pictures):,} files"
     return f'<div class="sheet">{"".join(tiles)}</div>', shown
 
@@ -230,6 +258,9 @@ def chip(quality: float) -> str:
 
 def weakness(picture: pd.Series) -> str:
     """What pulls a picture's quality down most."""
-    parts = {"light": "too dark" if picture["brightness"] < 128 else "too bright",
-             "tone": "low contrast", "detail": "not sharp"}  # fmt: skip
+    parts = {
+        "light": "too dark" if picture["brightness"] < 128 else "too bright",
+        "tone": "low contrast",
+        "detail": "not sharp",
+    }
     return parts[min(parts, key=lambda part: picture[part])]

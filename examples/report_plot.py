@@ -13,11 +13,12 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 
 COLORS = ("#2c7a57", "#3b6fb6", "#c08a1e", "#8a4f9e", "#c04a2b", "#3f97a3", "#7d6a4f")
 OTHER, INK, SOFT = "#a9b0ac", "#1d2321", "#66716c"
-LABELS = 9
-NO_PICTURE = -7.0  # where products without a picture stand, left of quality 0
+NO_PICTURE = -10.0  # where products without a picture stand, left of quality 0
 
 
-def revenue_against_quality(products: pd.DataFrame, good: float, poor: float) -> str:
+def revenue_against_quality(
+    products: pd.DataFrame, good: float, poor: float, width: float, height: float, labels: int
+) -> str:
     """An inline SVG: a dot a product, mean picture quality across, revenue up, a colour a category.
 
     Products without a readable picture stand left of the axis, hollow.
@@ -25,9 +26,15 @@ def revenue_against_quality(products: pd.DataFrame, good: float, poor: float) ->
     sold = products[products["revenue"] > 0]
     x = sold["quality"].fillna(NO_PICTURE).to_numpy(float)
     y = sold["revenue"].to_numpy(float)
-    with matplotlib.rc_context({"svg.hashsalt": "daskimg", "svg.fonttype": "none",
-                                "font.family": "sans-serif", "font.size": 10}):  # fmt: skip
-        figure = Figure(figsize=(10.4, 5.6), layout="constrained")
+    with matplotlib.rc_context(
+        {
+            "svg.hashsalt": f"daskimg {width}",
+            "svg.fonttype": "none",
+            "font.family": "sans-serif",
+            "font.size": 10,
+        }
+    ):
+        figure = Figure(figsize=(width, height), layout="constrained")
         axes = figure.add_subplot()
         axes.axvspan(-20, poor, color="#c04a2b", alpha=0.06, linewidth=0)
         axes.axvline(0, color="#e1e4dd", linewidth=1)
@@ -35,17 +42,25 @@ def revenue_against_quality(products: pd.DataFrame, good: float, poor: float) ->
         largest = products.groupby("category")["revenue"].sum().nlargest(len(COLORS)).index
         groups = [(name, color) for name, color in zip(largest, COLORS, strict=False)]
         for name, color in [*groups, ("other categories", OTHER)]:
-            mine = (~sold["category"].isin(largest) if color == OTHER
-                    else sold["category"] == name).to_numpy(bool)  # fmt: skip
+            mine = (
+                ~sold["category"].isin(largest) if color == OTHER else sold["category"] == name
+            ).to_numpy(bool)
             if mine.any():
                 fill = np.where(x[mine] < 0, "white", color)
                 axes.scatter(x[mine], y[mine], s=46, c=fill, edgecolors=color)
                 axes.scatter([], [], s=46, c=color, label=name)
         if len(sold) and y.max() > 30 * y.min():
             axes.set_yscale("log")
-        left = -12.0 if (x < 0).any() else min([poor, *x]) // 10 * 10 - 2
-        ticks = {NO_PICTURE: "none", 0: "0", 25: "25", poor: f"{poor:.0f}", good: f"{good:.0f}",
-                 85: "85", 100: "100"}  # fmt: skip
+        left = -16.0 if (x < 0).any() else min([poor, *x]) // 10 * 10 - 2
+        ticks = {
+            NO_PICTURE: "none",
+            0: "0",
+            25: "25",
+            poor: f"{poor:.0f}",
+            good: f"{good:.0f}",
+            85: "85",
+            100: "100",
+        }
         ticks = {value: text for value, text in ticks.items() if value >= left}
         axes.set_xticks(list(ticks), list(ticks.values()))
         axes.set_xlim(left, 102)
@@ -58,16 +73,22 @@ def revenue_against_quality(products: pd.DataFrame, good: float, poor: float) ->
         axes.set_axisbelow(True)
         for side in axes.spines.values():
             side.set_visible(False)
-        figure.legend(loc="outside upper left", ncols=4, frameon=False, labelcolor=INK,
-                      handletextpad=0.2, columnspacing=1.4)  # fmt: skip
-        label_largest(axes, sold["name"].astype(str).to_numpy(), x, y)
+        figure.legend(
+            loc="outside upper left",
+            ncols=4 if width > 6 else 2,
+            frameon=False,
+            labelcolor=INK,
+            handletextpad=0.2,
+            columnspacing=1.4,
+        )
+        label_largest(axes, sold["name"].astype(str).to_numpy(), x, y, labels)
         text = io.StringIO()
         figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
     svg = text.getvalue()
     return svg[svg.index("<svg") :]
 
 
-def label_largest(axes: Axes, names: np.ndarray, x: np.ndarray, y: np.ndarray) -> None:
+def label_largest(axes: Axes, names: np.ndarray, x: np.ndarray, y: np.ndarray, labels: int) -> None:
     """Name the products where most is to be gained, right or left of the dot, where there is room.
 
     A name that would cover another name or another dot is left out.
@@ -77,9 +98,16 @@ def label_largest(axes: Axes, names: np.ndarray, x: np.ndarray, y: np.ndarray) -
     frame, taken = axes.get_window_extent(), []
     for i in np.argsort(-y * (105 - x), kind="stable"):
         for side in ("left", "right"):
-            text = axes.annotate(names[i], (x[i], y[i]), (7 if side == "left" else -7, -0.5),
-                                 textcoords="offset points", va="center", ha=side, fontsize=9,
-                                 color=INK)  # fmt: skip
+            text = axes.annotate(
+                names[i],
+                (x[i], y[i]),
+                (7 if side == "left" else -7, -0.5),
+                textcoords="offset points",
+                va="center",
+                ha=side,
+                fontsize=9,
+                color=INK,
+            )
             extent = text.get_window_extent().padded(3)
             clear = frame.x0 <= extent.x0 and extent.x1 <= frame.x1
             clear &= not any(extent.overlaps(other) for other in taken)
@@ -88,5 +116,5 @@ def label_largest(axes: Axes, names: np.ndarray, x: np.ndarray, y: np.ndarray) -
                 taken.append(extent)
                 break
             text.remove()
-        if len(taken) == LABELS:
+        if len(taken) == labels:
             break

@@ -89,8 +89,9 @@ def one_key(
     dtypes = (catalogue["product_id"].dtype, sales["product_id"].dtype)
     if not all(pd.api.types.is_numeric_dtype(dtype) for dtype in dtypes):
         frames = (images, catalogue, sales)
-        images, catalogue, sales = (f.assign(product_id=f["product_id"].astype("string"))
-                                    for f in frames)  # fmt: skip
+        images, catalogue, sales = (
+            f.assign(product_id=f["product_id"].astype("string")) for f in frames
+        )
         return images, catalogue, sales
     named = dd.to_numeric(images["product_id"], errors="coerce")  # a path may name no product
     return (

@@ -71,8 +71,10 @@ def run(folder: Path, **options: object) -> int:
 
 def test_every_file_is_a_row_and_only_broken_ones_have_a_reason(report: Report) -> None:
     pictures = report.table("pictures")
-    files = {p.relative_to(report.folder / "shop" / "pictures").as_posix()
-             for p in (report.folder / "shop" / "pictures").rglob("*.*")}  # fmt: skip
+    files = {
+        p.relative_to(report.folder / "shop" / "pictures").as_posix()
+        for p in (report.folder / "shop" / "pictures").rglob("*.*")
+    }
     assert len(pictures) == 40
     assert set(pictures["file"]) == files
     assert set(pictures.loc[pictures["reason"].notna(), "file"]) == BROKEN
@@ -102,7 +104,7 @@ def test_sales_are_the_sales_tables(report: Report) -> None:
     for column in ("quantity", "revenue"):
         by_hand = sales.groupby("product_id")[column].sum().round(2)
         mine = products.set_index("product_id")[column]
-        assert (mine[by_hand.index] == by_hand).all()
+        assert mine[mine > 0].sort_index().to_dict() == by_hand.to_dict()
         assert round(mine.sum(), 2) == round(sales[column].sum(), 2)
         assert round(categories[column].sum(), 2) == round(sales[column].sum(), 2)
 
@@ -126,7 +128,7 @@ def test_near_duplicates_are_the_planted_ones(report: Report) -> None:
 def test_page_shows_everything_and_needs_nothing(report: Report) -> None:
     page = (report.folder / "report.html").read_text(encoding="utf-8")
     sheet = page[page.index("Contact sheet") :]
-    assert sheet.count("<img src=\"data:image/jpeg;base64,") == 36
+    assert sheet.count('<img src="data:image/jpeg;base64,') == 36
     assert sheet.count("broken file</span>") == 4
     assert all(name in page for name in BROKEN)
     assert "<svg" in page
@@ -163,17 +165,26 @@ def awkward_shop(folder: Path) -> dict[str, Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(random.integers(0, 255, (40, 60, 3), dtype=np.uint8)).save(path)
     (folder / "pictures" / "jug" / "b.jpg").write_bytes(b"not a picture")
-    catalogue = pd.DataFrame({"product_id": ["cup", "jug", "mug", "cup"],
-                              "category": ["drink", "drink", "drink", "again"]})  # fmt: skip
+    catalogue = pd.DataFrame(
+        {
+            "product_id": ["cup", "jug", "mug", "cup"],
+            "category": ["drink", "drink", "drink", "again"],
+        }
+    )
     catalogue.to_csv(folder / "catalogue.csv", index=False)
-    sales = pd.DataFrame({
-        "product_id": ["cup", "cup", "jug", "mug", "unlisted", None],
-        "quantity": [1, 2, 3, 4, 5, 6],
-        "revenue": [0.1, 0.2, 0.333333, 1e9, None, 7.0],
-    })  # fmt: skip
+    sales = pd.DataFrame(
+        {
+            "product_id": ["cup", "cup", "jug", "mug", "unlisted", None],
+            "quantity": [1, 2, 3, 4, 5, 6],
+            "revenue": [0.1, 0.2, 0.333333, 1e9, None, 7.0],
+        }
+    )
     sales.to_parquet(folder / "sales.parquet")
-    return {"images": folder / "pictures", "sales": folder / "sales.parquet",
-            "catalogue": folder / "catalogue.csv"}  # fmt: skip
+    return {
+        "images": folder / "pictures",
+        "sales": folder / "sales.parquet",
+        "catalogue": folder / "catalogue.csv",
+    }
 
 
 def test_no_sale_is_lost_or_counted_twice(tmp_path: Path) -> None:
@@ -185,6 +196,20 @@ def test_no_sale_is_lost_or_counted_twice(tmp_path: Path) -> None:
     assert categories.loc[product_analytics.UNLISTED, "revenue"] == 7.0
     assert categories["files"].sum() == len(report.table("pictures")) == 6
     assert categories["broken"].sum() == 1
+
+
+def test_many_partitions_join_as_few_do(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    for number in range(180):
+        folder = tmp_path / "pictures" / f"p{number % 30}"
+        folder.mkdir(parents=True, exist_ok=True)
+        pixels = random.integers(0, 255, (12, 12), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+    images = str(tmp_path / "pictures")
+    assert di.read_images(images).npartitions > 8
+    assert run(tmp_path / "report", images=images) == 0
+    products = Report(tmp_path / "report", "", Counter()).table("products")
+    assert products["files"].tolist() == [6] * 30
 
 
 def test_folders_are_a_catalogue_and_sales_can_be_invented(tmp_path: Path) -> None:
@@ -241,10 +266,17 @@ def test_pictures_of_no_product_are_an_error(
 
 
 def test_flat_pictures_are_in_no_pair() -> None:
-    flat = pd.DataFrame({
-        "file": ["a", "b"], "product_id": [1, 2], "height": [9, 9], "width": [9, 9],
-        "contrast": [0.0, 0.0], "phash": [0, 0], "dhash": [0, 0],
-    })  # fmt: skip
+    flat = pd.DataFrame(
+        {
+            "file": ["a", "b"],
+            "product_id": [1, 2],
+            "height": [9, 9],
+            "width": [9, 9],
+            "contrast": [0.0, 0.0],
+            "phash": [0, 0],
+            "dhash": [0, 0],
+        }
+    )
     assert near_duplicates(flat).empty
     assert len(near_duplicates(flat.assign(contrast=30.0))) == 1
     assert near_duplicates(flat.assign(contrast=30.0, width=[9, 12])).empty
