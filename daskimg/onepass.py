@@ -30,7 +30,8 @@ COUNTED = ("fetch", "header", "decode")
 def as_cells(source: pd.Series) -> ImageArray:
     """The cells of a column: an image column's own, or the files that a column of paths names."""
     if isinstance(source.dtype, ImageDtype):
-        return source.array
+        cells: ImageArray = source.array
+        return cells
     paths = pa.array(source.array, pa.large_string(), from_pandas=True)
     if isinstance(paths, pa.ChunkedArray):
         paths = paths.combine_chunks()
@@ -134,7 +135,7 @@ class _Pass:
         if data is None:
             return self._path(i)
         cell = data.cell(i)
-        return memoryview(cell) if self.cells.dtype.cells == "encoded" else cell
+        return memoryview(cell.data) if self.cells.dtype.cells == "encoded" else cell
 
     def _path(self, i: int) -> str | None:
         return None if self.paths is None else self.paths[i]

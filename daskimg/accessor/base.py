@@ -53,3 +53,8 @@ class Accessor:
         """Whether the cells can have paths (of a lazy column nobody knows before it runs)."""
         cells: ImageArray = self._series.array
         return cells.path is not None or not len(cells)
+
+    def _head(self, frame: Any, n: int) -> pd.DataFrame:
+        """The first `n` rows in memory."""
+        rows: pd.DataFrame = frame.head(n)
+        return rows

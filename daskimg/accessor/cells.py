@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from daskimg.accessor.base import Accessor
 from daskimg.column.array import ImageArray
@@ -13,6 +14,7 @@ from daskimg.column.dtype import ImageDtype, check_policy
 from daskimg.column.storage import Uniform
 from daskimg.ops import cells_of
 from daskimg.program import Program
+from daskimg.show import SIDE, ContactSheet, contact_sheet
 
 __all__ = ["CellOps"]
 
@@ -250,6 +252,36 @@ class CellOps(Accessor):
             cells = self._op("decode", None, False).array
         return _stack(cells, na_value)
 
+    def show(self, n: int = 16, columns: int = 4, label: Any = None) -> ContactSheet:
+        """The first pictures on one sheet.
+
+        Parameters
+        ----------
+        n : int
+            How many.
+        columns : int
+            Pictures in a row.
+        label : Series, optional
+            A text below each picture, on the same rows.
+
+        Returns
+        -------
+        PIL.Image.Image
+            A gallery in a notebook. A failed picture shows its reason.
+
+        Examples
+        --------
+        >>> pictures.img.show(2).size
+        (344, 184)
+        """
+        thumbnails = self.on_error("null").img.resize(SIDE, SIDE, fit="contain")
+        frame = thumbnails.to_frame("image")
+        if label is not None:
+            frame = frame.assign(label=label)
+        first = self._head(frame, n)
+        labels = None if label is None else ["" if pd.isna(x) else x for x in first["label"]]
+        return contact_sheet(list(first["image"].array), columns, labels)
+
 
 def _stack(cells: ImageArray, na_value: Any) -> npt.NDArray[Any]:
     """Pixels of a column as one array, or an object array where shapes differ."""
@@ -266,7 +298,7 @@ def _stack(cells: ImageArray, na_value: Any) -> npt.NDArray[Any]:
         return values
     data = cells.as_ragged()
     rows = np.flatnonzero(~null)
-    arrays = [data.cell(i) for i in rows]
+    arrays = [data.cell(int(i)) for i in rows]
     if arrays and len({(a.shape, a.dtype) for a in arrays}) == 1:
         values = np.empty((len(cells), *arrays[0].shape), arrays[0].dtype)
         for i, pixels in zip(rows, arrays, strict=True):

@@ -165,7 +165,10 @@ def _own(table: pa.Table) -> pa.Table:
 
 
 def images(
-    series: Any, *, storage_options: dict[str, Any] | None = None, on_error: str | None = None
+    series: Any,
+    *,
+    storage_options: Mapping[str, Any] | None = None,
+    on_error: str | None = None,
 ) -> Any:
     """A column of paths as an image column; nothing is fetched.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import pandas as pd
 from dask.dataframe.extensions import register_series_accessor
 
 from daskimg.accessor import ImageAccessor
@@ -36,3 +37,7 @@ class LazyImageAccessor(ImageAccessor):
 
     def _has_paths(self) -> bool:
         return True
+
+    def _head(self, frame: Any, n: int) -> pd.DataFrame:
+        rows: pd.DataFrame = frame.head(n, npartitions=-1)
+        return rows

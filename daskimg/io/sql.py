@@ -1,0 +1,225 @@
+"""Tables from SQL databases, as Dask frames."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import dask.dataframe as dd
+import numpy as np
+import pandas as pd
+
+from daskimg.fetch import mask_url
+
+__all__ = ["read_sql"]
+
+
+def read_sql(
+    sql: str,
+    con: Any,
+    *,
+    params: Mapping[str, Any] | Sequence[Any] | None = None,
+    index_col: str | None = None,
+    npartitions: int | None = None,
+) -> dd.DataFrame:
+    """A SELECT, or a whole table, as a Dask DataFrame.
+
+    Parameters
+    ----------
+    sql : str
+        A SELECT statement (``:name`` marks a bound parameter), or a table's name.
+    con : str or sqlalchemy.Engine
+        A SQLAlchemy URL (``"sqlite:///shop.db"``, ``"postgresql+psycopg://..."``) or an engine
+        made of one. A path that ends in ``.db``, ``.sqlite`` or ``.sqlite3`` is a SQLite file.
+    params : dict, optional
+        Values of the parameters; they are bound, never pasted into the statement.
+    index_col : str, optional
+        A numeric or date column to use as the index; with `npartitions`, ranges of it are read
+        as partitions.
+    npartitions : int, optional
+        How many partitions. Without `index_col` the result is read once and split.
+
+    Returns
+    -------
+    dask.dataframe.DataFrame
+        Strings are ``string[pyarrow]``. Reading happens when the frame is computed, but for one
+        query that tells the dtypes.
+
+    Raises
+    ------
+    TypeError
+        When `con` is no URL or engine.
+    ValueError
+        When the database cannot be opened, or refuses the statement; passwords are masked.
+
+    Examples
+    --------
+    >>> import sqlite3
+    >>> with sqlite3.connect("shop.db") as db:
+    ...     _ = db.execute("create table product (id integer, name text)")
+    ...     _ = db.execute("insert into product values (1, 'apple'), (2, 'pear')")
+    >>> di.read_sql("product", "sqlite:///shop.db").name.compute().tolist()
+    ['apple', 'pear']
+    >>> query = "select id from product where name = :name"
+    >>> di.read_sql(query, "shop.db", params={"name": "pear"}).id.compute().tolist()
+    [2]
+    """
+    sql, con = _in_order(sql, con)
+    read = Query(_url_of(con), sql, dict(params) if isinstance(params, Mapping) else params)
+    if npartitions is not None and npartitions < 1:
+        raise ValueError(f"npartitions is 1 or more; got {npartitions}")
+    meta = read.meta = read.head(index_col)
+    if index_col is None:
+        frame = dd.from_map(read, [None], meta=meta, label="read-sql")
+        return frame if npartitions in (None, 1) else frame.repartition(npartitions=npartitions)
+    bounds = read.bounds(index_col, npartitions or 1)
+    spans = [
+        (index_col, low, high, high == bounds[-1] and n == len(bounds) - 2)
+        for n, (low, high) in enumerate(itertools.pairwise(bounds))
+    ]
+    divisions = bounds if len(bounds) > 1 and bounds[0] is not None else None
+    return dd.from_map(read, spans, meta=meta, divisions=divisions, label="read-sql")
+
+
+class Query:
+    """A statement and where to run it, for a worker; its repr and token show no password."""
+
+    def __init__(self, url: Any, sql: str, params: Any) -> None:
+        self.url, self.sql, self.params = url, sql, params
+        self.meta: pd.DataFrame | None = None
+
+    def __repr__(self) -> str:
+        return f"Query({self.sql!r}, {self.url!r})"  # SQLAlchemy masks the password of a URL
+
+    def __dask_tokenize__(self) -> tuple[Any, ...]:
+        return ("daskimg.Query", repr(self.url), self.sql, repr(self.params))
+
+    def __call__(self, span: tuple[str, Any, Any, bool] | None) -> pd.DataFrame:
+        frame = self.frame(span=span, index_col=None if span is None else span[0])
+        return frame if self.meta is None else frame.astype(self.meta.dtypes.to_dict())
+
+    def head(self, index_col: str | None) -> pd.DataFrame:
+        """No rows, of the dtypes that all rows together have."""
+        import sqlalchemy as sa
+
+        first = self.frame(limit=100, index_col=index_col)
+        whole = [name for name in first.columns if first[name].dtype.kind in "iub"]
+        if whole:  # a null further down makes floats of them
+            counts = [sa.func.count(sa.column(name)) for name in whole]
+            query = sa.select(sa.func.count(), *counts).select_from(self._selectable())
+            total, *present = self._run(lambda con: con.execute(query).one())
+            nulls = [name for name, n in zip(whole, present, strict=True) if n < total]
+            first = first.astype(dict.fromkeys(nulls, "float64"))
+        return first.iloc[:0]
+
+    def frame(
+        self,
+        limit: int | None = None,
+        span: tuple[str, Any, Any, bool] | None = None,
+        index_col: str | None = None,
+    ) -> pd.DataFrame:
+        """The rows, all or a part."""
+        import sqlalchemy as sa
+
+        source = self._selectable()
+        query = sa.select(sa.text("*")).select_from(source)
+        if span is not None:
+            column = sa.column(span[0])
+            last = column <= span[2] if span[3] else column < span[2]
+            query = query.where(column >= span[1], last).order_by(column)
+        if limit is not None:
+            query = query.limit(limit)
+        rows = self._run(lambda con: pd.read_sql(query, con, index_col=index_col))
+        return _with_strings(rows)
+
+    def bounds(self, column: str, npartitions: int) -> list[Any]:
+        """Edges of `npartitions` ranges of a column."""
+        import sqlalchemy as sa
+
+        which = sa.column(column)
+        query = sa.select(sa.func.min(which), sa.func.max(which)).select_from(self._selectable())
+        low, high = self._run(lambda con: con.execute(query).one())
+        if low is None:
+            return [None, None]
+        if isinstance(low, int | float):
+            edges = np.linspace(low, high, npartitions + 1)
+            values = [low, *(type(low)(edge) for edge in edges[1:-1]), high]
+        else:
+            values = list(pd.date_range(low, high, npartitions + 1).to_pydatetime())
+        return [*dict.fromkeys(values[:-1]), values[-1]]
+
+    def _selectable(self) -> Any:
+        import sqlalchemy as sa
+
+        words = self.sql.strip().rstrip(";")
+        if " " not in words and "\n" not in words:
+            schema, _, table = words.rpartition(".")
+            return sa.table(table, schema=schema or None)  # quoted by SQLAlchemy
+        statement = sa.text(words)
+        if self.params:
+            if not isinstance(self.params, Mapping):
+                raise TypeError(f"params is a dict for :name markers; got {self.params!r}")
+            statement = statement.bindparams(**self.params)
+        return statement.columns().subquery("rows_")
+
+    def _run(self, work: Any) -> Any:
+        import sqlalchemy as sa
+
+        engine = sa.create_engine(self.url)
+        try:
+            with engine.connect() as con:
+                return work(con)
+        except (sa.exc.SQLAlchemyError, pd.errors.DatabaseError) as error:
+            cause = error if isinstance(error, sa.exc.SQLAlchemyError) else error.__cause__
+            text = mask_url(str(getattr(cause, "orig", None) or cause))
+            raise ValueError(f"{self!r} failed: {text}") from None
+        finally:
+            engine.dispose()
+
+
+def _with_strings(frame: pd.DataFrame) -> pd.DataFrame:
+    """Text as Dask has it, so that declared and computed dtypes agree."""
+    text = pd.StringDtype("pyarrow")
+
+    def is_text(column: pd.Series) -> bool:
+        if column.dtype == object:
+            return pd.api.types.infer_dtype(column, skipna=True) == "string"
+        return isinstance(column.dtype, pd.StringDtype)
+
+    return frame.astype({name: text for name in frame.columns if is_text(frame[name])})
+
+
+def _in_order(sql: Any, con: Any) -> tuple[str, Any]:
+    """`sql` and `con`, which are easily given the other way round."""
+    if not isinstance(sql, str) or (_is_url(sql) and isinstance(con, str) and not _is_url(con)):
+        sql, con = con, sql
+    if not isinstance(sql, str):
+        raise TypeError(f"sql is a SELECT or a table's name; got {sql!r}")
+    return sql, con
+
+
+def _is_url(text: Any) -> bool:
+    return isinstance(text, str) and (
+        "://" in text or text.endswith((".db", ".sqlite", ".sqlite3"))
+    )
+
+
+def _url_of(con: Any) -> Any:
+    import sqlalchemy as sa
+
+    if isinstance(con, sa.Engine):
+        return con.url
+    if isinstance(con, str) and "://" not in con and _is_url(con):
+        con = f"sqlite:///{con}"
+    if not isinstance(con, str | sa.URL):
+        raise TypeError(
+            f"con is a SQLAlchemy URL or engine; got {type(con).__name__}. Connections cannot "
+            "travel to workers."
+        )
+    try:
+        return sa.make_url(con)
+    except sa.exc.ArgumentError:
+        raise ValueError(
+            f"con is a SQLAlchemy URL such as 'sqlite:///shop.db'; got {mask_url(str(con))!r}"
+        ) from None
