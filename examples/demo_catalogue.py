@@ -136,7 +136,7 @@ def make_sales(products: Iterable[tuple[object, ...]], folder: str | Path) -> Pa
         key = hashlib.blake2b(str(product_id).encode(), digest_size=8).digest()
         random = np.random.default_rng(int.from_bytes(key, "big"))
         price = random.lognormal(1.2, 0.5) if pd.isna(price) else price
-        units = popularity[0] if popularity else random.lognormal(1.5, 0.8) / price
+        units = popularity[0] if popularity else max(0.02, random.lognormal(1.5, 0.8) / price)
         weekend = np.where(days.day_of_week >= 5, 1.6, 1.0)[:, None]
         share = random.dirichlet(np.full(len(STORES), 4.0))[None, :]
         quantity = random.poisson(units * len(STORES) * share * weekend)
@@ -158,6 +158,8 @@ def make_sales(products: Iterable[tuple[object, ...]], folder: str | Path) -> Pa
     sales = sales.sort_values(["date", "store"], kind="stable", ignore_index=True)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    for stale in folder.glob("sales-*.parquet"):
+        stale.unlink()
     for month, rows in sales.groupby(sales["date"].dt.strftime("%Y-%m")):
         rows.to_parquet(folder / f"sales-{month}.parquet", index=False)
     return folder

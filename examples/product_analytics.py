@@ -99,7 +99,7 @@ def by_product(
     counts = ["quantity", "money", "files", "readable", "quality_sum"]
     products = products.assign(
         category=products["category"].fillna(UNLISTED),
-        name=products["name"].fillna(products["product_id"].astype("string")),
+        name=products["name"].fillna(products["product_id"].astype("string")).fillna("(unnamed)"),
         **{name: products[name].fillna(0) for name in counts},
     )
     poor = products["quality"].isna() | (products["quality"] < POOR)
@@ -152,7 +152,18 @@ def in_units(table: pd.DataFrame) -> pd.DataFrame:
         revenue=table["money"] / MILLIONTHS,
         at_risk=table["at_risk"] / MILLIONTHS,
     )
-    table = table.drop(columns=["money", "readable", "quality_sum"])
+    first = [
+        "product_id",
+        "name",
+        "category",
+        "price",
+        "products",
+        "quantity",
+        "revenue",
+        "quality",
+    ]
+    order = [*first, "worst", "files", "broken", "at_risk"]
+    table = table[[column for column in order if column in table]]
     return table.sort_values("revenue", ascending=False, kind="stable", ignore_index=True)
 
 
@@ -198,6 +209,8 @@ def run(
         root, partitioning = str(shop.images), PARTITIONING
         sold, listed = sold or str(shop.sales), listed or str(shop.catalogue)
     images = di.read_images(root, partitioning=partitioning, on_error="null")
+    if partitioning is not None and "product_id" not in images:
+        raise ValueError(f"--partitioning {partitioning!r} has no {{product_id}}")
     catalogue = read_catalogue(listed, images)
     invented = sold is None or sold == "demo"
     if invented:

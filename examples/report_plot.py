@@ -73,14 +73,15 @@ def revenue_against_quality(
         axes.set_axisbelow(True)
         for side in axes.spines.values():
             side.set_visible(False)
-        figure.legend(
-            loc="outside upper left",
-            ncols=4 if width > 6 else 2,
-            frameon=False,
-            labelcolor=INK,
-            handletextpad=0.2,
-            columnspacing=1.4,
-        )
+        if len(sold):
+            figure.legend(
+                loc="outside upper left",
+                ncols=4 if width > 6 else 2,
+                frameon=False,
+                labelcolor=INK,
+                handletextpad=0.2,
+                columnspacing=1.4,
+            )
         label_largest(axes, sold["name"].astype(str).to_numpy(), x, y, labels)
         text = io.StringIO()
         figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})

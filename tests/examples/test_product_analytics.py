@@ -263,6 +263,20 @@ def test_pictures_of_no_product_are_an_error(
     options["catalogue"].write_text("product_id,category\nteapot,drink\n")
     assert run(tmp_path / "report", **options) == 2
     assert "--partitioning" in capsys.readouterr().err
+    assert run(tmp_path / "report", **options, partitioning="{sku}/{view}.{ext}") == 2
+    assert "{product_id}" in capsys.readouterr().err
+
+
+def test_a_shop_without_a_good_picture_or_a_sale_has_a_report(tmp_path: Path) -> None:
+    options = awkward_shop(tmp_path)
+    for picture in options["images"].rglob("*.*"):
+        picture.write_bytes(b"not a picture")
+    sales = pd.DataFrame({"product_id": ["cup"], "quantity": [0], "revenue": [0.0]})
+    sales.to_parquet(options["sales"])
+    assert run(tmp_path / "report", **options) == 0
+    report = Report(tmp_path / "report", "", Counter())
+    assert report.table("categories")["broken"].sum() == 6
+    assert report.table("near_duplicates").empty
 
 
 def test_flat_pictures_are_in_no_pair() -> None:
