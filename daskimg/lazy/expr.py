@@ -42,6 +42,7 @@ from dask.dataframe.dask_expr._expr import (
 )
 
 from daskimg import onepass
+from daskimg.column.dtype import ImageDtype
 from daskimg.errors import ImageError
 from daskimg.program import Program, Row
 
@@ -69,8 +70,15 @@ def gather(frame: Any, finish: Callable[[list[Any]], Any], result: Any) -> Any:
 
 
 def co_aligned(series: Any, arg: Any) -> bool:
-    """Whether both columns come row by row from one frame."""
-    return are_co_aligned(series.expr, arg.expr)
+    """Whether both columns come row by row from one frame.
+
+    Dask's own notion lets a filter pass; rows that only one of them lost would be found out while
+    computing, so they are refused here.
+    """
+    if not are_co_aligned(series.expr, arg.expr):
+        return False
+    differing = rows_of(series.expr) ^ rows_of(arg.expr)
+    return not any(isinstance(rows, tuple) for rows in differing)
 
 
 # -- looking at expressions ---------------------------------------------------------------------
@@ -119,6 +127,39 @@ def source_of(expr: Expr) -> tuple[Expr, Any]:
             return expr, column
 
 
+def lowest(expr: Expr) -> Expr:
+    """The same values row by row, read from the lowest frame that holds them.
+
+    A row-wise argument read from a frame that also holds an image op would depend on the pass of
+    that op, and keep its own op out of it.
+    """
+    below, column = source_of(expr)
+    if below._name != expr._name:
+        return lowest(below) if column is None else Projection(below, column)
+    if not isinstance(expr, Elemwise) or isinstance(expr, ImageOp):
+        return expr
+    operands = [
+        lowest(item) if isinstance(item, Expr) and item.ndim == 1 else item
+        for item in expr.operands
+    ]
+    same = all(
+        a is b or getattr(a, "_name", 0) == getattr(b, "_name", 1)
+        for a, b in zip(operands, expr.operands, strict=True)
+    )
+    return expr if same else type(expr)(*operands)
+
+
+def rows_of(expr: Expr) -> frozenset[Any]:
+    """What tells the rows of `expr`: the frames they come from, each filter as a tuple."""
+    if expr.ndim == 0:
+        return frozenset()
+    if isinstance(expr, Filter):
+        return frozenset([(rows_of(expr.frame), lowest(expr.predicate)._name)])
+    if isinstance(expr, Elemwise) and expr.dependencies():
+        return frozenset().union(*map(rows_of, expr.dependencies()))
+    return frozenset([expr._name])
+
+
 def ops_read(predicate: Expr) -> Iterator[ImageOp]:
     """The image ops whose values a predicate reads (not those in other columns of its frame)."""
     stack = [predicate]
@@ -156,10 +197,6 @@ def _run_one(series: pd.Series, program: Program, out: Any, *args: pd.Series) ->
     return onepass.run(series, [program], *args)[0].rename(out)
 
 
-def _label(program: Program) -> str:
-    return program.label
-
-
 def _empty(dtype: Any, like: Any, name: Any = None) -> pd.Series:
     return pd.Series([], dtype=dtype, index=like.index[:0], name=name)
 
@@ -191,13 +228,15 @@ class ImageOp(Elemwise):  # type: ignore[misc]
 
     def _simplify_down(self) -> Expr | None:
         below, column = source_of(self.frame)
-        if isinstance(below, ImageOp):  # look-through: extend its program
-            args = args_of(below)
+        if isinstance(below, ImageOp) and isinstance(below.program.dtype, ImageDtype):
+            args = args_of(below)  # look-through: extend its program
             program = below.program.then(self.program, len(args))
             return ImageOp(below.frame, program, self.out, *args, *args_of(self))
         source = below if column is None else Projection(below, column)
-        if source._name != self.frame._name:
-            return ImageOp(source, *self.operands[1:])
+        args = [lowest(arg) for arg in args_of(self)]
+        moved = ImageOp(source, self.program, self.out, *args)
+        if moved._name != self._name:
+            return moved
         if (
             isinstance(below, Filter)
             and below.ndim == (1 if column is None else 2)
@@ -230,11 +269,11 @@ class ImageAssign(Assign):  # type: ignore[misc]
     """An Assign that holds image ops: a filter that reads none of their pixels goes first."""
 
     def _simplify_up(self, parent: Expr, dependents: Any) -> Expr | None:
+        if type(parent) is Assign:  # it may hold arithmetic on ops, which have no say there
+            return ImageAssign(*parent.operands)
         if not (isinstance(parent, Filter) and parent.frame._name == self._name):
             return super()._simplify_up(parent, dependents)
         if not is_filter_pushdown_available(self, parent, dependents):
-            return None
-        if not all(isinstance(v, Expr) and v.ndim == 1 for v in self.vals):
             return None
         cheap, dear = self._split(parent.predicate)
         if not cheap:
@@ -245,7 +284,7 @@ class ImageAssign(Assign):  # type: ignore[misc]
         assigned = [
             item
             for key, value in zip(self.keys, self.vals, strict=True)
-            for item in (key, Filter(value, first))
+            for item in (key, Filter(value, first) if getattr(value, "ndim", 0) else value)
         ]
         new = ImageAssign(Filter(self.frame, first), *assigned)
         if not dear:
@@ -324,10 +363,16 @@ class ImagePass(Elemwise):  # type: ignore[misc]
             names = [arg._name for arg in args_of(expr)]
             return program.renumber(lambda row: Row(slots[names[row.slot]]))
 
-        wanted = {moved(expr, p) for expr in siblings.values() for p in expr.programs}
+        # by label: programs are equal whatever policy their dtype carries
+        wanted = {
+            program.label: program
+            for expr in siblings.values()
+            for program in [moved(expr, p) for p in expr.programs]
+        }
         if len(wanted) <= len(self.programs):
             return None
-        union = ImagePass(self.frame, tuple(sorted(wanted, key=_label)), *args.values())
+        programs = tuple(wanted[label] for label in sorted(wanted))
+        union = ImagePass(self.frame, programs, *args.values())
         return Take(union, moved(self, parent.program), parent.out)
 
 
