@@ -135,28 +135,44 @@ def _applied(source: ImageDtype, func: Any, dtype: Any) -> Any:
 
 
 # -- steps over a cell that is not pixels yet ---------------------------------------------------
-def _fetch(path: str, source: fetch.Source | None) -> bytes:
-    return fetch.read_bytes(path, source, retries=config.get("retries"))
+def _fetch(path: str, source: fetch.Source | None, retries: int) -> bytes:
+    return fetch.read_bytes(path, source, retries=retries)
 
 
 def _header(
-    cell: Any, source: fetch.Source | None, orientation: bool, max_pixels: int | None
+    cell: Any,
+    source: fetch.Source | None,
+    retries: int,
+    orientation: bool,
+    max_pixels: int | None,
 ) -> codec.Header:
     if not isinstance(cell, str):
         return codec.read_header(cell, orientation=orientation, max_pixels=max_pixels)
-    with fetch.open_head(cell, source, retries=config.get("retries")) as file:
+    with fetch.open_head(cell, source, retries=retries) as file:
         return codec.read_header(file, orientation=orientation, max_pixels=max_pixels)
 
 
 def _decode(
-    data: Any, truncated: bool, orientation: bool, max_pixels: int | None
+    data: Any,
+    truncated: bool,
+    orientation: bool,
+    max_pixels: int | None,
+    min_size: tuple[int, int] | None = None,
+    out: np.ndarray[Any, Any] | None = None,
 ) -> np.ndarray[Any, Any]:
-    return codec.decode(data, orientation=orientation, max_pixels=max_pixels, truncated=truncated)
+    return codec.decode(
+        data,
+        orientation=orientation,
+        max_pixels=max_pixels,
+        truncated=truncated,
+        min_size=min_size,
+        out=out,
+    )
 
 
-def _size(cell: Any, source: fetch.Source | None) -> int:
+def _size(cell: Any, source: fetch.Source | None, retries: int) -> int:
     if isinstance(cell, str):
-        return fetch.size(cell, source, retries=config.get("retries"))
+        return fetch.size(cell, source, retries=retries)
     return memoryview(cell).nbytes
 
 
@@ -182,14 +198,19 @@ def _random(name: str) -> Callable[..., Any]:
 
 
 class Op(NamedTuple):
-    """How to do one thing to a picture."""
+    """How to do one thing to a picture.
+
+    `kernel` takes the value of the step before and the parameters; where `out` is True, also
+    ``out=``, an array to write into. `result` takes a column's dtype and the parameters.
+    """
 
     kernel: Callable[..., Any]
     result: Callable[..., Any]
+    out: bool = False
 
 
 PIXEL_OPS: dict[str, Op] = {
-    "resize": Op(geometry.resize, _resized),
+    "resize": Op(geometry.resize, _resized, out=True),
     "crop": Op(geometry.crop, _cropped),
     "center_crop": Op(geometry.center_crop, _sized),
     "pad": Op(geometry.pad, _padded),
@@ -197,7 +218,7 @@ PIXEL_OPS: dict[str, Op] = {
     "rotate": Op(geometry.rotate, _rotated),
     "convert": Op(color.convert, _converted),
     "astype": Op(color.astype, _cast),
-    "normalize": Op(color.normalize, _float32),
+    "normalize": Op(color.normalize, _float32, out=True),
     "adjust_brightness": Op(color.adjust_brightness, _same),
     "adjust_contrast": Op(color.adjust_contrast, _same),
     "adjust_saturation": Op(color.adjust_saturation, _same),
@@ -302,17 +323,23 @@ def _opening(
 ) -> tuple[Step, ...]:
     steps: tuple[Step, ...] = ()
     if source.cells == "file":
-        steps = (Step("fetch", (fetch.recall(source.source),), policy),)
+        steps = (Step("fetch", _access(source), policy),)
     if decode:
         steps = (*steps, Step("decode", (truncated, *config.settings()), policy))
     return steps
 
 
+def _access(source: ImageDtype) -> tuple[fetch.Source | None, int]:
+    """What fetching needs beside a path."""
+    if source.cells != "file":
+        return None, 0
+    return fetch.recall(source.source), int(config.get("retries"))
+
+
 def _header_steps(source: ImageDtype, name: str, policy: str) -> tuple[Step, ...]:
-    credentials = fetch.recall(source.source) if source.cells == "file" else None
     if name == "nbytes":
-        return (Step("size", (credentials,), policy),)
-    head = Step("header", (credentials, *config.settings()), policy)
+        return (Step("size", _access(source), policy),)
+    head = Step("header", (*_access(source), *config.settings()), policy)
     return (head, Step(f"header_{name}", (), policy))
 
 

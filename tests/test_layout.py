@@ -18,6 +18,8 @@ LEVELS = [
     ("column",),
     ("program",),
     ("ops",),
+    ("sinks",),
+    ("plan",),
     ("onepass",),
     ("show",),
     ("accessor",),

@@ -125,7 +125,7 @@ class Query:
         source = self._selectable()
         query = sa.select(sa.text("*")).select_from(source)
         if span is not None:
-            column = sa.column(span[0])
+            column: Any = sa.column(span[0])
             last = column <= span[2] if span[3] else column < span[2]
             query = query.where(column >= span[1], last).order_by(column)
         if limit is not None:
@@ -137,7 +137,7 @@ class Query:
         """Edges of `npartitions` ranges of a column."""
         import sqlalchemy as sa
 
-        which = sa.column(column)
+        which: Any = sa.column(column)
         query = sa.select(sa.func.min(which), sa.func.max(which)).select_from(self._selectable())
         low, high = self._run(lambda con: con.execute(query).one())
         if low is None:

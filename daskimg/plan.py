@@ -1,0 +1,113 @@
+"""The plan of a pass: the prefix tree of its programs, and how each picture is opened.
+
+What the programs of a pass want together decides how little has to be read: nothing but a
+header, a JPEG at a reduced scale, or all of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from daskimg.column.array import ImageArray
+from daskimg.ops import OPS
+from daskimg.program import RECORDS, Program, Row, Step
+from daskimg.sinks import ImageSink, ReasonSink, Sink, make_sink
+
+__all__ = ["Node", "plan"]
+
+# A JPEG may be decoded at a reduced scale when at least this many times the pixels of the
+# result's sides are kept: then the resize that follows gives the same picture to 0.3 grey levels.
+KEPT = 2
+
+
+class Node:
+    """One step, what follows it, and the columns that end with it."""
+
+    __slots__ = ("children", "kernel", "options", "params", "rows", "sinks", "step", "target")
+
+    def __init__(self, step: Step) -> None:
+        self.step = step
+        self.kernel = OPS[step.name].kernel
+        self.params = list(step.params)
+        self.rows = [(k, p.slot) for k, p in enumerate(step.params) if isinstance(p, Row)]
+        self.children: list[Node] = []
+        self.sinks: list[Sink] = []
+        self.options: dict[str, Any] = {}
+        # the one-shape column that the kernel may write its result into
+        self.target: ImageSink | None = None
+
+    def child(self, step: Step) -> Node:
+        """The node of `step` after this one, made on first use."""
+        for node in self.children:
+            if node.step.key == step.key:
+                return node
+        node = Node(step)
+        self.children.append(node)
+        return node
+
+    def walk(self) -> Iterator[Node]:
+        """This node and all below it."""
+        yield self
+        for child in self.children:
+            yield from child.walk()
+
+
+def plan(programs: Sequence[Program], cells: ImageArray) -> tuple[Node, list[Sink]]:
+    """The tree of `programs`, and for each of them the column it fills."""
+    root = Node(Step("path"))  # the cell itself
+    sinks: list[Sink] = []
+    for program in programs:
+        node, steps = root, list(program.steps)
+        record = None
+        if steps and steps[-1].name in (*RECORDS, "path"):
+            record = steps.pop().name
+        for step in steps:
+            node = node.child(step)
+        sink = make_sink(program, record, cells)
+        node.sinks.append(sink)
+        sinks.append(sink)
+    _headers_from_bytes(root)
+    for node in root.walk():
+        if node.step.name == "decode" and (size := _enough(node)) is not None:
+            node.options["min_size"] = size
+        if OPS[node.step.name].out:
+            node.target = next(
+                (s for s in node.sinks if isinstance(s, ImageSink) and s.uniform), None
+            )
+    return root, sinks
+
+
+def _headers_from_bytes(root: Node) -> None:
+    """Where a pass fetches a file anyway, its header and size come from those bytes."""
+    fetched = {node.params[0]: node for node in root.children if node.step.name == "fetch"}
+    for node in list(root.children):
+        if node.step.name in ("header", "size") and node.params[0] in fetched:
+            root.children.remove(node)
+            fetched[node.params[0]].children.append(node)
+
+
+def _enough(node: Node) -> tuple[int, int] | None:
+    """The least height and width that serve all that follows a decode; None for full size."""
+    if not all(isinstance(sink, ReasonSink) for sink in node.sinks):
+        return None
+    height = width = 0
+    for child in node.children:
+        if child.step.name == "resize":
+            wanted = _wanted(*child.step.params)
+        elif child.step.name == "convert":
+            wanted = _enough(child)
+        else:
+            wanted = None
+        if wanted is None:
+            return None
+        height, width = max(height, wanted[0]), max(width, wanted[1])
+    return (height, width) if height else None
+
+
+def _wanted(height: Any, width: Any, fit: str, resample: str) -> tuple[int, int] | None:
+    # a size that follows from the picture's own is taken from the whole picture
+    fixed = fit in ("stretch", "cover") and not isinstance(height, Row) and width is not None
+    if not fixed or isinstance(width, Row) or resample == "nearest":
+        return None
+    return KEPT * height, KEPT * width
