@@ -1,4 +1,14 @@
-"""Images as columns of Dask dataframes."""
+"""An image is just another column of a Dask dataframe.
+
+Read pictures as a column (`read_images`, `images`, `read_parquet`), derive columns from it with
+``.img`` (on pandas and Dask alike), write it or join it like any other. The parts, from the bottom
+up: ``kernels`` (what is done to pixels), ``fetch`` (bytes of a path), ``column`` (what an image
+column is), ``program`` and ``ops`` (what is to be done, as data), ``plan`` and ``onepass`` (doing it
+once per picture), ``accessor`` and ``lazy`` (``.img``), ``io`` (readers and writers), ``frame``
+(``.img`` on a DataFrame).
+"""
+
+from importlib.metadata import version
 
 from daskimg.accessor import ImageAccessor
 from daskimg.column.array import ImageArray
@@ -6,6 +16,7 @@ from daskimg.column.dtype import ImageDtype
 from daskimg.column.image import Image
 from daskimg.errors import ImageError, PlacementError, TooManyPixelsError
 from daskimg.io.images import images, read_images
+from daskimg.io.sql import read_sql
 from daskimg.lazy import register as _register  # noqa: F401
 
 __all__ = [
@@ -16,6 +27,10 @@ __all__ = [
     "ImageError",
     "PlacementError",
     "TooManyPixelsError",
+    "__version__",
     "images",
     "read_images",
+    "read_sql",
 ]
+
+__version__ = version("daskimg")
