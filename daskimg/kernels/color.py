@@ -256,20 +256,27 @@ def adjust_hue(pixels: Pixels, factor: float) -> Pixels:
     color, alpha = split_alpha(check_pixels(pixels))
     if color.ndim == 2 or color.shape[2] == 1 or not factor:
         return pixels
-    rgb = color.astype(np.float32) / np.float32(_top(pixels))
-    value, low = rgb.max(axis=2), rgb.min(axis=2)
-    span = value - low
-    grey = span == 0
-    red, green, blue = np.moveaxis(
-        (value[..., None] - rgb) / np.where(grey, 1, span)[..., None], 2, 0
-    )
-    is_red, is_green = rgb[..., 0] == value, rgb[..., 1] == value
-    sector = np.where(is_red, blue - green, np.where(is_green, 2 + red - blue, 4 + green - red))
-    hue = (np.where(grey, 0, sector) / 6 + factor) % 1 * 6
-    # back: each channel is the value, less the span where the hue is far from it
-    wave = (np.array([5, 3, 1], np.float32) + hue[..., None]) % 6
-    part = np.clip(np.minimum(wave, 4 - wave), 0, 1)
-    return _like(pixels, (value[..., None] - span[..., None] * part) * _top(pixels), alpha)
+    top = np.float32(_top(pixels))
+    red, green, blue = (color[:, :, n].astype(np.float32) / top for n in range(3))
+    value = np.maximum(np.maximum(red, green), blue)
+    span = value - np.minimum(np.minimum(red, green), blue)
+    per_span = 1 / np.where(span == 0, np.float32(1), span)
+    hue = np.where(
+        value == red,
+        (green - blue) * per_span,
+        np.where(value == green, 2 + (blue - red) * per_span, 4 + (red - green) * per_span),
+    )  # in sixths of the circle
+    hue += np.float32(6 * factor)
+    hue -= 6 * np.floor(hue / 6)
+    # whole numbers go back as torchvision's convert_image_dtype does: floor(x * 255.999)
+    white = top + np.float32(0.999) if pixels.dtype.kind == "u" else top
+    turned = np.empty(color.shape, np.float32)
+    for n, phase in enumerate((5, 3, 1)):  # each channel is the value, less the span far from it
+        far = hue + np.float32(phase)
+        far -= 6 * (far >= 6).astype(np.float32)
+        np.minimum(far, 4 - far, out=far)
+        turned[:, :, n] = (value - span * np.clip(far, 0, 1, out=far)) * white
+    return _like(pixels, turned, alpha)
 
 
 def equalize(pixels: Pixels) -> Pixels:

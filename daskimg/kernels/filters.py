@@ -189,7 +189,7 @@ def draw_boxes(
     """
     corners = np.asarray([] if boxes is None else boxes, np.float64)
     corners = corners.reshape(-1, 4) if corners.size % 4 == 0 and corners.ndim < 3 else corners
-    if corners.ndim != 2 or not np.isfinite(corners).all():
+    if corners.ndim != 2 or corners.shape[1] != 4 or not np.isfinite(corners).all():
         raise ValueError(f"expected boxes (xmin, ymin, xmax, ymax), got shape {corners.shape}")
     if (corners[:, :2] > corners[:, 2:]).any():
         raise ValueError("expected boxes with xmin <= xmax and ymin <= ymax; are they x, y, w, h?")

@@ -303,9 +303,11 @@ def _resize(
     opaque = pixels.ndim == 2 or pixels.shape[2] in (1, 3)
     if resample is Image.Resampling.BILINEAR and opaque and pixels.dtype == np.uint8:
         left, top, right, bottom = box or (0, 0, w, h)
-        # PyTorch knows whole boxes only: near enough where that moves less than 1/16 new pixel
+        # PyTorch cuts whole boxes only, and its filter does not look beyond their edges: near
+        # enough where that moves less than 1/16 of a new pixel, and edges are few
         slack_y, slack_x = (bottom - top) / size[0] / 16, (right - left) / size[1] / 16
         whole = abs(left - round(left)) <= slack_x and abs(top - round(top)) <= slack_y
+        whole = whole and (box is None or min(size) >= 32)
         if whole and (torch := _torch()) is not None:
             part = pixels[round(top) : round(bottom), round(left) : round(right)]
             return _resize_torch(torch, part, size, out)

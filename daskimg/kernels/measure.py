@@ -249,16 +249,19 @@ def _moments(pixels: Pixels) -> tuple[float, float]:
         counts = _histogram(flat)
         mean = float(np.sum(counts * _LEVELS)) / count
         return mean, math.sqrt(float(np.sum(counts * (_LEVELS - mean) ** 2)) / count)
+    whole = flat.dtype.kind in "iu"
     # around the first value floats lose no digits to a large mean
-    origin = 0.0 if flat.dtype.kind in "iu" else float(flat[0])
-    total = squares = 0.0
+    origin = 0.0 if whole else float(flat[0])
+    total: float = 0
+    squares: float = 0
     for start in range(0, count, _BLOCK):
         block = flat[start : start + _BLOCK].astype(np.float64)
         if origin:
             block -= origin
-        total += float(block.sum())
-        squares += float(np.einsum("i,i->", block, block))
-    variance = max(squares - total * total / count, 0.0) / count
+        sums = float(block.sum()), float(np.einsum("i,i->", block, block))
+        total += int(sums[0]) if whole else sums[0]
+        squares += int(sums[1]) if whole else sums[1]
+    variance = max(count * squares - total * total, 0) / (count * count)
     return origin + total / count, math.sqrt(variance)
 
 
