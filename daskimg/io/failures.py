@@ -1,0 +1,88 @@
+"""Rows that were written, that failed and that are missing: each row is one of the three."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+
+from daskimg.column.array import ImageArray
+from daskimg.column.dtype import ImageDtype
+
+__all__ = ["Census", "count", "failed_rows", "image_columns"]
+
+STRING = pd.StringDtype("pyarrow")
+
+
+def image_columns(frame: Any) -> list[str]:
+    """Names of the image (and tensor) columns of a frame."""
+    return [name for name, dtype in frame.dtypes.items() if isinstance(dtype, ImageDtype)]
+
+
+class Census(NamedTuple):
+    """What became of each row, looking at some image columns."""
+
+    failed: npt.NDArray[np.bool_]
+    missing: npt.NDArray[np.bool_]
+    column: npt.NDArray[Any]  # the first that failed, of each row
+    reason: npt.NDArray[Any]
+
+    def ticket(self) -> dict[str, Any]:
+        """The numbers of a ticket."""
+        reasons = Counter(": ".join(str(why).split(": ")[:2]) for why in self.reason[self.failed])
+        return {
+            "rows": len(self.failed),
+            "failed": int(self.failed.sum()),
+            "missing": int(self.missing.sum()),
+            "reasons": dict(sorted(reasons.items())),
+        }
+
+
+def count(frame: pd.DataFrame, columns: Sequence[str]) -> Census:
+    """Look at the cells of `columns`; nothing is read."""
+    n = len(frame)
+    failed, null = np.zeros(n, bool), np.zeros(n, bool)
+    column, reason = np.full(n, None, object), np.full(n, None, object)
+    for name in columns:
+        cells: ImageArray = frame[name].array
+        bad = ~cells.valid & cells.has_error
+        new = bad & ~failed
+        if new.any() and cells.error is not None:
+            rows = np.flatnonzero(new)
+            reason[rows] = cells.error.take(pa.array(rows)).to_pylist()
+            column[rows] = name
+        failed |= bad
+        null |= ~cells.valid
+    return Census(failed, null & ~failed, column, reason)
+
+
+def failed_rows(frame: pd.DataFrame, census: Census) -> pd.DataFrame:
+    """The failed rows to try again: pictures as the files they came from, and why they failed.
+
+    A column ``path`` is made where there is none, of the cell that failed; ``column`` names it,
+    ``error`` says why.
+    """
+    rows = np.flatnonzero(census.failed)
+    kept = frame.iloc[rows]
+    out = kept.copy(deep=False)
+    path = np.full(len(kept), None, object)
+    for name in image_columns(kept):
+        if kept[name].dtype.tensor:
+            out = out.drop(columns=name)
+            continue
+        cells: ImageArray = kept[name].array
+        dtype = ImageDtype("file", on_error=cells.dtype.on_error, source=cells.dtype.source)
+        out[name] = ImageArray(dtype, cells.has_path, None, cells.path)
+        if cells.path is not None:
+            mine = census.column[rows] == name
+            path[mine] = np.array(cells.path.to_pylist(), object)[mine]
+    if "path" not in out:
+        out["path"] = pd.array(path, STRING)
+    out["column"] = pd.array(census.column[rows], STRING)
+    out["error"] = pd.array(census.reason[rows], STRING)
+    return out

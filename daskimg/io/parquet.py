@@ -1,0 +1,203 @@
+"""Parquet: image columns written so that every reader understands them, and read back equal."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from dask.tokenize import tokenize
+
+from daskimg.io.commit import Job, Mode, Run, as_dask, begin, check_name, submit
+from daskimg.io.failures import count, failed_rows, image_columns
+from daskimg.io.parquet_schema import Layout
+from daskimg.io.target import Target, folder_name
+from daskimg.lazy.expr import anchor
+
+__all__ = ["failures_of", "write_parquet"]
+
+GROUP_BYTES = 32 * 2**20  # of a row group in memory
+GROUP_ROWS = 2**20
+
+
+def write_parquet(
+    df: Any,
+    path: str | os.PathLike[str],
+    *,
+    compression: str | None = "zstd",
+    partition_cols: str | Sequence[str] | None = None,
+    embed: bool = True,
+    mode: Mode = "error",
+    storage_options: Mapping[str, Any] | None = None,
+    compute: bool = True,
+    errors: str | os.PathLike[str] | None = None,
+) -> Any:
+    """Write a frame as a folder of Parquet files that any Parquet reader can read.
+
+    Encoded pictures are Hugging Face image columns (``struct<bytes, path>``), pixels of one shape
+    are Arrow tensor columns, other pixels a struct of data, shape and dtype; `read_parquet` gives
+    the frame back as it was. Null cells are written as nulls, with their reason.
+
+    Parameters
+    ----------
+    df : DataFrame
+        Dask or pandas.
+    path : str or path
+        A folder, on any filesystem.
+    compression : str, optional
+        ``"zstd"``, ``"snappy"``, ``"lz4"``, ``"gzip"``, ``"brotli"`` or None.
+    partition_cols : str or list of str, optional
+        Columns whose values become ``name=value`` folders.
+    embed : bool
+        Whether columns of files are read and their bytes written; else references are.
+    mode : {"error", "overwrite", "append", "resume"}
+        What happens when there is something in `path`.
+    storage_options : dict, optional
+        Options of the filesystem of `path`.
+    compute : bool
+        False: a Dask scalar, to be computed together with other results in one pass.
+    errors : str or path, optional
+        Another Parquet folder for the rows that failed: `read_parquet` of it gives a frame to try
+        again.
+
+    Returns
+    -------
+    WriteResult
+        Or, with ``compute=False``, a Dask scalar that computes to one.
+
+    Raises
+    ------
+    FileExistsError
+        In mode "error", when `path` is not empty.
+
+    Examples
+    --------
+    >>> df = di.read_images(folder)
+    >>> di.write_parquet(df, "pictures")
+    WriteResult(4 written)
+    >>> pd.read_parquet("pictures").image[0]["bytes"][:3]
+    b'\\xff\\xd8\\xff'
+    """
+    frame = as_dask(df)
+    keys = _partition_cols(frame, partition_cols)
+    if compression is not None and not pa.Codec.is_available(compression):
+        raise ValueError(f"compression: {compression!r} is not available to pyarrow")
+    if embed:
+        files = [name for name in image_columns(frame) if frame[name].dtype.cells == "file"]
+        frame = frame.assign(**{name: frame[name].img.read() for name in files})
+    layout = Layout.of(frame._meta, _has_range(frame), keys)
+    query = tokenize(frame, compression, keys)
+    part = Part(layout, compression)
+    run = begin(Target(path, storage_options), mode, "parquet", query)
+    failures, error_run = None, None
+    if errors is not None:
+        error_run = begin(Target(errors, storage_options), mode, "parquet", query)
+        failures = failures_of(frame._meta, compression)
+    return submit(frame, Job(run, part, error_run, failures), compute)
+
+
+def _partition_cols(frame: Any, given: str | Sequence[str] | None) -> tuple[str, ...]:
+    keys = (given,) if isinstance(given, str) else tuple(given or ())
+    for key in keys:
+        if key not in frame.columns:
+            raise ValueError(f"partition_cols: no column {key!r}; there are {list(frame.columns)}")
+        if key in image_columns(frame):
+            raise ValueError(f"partition_cols: {key!r} holds pictures, which name no folder")
+    if keys and len(keys) == len(frame.columns):
+        raise ValueError("partition_cols: all columns are named, none is left to write")
+    return keys
+
+
+def _has_range(frame: Any) -> bool:
+    """Whether the index is the rows' number, as nothing but row-wise ops came after reading."""
+    plain = isinstance(frame._meta.index, pd.RangeIndex)
+    return plain and not anchor(frame.expr).dependencies()
+
+
+@dataclass(frozen=True)
+class Part:
+    """Writes one partition."""
+
+    layout: Layout
+    compression: str | None
+
+    def __call__(self, frame: pd.DataFrame, run: Run, number: int) -> dict[str, Any]:
+        ticket = count(frame, [column.name for column in self.layout.images]).ticket()
+        return {**ticket, "files": self.write(frame, run, number)}
+
+    def write(self, frame: pd.DataFrame, run: Run, number: int) -> list[dict[str, Any]]:
+        """A file for each folder of this partition; their lines of the manifest."""
+        last = run.part_name(number, ".parquet")
+        pieces = list(split(frame, self.layout.partition_cols))
+        names = [check_name(f"{folder}/{last}" if folder else last) for folder, _ in pieces]
+        return [
+            {**run.put(name, self.encode(piece)), "rows": len(piece)}
+            for name, (_, piece) in zip(names, pieces, strict=True)
+        ]
+
+    def encode(self, frame: pd.DataFrame) -> pa.Buffer:
+        """The bytes of a Parquet file of these rows."""
+        plain = self.layout.table(frame)
+        step = _group_rows(frame)
+        sink = pa.BufferOutputStream()
+        first = self.layout.fill(plain.slice(0, step), frame.iloc[:step])
+        small = [name for name in first.column_names if name not in set(self.layout.pixel_names)]
+        with pq.ParquetWriter(
+            sink,
+            first.schema,
+            compression=self.compression or "none",
+            use_dictionary=small,  # every picture is its own: nothing to look up
+            write_statistics=small,
+        ) as writer:
+            writer.write_table(first, step)
+            for start in range(step, len(frame), step):
+                rows = slice(start, start + step)
+                writer.write_table(
+                    self.layout.fill(plain.slice(start, step), frame.iloc[rows]), step
+                )
+        return sink.getvalue()
+
+
+def split(frame: pd.DataFrame, keys: Sequence[str]) -> Iterable[tuple[str, pd.DataFrame]]:
+    """The rows of each hive folder; no rows make no folder, and no file."""
+    if not len(frame):
+        return
+    if not keys:
+        yield "", frame
+        return
+    groups = frame.groupby(list(keys), sort=True, dropna=False, observed=True).ngroup().to_numpy()
+    for group in range(groups.max() + 1):
+        rows = frame.iloc[np.flatnonzero(groups == group)]
+        yield folder_name((key, rows[key].iloc[0]) for key in keys), rows
+
+
+def _group_rows(frame: pd.DataFrame) -> int:
+    size = sum(frame[name].array.nbytes for name in image_columns(frame))
+    per_row = max(1, size // max(1, len(frame)))
+    return int(min(max(1, GROUP_BYTES // per_row), GROUP_ROWS))
+
+
+@dataclass(frozen=True)
+class Failures:
+    """Writes the failed rows of one partition."""
+
+    part: Part
+    columns: tuple[str, ...]
+
+    def __call__(self, frame: pd.DataFrame, run: Run, number: int) -> list[dict[str, Any]]:
+        census = count(frame, self.columns)
+        return self.part.write(failed_rows(frame, census), run, number)
+
+
+def failures_of(
+    meta: pd.DataFrame, compression: str | None = "zstd", columns: Sequence[str] | None = None
+) -> Failures:
+    """What writes rows of `meta` in which one of `columns` (all image columns) failed."""
+    names = tuple(image_columns(meta) if columns is None else columns)
+    layout = Layout.of(failed_rows(meta, count(meta, names)))
+    return Failures(Part(layout, compression), names)

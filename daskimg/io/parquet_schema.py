@@ -1,0 +1,378 @@
+"""How image columns stand in a Parquet file, so that every Parquet reader understands them.
+
+=======================  =====================================================================
+cells                    Parquet column
+=======================  =====================================================================
+file, encoded            ``struct<bytes: binary, path: string>``, as Hugging Face ``Image``
+                         (``bytes`` is null for a file that was not embedded)
+pixels of one shape      ``arrow.fixed_shape_tensor``
+other pixels             ``struct<data: binary, shape: list<int32>, dtype: string>``
+=======================  =====================================================================
+
+What these cannot hold stands in plain columns beside them: ``<name>.path`` for pixels,
+``<name>.error`` (why a cell is null) where the column's policy is "null". The schema metadata
+``daskimg`` tells each column's dtype, so that it comes back as it was.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from dask.dataframe.utils import meta_nonempty
+
+from daskimg.column.array import ImageArray
+from daskimg.column.arrow import ImageArrowType, from_arrow, to_arrow
+from daskimg.column.dtype import ImageDtype
+from daskimg.column.storage import Uniform
+from daskimg.errors import ImageError
+from daskimg.io.failures import image_columns
+from daskimg.ops import policy_of
+
+__all__ = ["HF_IMAGE", "KEY", "Column", "Layout", "decode_column", "recognise"]
+
+KEY = b"daskimg"
+HF_KEY = b"huggingface"
+HF_IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+RAGGED = pa.struct([("data", pa.binary()), ("shape", pa.list_(pa.int32())), ("dtype", pa.string())])
+
+
+@dataclass(frozen=True)
+class Column:
+    """An image column, and the plain columns beside it."""
+
+    name: str
+    dtype: ImageDtype
+    path: bool = False
+    error: bool = False
+
+    @property
+    def parts(self) -> list[str]:
+        """Names of the Parquet columns that hold it."""
+        beside = [f"{self.name}.path"] * self.path + [f"{self.name}.error"] * self.error
+        return [self.name, *beside]
+
+    @property
+    def one_shape(self) -> bool:
+        """Whether it is written as a tensor column."""
+        return self.dtype.cell_dtype is not None and bool(np.prod(self.dtype.shape or 0))
+
+    @property
+    def arrow(self) -> pa.DataType:
+        """The type of its own Parquet column."""
+        if not self.dtype.holds_pixels:
+            return HF_IMAGE
+        if self.one_shape:
+            return pa.fixed_shape_tensor(
+                pa.from_numpy_dtype(self.dtype.cell_dtype), self.dtype.shape
+            )
+        return RAGGED
+
+    def encode(self, cells: ImageArray) -> list[pa.Array]:
+        """The Parquet columns; pixels and bytes in order are not copied."""
+        beside = []
+        if self.path:
+            beside.append(_text(cells.path, len(cells)))
+        if self.error:
+            beside.append(_text(cells.error, len(cells)))
+        elif (lost := ~cells.valid & cells.has_error).any():
+            row = int(np.flatnonzero(lost)[0])
+            path = None if cells.path is None else cells.path[row].as_py()
+            raise ImageError(cells.error[row].as_py(), path)
+        if not self.dtype.holds_pixels:
+            return [_hf_struct(cells), *beside]
+        return [self._tensor(cells) if self.one_shape else _ragged(cells), *beside]
+
+    def _tensor(self, cells: ImageArray) -> pa.Array:
+        kind = self.arrow
+        data = cells.data
+        values = np.ascontiguousarray(data.values) if isinstance(data, Uniform) else np.empty(0)
+        size = int(np.prod(self.dtype.shape or 0))
+        null = None if cells.valid.all() else pa.array(~cells.valid)
+        flat = pa.array(values.reshape(-1))
+        storage = pa.FixedSizeListArray.from_arrays(flat, size, mask=null)
+        return pa.ExtensionArray.from_storage(kind, storage.cast(kind.storage_type))
+
+
+def _text(words: Any, n: int) -> pa.Array:
+    return pa.nulls(n, pa.string()) if words is None else words.cast(pa.string())
+
+
+def _hf_struct(cells: ImageArray) -> pa.Array:
+    data = pa.nulls(len(cells), pa.binary())
+    if cells.data is not None:
+        data = to_arrow(cells).storage.field("data").cast(pa.binary())
+    nothing = ~cells.has_path & (~cells.valid if cells.data is not None else True)
+    return pa.StructArray.from_arrays(
+        [data, _text(cells.path, len(cells))], fields=list(HF_IMAGE), mask=pa.array(nothing)
+    )
+
+
+def _ragged(cells: ImageArray) -> pa.Array:
+    free = cells.dtype.derive(cells.dtype.cells)
+    storage = to_arrow(ImageArray(free, cells.valid, cells.as_ragged())).storage
+    data = storage.field("data").cast(pa.binary())
+    return pa.StructArray.from_arrays(
+        [data, storage.field("shape"), storage.field("dtype")],
+        fields=list(RAGGED),
+        mask=pa.array(~cells.valid),
+    )
+
+
+# -- a frame's layout, from its dtypes alone: the same for every partition ------------------------
+@dataclass(frozen=True)
+class Layout:
+    """The Parquet columns of a frame."""
+
+    names: tuple[str, ...]  # of the frame's columns
+    images: tuple[Column, ...]
+    types: tuple[tuple[str, Any], ...]  # of plain columns whose type is known
+    keep_range: bool = False
+    partition_cols: tuple[str, ...] = ()
+    partition_dtypes: tuple[str, ...] = ()
+
+    @classmethod
+    def of(
+        cls, meta: pd.DataFrame, keep_range: bool = False, partition_cols: Iterable[str] = ()
+    ) -> Layout:
+        """The layout of a frame with these columns.
+
+        Raises
+        ------
+        ValueError
+            For names that are no strings or not unique, or taken by ``<name>.path``.
+        """
+        names = list(meta.columns)
+        if not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
+            raise ValueError(f"Parquet columns have names of their own, strings; got {names}")
+        images = tuple(_column(name, meta[name].dtype) for name in image_columns(meta))
+        for column in images:
+            taken = [name for name in column.parts[1:] if name in names]
+            if taken:
+                raise ValueError(
+                    f"the column {taken[0]!r} is where the path or error of {column.name!r} is "
+                    "written: rename it"
+                )
+        keys = tuple(partition_cols)
+        return cls(
+            tuple(names),
+            images,
+            _plain_types(meta, keys),
+            keep_range and not keys,
+            keys,
+            tuple(str(meta[key].dtype) for key in keys),
+        )
+
+    @property
+    def pixel_names(self) -> list[str]:
+        """Leaves that hold pictures: no dictionary, no statistics."""
+        return [column.name for column in self.images]
+
+    def table(self, frame: pd.DataFrame) -> pa.Table:
+        """Plain columns only, with the metadata of the whole file."""
+        plain = frame.drop(columns=[column.name for column in self.images])
+        plain = plain.drop(columns=list(self.partition_cols))
+        index = frame.index
+        ranged = self.keep_range and isinstance(index, pd.RangeIndex) and index.step == 1
+        table = pa.Table.from_pandas(plain, preserve_index=None if ranged else True, nthreads=1)
+        for name, kind in self.types:
+            place = table.schema.get_field_index(name)
+            if table.schema.field(place).type != kind:
+                table = table.set_column(place, name, table.column(place).cast(kind))
+        metadata = {**(table.schema.metadata or {}), KEY: self._json(index if ranged else None)}
+        encoded = [column.name for column in self.images if not column.dtype.holds_pixels]
+        if encoded:
+            features = {name: {"_type": "Image"} for name in encoded}
+            metadata[HF_KEY] = json.dumps({"info": {"features": features}}).encode()
+        return table.replace_schema_metadata(metadata)
+
+    def fill(self, plain: pa.Table, frame: pd.DataFrame) -> pa.Table:
+        """The plain columns of some rows with the image columns of the same rows, in order."""
+        found: dict[str, Any] = {}
+        columns = {column.name: column for column in self.images}
+        for name in self.names:
+            if name in columns:
+                column = columns[name]
+                found.update(zip(column.parts, column.encode(frame[name].array), strict=True))
+            elif name not in self.partition_cols:
+                found[name] = plain.column(name)
+        for name in plain.column_names:  # index columns
+            found.setdefault(name, plain.column(name))
+        return pa.table(found).replace_schema_metadata(plain.schema.metadata)
+
+    def _json(self, index: pd.RangeIndex | None) -> bytes:
+        columns = {
+            column.name: {
+                # a handle of credentials means nothing elsewhere
+                "dtype": json.loads(_anonymous(column.dtype).to_json()),
+                "path": column.path,
+                "error": column.error,
+            }
+            for column in self.images
+        }
+        keys = dict(zip(self.partition_cols, self.partition_dtypes, strict=True))
+        span = None if index is None else [index.start, index.stop, index.name]
+        known = {"version": 1, "columns": columns, "partition_cols": keys, "range": span}
+        return json.dumps(known, sort_keys=True).encode()
+
+
+def _anonymous(dtype: ImageDtype) -> ImageDtype:
+    return dtype.derive(dtype.cells, dtype.shape, source=None)
+
+
+def _column(name: str, dtype: ImageDtype) -> Column:
+    return Column(name, dtype, dtype.holds_pixels, policy_of(dtype) == "null")
+
+
+def _plain_types(meta: pd.DataFrame, keys: tuple[str, ...]) -> tuple[tuple[str, Any], ...]:
+    plain = meta.drop(columns=[*image_columns(meta), *keys])
+    full = meta_nonempty(plain)
+    schema = pa.Schema.from_pandas(full, preserve_index=False)
+    skipped = (pa.types.is_dictionary, pa.types.is_null)
+    return tuple(
+        (field.name, field.type)
+        for field in schema
+        # an object column's type is known when its objects are seen
+        if plain[field.name].dtype != object and not any(test(field.type) for test in skipped)
+    )
+
+
+# -- reading --------------------------------------------------------------------------------------
+def recognise(
+    schema: pa.Schema, named: Iterable[str] | None, unread: frozenset[str] = frozenset()
+) -> tuple[Column, ...]:
+    """The image columns of a file's schema: ours, Hugging Face's, Arrow tensors, those named.
+
+    Parameters
+    ----------
+    schema : pyarrow.Schema
+    named : iterable of str, optional
+        Columns of bytes, or of paths, that are pictures. An empty one: only ours are.
+    unread : set of str
+        Struct columns that hold no bytes in any row: files that were not embedded.
+
+    Raises
+    ------
+    ValueError
+        When a named column is not there, or holds neither bytes nor strings.
+    """
+    wanted = None if named is None else [named] if isinstance(named, str) else list(named)
+    found: dict[str, Column] = {}
+    known = json.loads((schema.metadata or {}).get(KEY, b"{}")).get("columns", {})
+    for name, entry in known.items():
+        if name in schema.names:
+            dtype = ImageDtype.from_json(json.dumps(entry["dtype"]))
+            found[name] = Column(name, dtype, entry["path"], entry["error"])
+    for name in wanted or ():
+        if name not in schema.names:
+            raise ValueError(f"no column {name!r} in the file; there are {schema.names}")
+        if name not in found:
+            found[name] = Column(name, _named(name, schema.field(name).type, unread))
+    for field in schema:
+        if field.name not in found and (wanted is None or field.name in wanted):
+            dtype = _implied(field, unread)
+            if dtype is not None:
+                found[field.name] = Column(field.name, dtype)
+    return tuple(found.values())
+
+
+def _named(name: str, kind: pa.DataType, unread: frozenset[str]) -> ImageDtype:
+    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+        return ImageDtype("encoded")
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        return ImageDtype("file")
+    dtype = _implied(pa.field(name, kind), unread)
+    if dtype is None:
+        raise ValueError(f"image_columns: {name!r} holds neither bytes nor paths but {kind}")
+    return dtype
+
+
+def _implied(field: pa.Field, unread: frozenset[str]) -> ImageDtype | None:
+    kind = field.type
+    if isinstance(kind, ImageArrowType):
+        return kind.to_pandas_dtype()
+    if isinstance(kind, pa.FixedShapeTensorType):
+        shape = _logical_shape(kind)
+        picture = len(shape) == 2 or (len(shape) == 3 and shape[2] in (1, 3, 4))
+        return ImageDtype(
+            str(kind.value_type.to_pandas_dtype().__name__), shape, tensor=not picture
+        )
+    if pa.types.is_struct(kind) and {part.name for part in kind} == {"bytes", "path"}:
+        data = kind.field("bytes").type
+        if pa.types.is_binary(data) or pa.types.is_large_binary(data):
+            return ImageDtype("file" if field.name in unread else "encoded")
+    return None
+
+
+def _logical_shape(kind: pa.FixedShapeTensorType) -> tuple[int, ...]:
+    order = kind.permutation
+    return tuple(kind.shape if order is None else [kind.shape[axis] for axis in order])
+
+
+def decode_column(column: Column, table: pa.Table, dtype: ImageDtype) -> ImageArray:
+    """An image column of a table that was read, as `dtype`."""
+    own = table.column(column.name)
+    path = table.column(f"{column.name}.path") if column.path else None
+    error = table.column(f"{column.name}.error") if column.error else None
+    parts, start = [], 0
+    for chunk in own.chunks:
+        end = start + len(chunk)
+        words = [
+            None if text is None else _one(text.slice(start, end - start)) for text in (path, error)
+        ]
+        parts.append(_decode_chunk(chunk, dtype, *words))
+        start = end
+    return ImageArray._concat_same_type(parts) if parts else ImageArray.empty(0, dtype)
+
+
+def _one(words: pa.ChunkedArray) -> Any:
+    words = words.cast(pa.large_string())
+    return pa.concat_arrays(words.chunks) if words.num_chunks else pa.array([], pa.large_string())
+
+
+def _decode_chunk(chunk: pa.Array, dtype: ImageDtype, path: Any, error: Any) -> ImageArray:
+    kind = chunk.type
+    if isinstance(kind, ImageArrowType):
+        cells = from_arrow(chunk, dtype)
+        return ImageArray(dtype, cells.valid, cells.data, cells.path, cells.error)
+    if isinstance(kind, pa.FixedShapeTensorType):
+        valid = chunk.is_valid().to_numpy(zero_copy_only=False)
+        return ImageArray(dtype, valid, Uniform(_tensor_values(chunk)), path, error)
+    n = len(chunk)
+    if pa.types.is_struct(kind):
+        outer = chunk.is_valid().to_numpy(zero_copy_only=False)
+        if "bytes" not in [field.name for field in kind]:  # ragged pixels
+            fields = {name: chunk.field(name) for name in ("data", "shape", "dtype")}
+        else:
+            path = chunk.field("path").cast(pa.large_string())
+            fields = {"data": chunk.field("bytes")}
+    else:
+        outer = np.ones(n, bool)
+        fields = {"data": chunk}
+    if dtype.cells == "file":
+        words = path if pa.types.is_struct(kind) else chunk.cast(pa.large_string())
+        valid = words.is_valid().to_numpy(zero_copy_only=False) & outer
+        if error is not None:
+            valid &= error.is_null().to_numpy(zero_copy_only=False)
+        return ImageArray(dtype, valid, None, words, error)
+    nothing = pa.nulls(n, pa.large_string())
+    beside = {"path": nothing if path is None else path, "error": error or nothing}
+    storage = pa.StructArray.from_arrays(
+        [*fields.values(), *beside.values()], names=[*fields, *beside], mask=None
+    )
+    cells = from_arrow(storage, dtype.derive(dtype.cells) if dtype.holds_pixels else dtype)
+    return ImageArray(dtype, cells.valid & outer, cells.data, cells.path, cells.error)
+
+
+def _tensor_values(chunk: pa.Array) -> Any:
+    kind, storage, n = chunk.type, chunk.storage, len(chunk)
+    size = int(np.prod(kind.shape))
+    flat = storage.values.slice(storage.offset * size, n * size)
+    values = flat.to_numpy(zero_copy_only=False).reshape(n, *kind.shape)
+    order = kind.permutation
+    return values if order is None else values.transpose(0, *(axis + 1 for axis in order))

@@ -1,0 +1,267 @@
+"""A folder that a writer fills, on any filesystem, and the names it may use in it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import uuid
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from typing import Any
+
+from daskimg import config, fetch
+
+__all__ = ["FileNameError", "Target", "check_name", "folder_name"]
+
+OWN = "_daskimg"  # the folder of the manifest, the mark and unfinished runs
+LONGEST_PART, LONGEST_NAME = 255, 900  # bytes: of a filesystem, of an S3 key less its prefix
+RENAMING = {"sftp", "ssh", "smb", "hdfs", "webhdfs", "ftp"}  # filesystems that are not local
+
+
+class FileNameError(ValueError):
+    """A file name that is not safe, or that two files would share."""
+
+
+def check_name(name: str) -> str:
+    """`name` itself, if it stays below the target wherever it is used.
+
+    Raises
+    ------
+    FileNameError
+
+    Examples
+    --------
+    >>> check_name("cats/1.png")
+    'cats/1.png'
+    >>> check_name("../1.png")
+    Traceback (most recent call last):
+    ...
+    daskimg.io.target.FileNameError: unsafe file name '../1.png': it leaves the target. Names are \
+relative, such as 'cats/1.png'; give others with filename=
+    """
+    reason = _unsafe(name)
+    if reason:
+        shown = name if len(name) < 200 else f"{name[:200]}..."
+        raise FileNameError(
+            f"unsafe file name {shown!r}: {reason}. Names are relative, such as 'cats/1.png'; "
+            "give others with filename="
+        )
+    return name
+
+
+def _unsafe(name: str) -> str | None:
+    parts = name.split("/")
+    try:
+        sizes = [len(part.encode()) for part in parts]
+    except UnicodeEncodeError:
+        return "it is not UTF-8"
+    if not name or name.endswith("/"):
+        return "it is empty"
+    if any(ord(sign) < 32 for sign in name):
+        return "it holds NUL or another control character"
+    if "\\" in name:
+        return "it holds a backslash, which separates folders on Windows"
+    if name.startswith("/") or "://" in name:
+        return "it is absolute"
+    if re.match(r"[A-Za-z]:", name):
+        return "it starts with a drive letter"
+    if ".." in parts:
+        return "it leaves the target"
+    if "" in parts or "." in parts:
+        return "a folder in it has no name"
+    if parts[0] == OWN:
+        return f"{OWN} is where the manifest is"
+    if max(sizes) > LONGEST_PART or sum(sizes) + len(sizes) > LONGEST_NAME:
+        return f"it is too long (at most {LONGEST_PART} bytes a part, {LONGEST_NAME} in all)"
+    return None
+
+
+def folder_name(keys: Iterable[tuple[str, Any]]) -> str:
+    """The hive folder of partition values.
+
+    Examples
+    --------
+    >>> folder_name([("year", 2024), ("kind", "a/b"), ("size", None)])
+    'year=2024/kind=a%2Fb/size=__HIVE_DEFAULT_PARTITION__'
+    """
+    return "/".join(f"{_quoted(key)}={_quoted(value)}" for key, value in keys)
+
+
+def _quoted(value: Any) -> str:
+    import pandas as pd
+
+    if value is None or value is pd.NA or value != value:
+        return "__HIVE_DEFAULT_PARTITION__"
+    text = str(value)
+    # what Hive and Spark quote
+    return re.sub(
+        r'[\x00-\x1f"#%\'*/:=?\\\x7f{}\[\]^]', lambda sign: f"%{ord(sign.group()):02X}", text
+    )
+
+
+class Target:
+    """A folder on a filesystem or an object store.
+
+    Parameters
+    ----------
+    url : str or os.PathLike
+    storage_options : mapping or Source, optional
+    """
+
+    def __init__(
+        self,
+        url: str | os.PathLike[str],
+        storage_options: Mapping[str, Any] | fetch.Source | None = None,
+    ) -> None:
+        local = fetch.local_path(os.fspath(url))
+        self.url = os.path.abspath(local) if local is not None else os.fspath(url).rstrip("/")
+        given = storage_options
+        self.source = given if isinstance(given, fetch.Source) else fetch.Source(given)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Target, (self.url, self.source)
+
+    def __dask_tokenize__(self) -> tuple[Any, ...]:
+        return ("daskimg.Target", self.url, self.source.__dask_tokenize__())
+
+    def __repr__(self) -> str:
+        return f"Target({self.shown!r})"
+
+    @property
+    def shown(self) -> str:
+        """The URL without credentials."""
+        return fetch.mask_url(self.url)
+
+    @property
+    def local(self) -> bool:
+        """Whether files are the operating system's."""
+        return fetch.local_path(self.url) is not None
+
+    @property
+    def renames(self) -> bool:
+        """Whether a file is written under a temporary name, then renamed; else it is one PUT."""
+        return self.local or bool(RENAMING & {*_protocols(self.fs)})
+
+    @cached_property
+    def _opened(self) -> tuple[Any, str]:
+        fs, root = self.source.filesystem(self.url)
+        return fs, root.rstrip("/")
+
+    @property
+    def fs(self) -> Any:
+        """The fsspec filesystem."""
+        return self._opened[0]
+
+    def at(self, name: str) -> str:
+        """The path of a file, as the filesystem knows it."""
+        return f"{self._opened[1]}/{name}"
+
+    def href(self, name: str) -> str:
+        """The path of a file, as a reader takes it."""
+        return f"{self.url}/{name}"
+
+    # -- looking --------------------------------------------------------------------------
+    def files(self, below: str = "") -> dict[str, int]:
+        """Every file in a folder (its name from the target on), with its size."""
+        folder = self.at(below).rstrip("/")
+        self.fs.invalidate_cache()
+        if not self.fs.isdir(folder):
+            return {}
+        found = self._try(lambda: self.fs.find(folder, detail=True), below)
+        start = len(self._opened[1].lstrip("/")) + 1
+        return {
+            path.lstrip("/")[start:]: int(info["size"] or 0)
+            for path, info in sorted(found.items())
+            if path.rstrip("/") != folder
+        }
+
+    def is_file(self) -> bool:
+        """Whether the URL is that of a file."""
+        self.fs.invalidate_cache()
+        return bool(self.fs.isfile(self._opened[1]))
+
+    def is_empty(self) -> bool:
+        """Whether there is nothing in the folder, or no folder."""
+        folder = self._opened[1]
+        self.fs.invalidate_cache()
+        if not self.fs.isdir(folder):
+            return True
+        found = self._try(lambda: self.fs.ls(folder, detail=False), "")
+        return not [path for path in found if path.strip("/") != folder.strip("/")]
+
+    def has(self, name: str) -> bool:
+        """Whether there is such a file."""
+        return bool(self._try(lambda: self.fs.exists(self.at(name)), name))
+
+    def read(self, name: str) -> bytes:
+        """The bytes of a file."""
+        return fetch.read_bytes(self.href(name), self.source, retries=config.get("retries"))
+
+    # -- changing -------------------------------------------------------------------------
+    def put(self, name: str, data: Any) -> None:
+        """Write a file: it is there in full or not at all."""
+        if not self.renames:
+            self._try(lambda: self.fs.pipe_file(self.at(name), bytes(data)), name)
+            return
+        final = self.at(name)
+        folder, _, last = final.rpartition("/")
+        self.fs.makedirs(folder, exist_ok=True)
+        temporary = f"{folder}/.{last[:40]}.{uuid.uuid4().hex}.tmp"
+        try:
+            with self.fs.open(temporary, "wb") as file:
+                file.write(data)
+            self._replace(temporary, final)
+        except BaseException:
+            if self.fs.exists(temporary):
+                self.fs.rm_file(temporary)
+            raise
+
+    def move(self, old: str, new: str) -> None:
+        """Rename a file, over one that has the name."""
+        final = self.at(new)
+        folder = final.rpartition("/")[0]
+        self.fs.makedirs(folder, exist_ok=True)
+        if self.local:  # a link in the target must not lead out of it
+            root = os.path.realpath(self._opened[1])
+            if os.path.commonpath([os.path.realpath(folder), root]) != root:
+                raise FileNameError(
+                    f"unsafe file name {new!r}: its folder is a link that leaves {self.shown}"
+                )
+        self._replace(self.at(old), final)
+
+    def remove(self, names: Iterable[str]) -> None:
+        """Remove files; those that are gone already are none of our business."""
+        for name in names:
+            try:
+                self._try(lambda name=name: self.fs.rm_file(self.at(name)), name)
+            except FileNotFoundError:
+                continue
+
+    def prune(self, below: str = "") -> None:
+        """Remove empty folders, on a disk."""
+        top = self.at(below).rstrip("/")
+        if not self.local:
+            return
+        for folder, _, _ in os.walk(top, topdown=False):
+            if folder != self._opened[1]:
+                try:
+                    os.rmdir(folder)
+                except OSError as error:
+                    if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT):
+                        raise
+
+    def _replace(self, old: str, new: str) -> None:
+        if self.local:
+            os.replace(old, new)
+        else:
+            self.fs.mv(old, new)
+
+    def _try(self, action: Any, name: str) -> Any:
+        retries = config.get("retries")
+        return fetch.retrying(action, self.href(name), retries, self.source.mask)
+
+
+def _protocols(fs: Any) -> tuple[str, ...]:
+    protocol = fs.protocol
+    return (protocol,) if isinstance(protocol, str) else tuple(protocol)
