@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from daskimg.column.dtype import ImageDtype
 from daskimg.column.storage import CODES, DTYPES, Ragged, Text, Uniform, compact_text
@@ -34,7 +35,7 @@ def storage_type(dtype: ImageDtype) -> pa.DataType:
     return pa.struct(fields + _TEXT)
 
 
-class ImageArrowType(pa.ExtensionType):
+class ImageArrowType(pa.ExtensionType):  # type: ignore[misc]
     """The Arrow extension type ``daskimg.image``; its metadata is the pandas dtype."""
 
     def __init__(self, dtype: ImageDtype, storage: pa.DataType | None = None) -> None:
@@ -48,11 +49,20 @@ class ImageArrowType(pa.ExtensionType):
     def __arrow_ext_deserialize__(cls, storage: pa.DataType, data: bytes) -> ImageArrowType:
         return cls(ImageDtype.from_json(data.decode()), storage)
 
+    def __eq__(self, other: object) -> bool:
+        # pyarrow's own compares the storage only, the same for files of any policy, for every
+        # shape of pixels; like the dtype's, this one leaves the policy out
+        return (
+            isinstance(other, ImageArrowType)
+            and self._dtype == other._dtype
+            and self.storage_type == other.storage_type
+        )
+
     def __hash__(self) -> int:  # Dask looks Arrow types up in a set
         return hash((type(self), self._dtype))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return ImageArrowType, (self._dtype,)
+        return ImageArrowType, (self._dtype, self.storage_type)
 
     def to_pandas_dtype(self) -> ImageDtype:
         """The dtype a pandas column of this type has."""
@@ -70,7 +80,7 @@ def _binary(data: Ragged | Uniform, valid: Any) -> pa.Array:
         offsets = np.arange(n + 1, dtype=np.int64) * (values.nbytes // n if n else 0)
         flat = values.reshape(-1).view(np.uint8) if values.size else np.empty(0, np.uint8)
     else:
-        data = data.compact()
+        data = data.tight()
         offsets = np.concatenate([[0], np.cumsum(data.length)]).astype(np.int64)
         flat = data.buffer
     bitmap = None if valid.all() else pa.py_buffer(np.packbits(valid, bitorder="little"))
@@ -105,35 +115,43 @@ def to_arrow(array: ImageArray) -> pa.ExtensionArray:
     return pa.ExtensionArray.from_storage(ImageArrowType(dtype), storage)
 
 
-def _text_field(storage: pa.StructArray, name: str) -> Text:
-    words = storage.field(name)
-    return None if words.null_count == len(words) else words.cast(pa.large_string())
-
-
-def _ragged(storage: pa.StructArray) -> Ragged:
-    data = storage.field("data").cast(pa.large_binary())
+def _ragged(storage: pa.StructArray, data: pa.LargeBinaryArray) -> Ragged:
     n = len(data)
     _, offsets_buffer, flat = data.buffers()
-    offsets = np.frombuffer(offsets_buffer, np.int64, n + 1, data.offset * 8)
+    offsets = (
+        np.frombuffer(offsets_buffer, np.int64, n + 1, data.offset * 8)
+        if n
+        else np.zeros(1, np.int64)
+    )
     size = 0 if flat is None else flat.size
     buffer = np.frombuffer(flat, np.uint8) if size else np.empty(0, np.uint8)
     start, length = offsets[:-1], np.diff(offsets)
-    if "shape" not in [field.name for field in storage.type]:
+    shapes = _field(storage, "shape")
+    if shapes is None:
         return Ragged(buffer, start, length)
-    shapes = storage.field("shape")
     counts = shapes.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)
-    shape = np.full((n, int(max([3, *counts]))), -1, np.int32)
+    shape = np.full((n, max(3, counts.max(initial=0))), -1, np.int32)
     shape[np.arange(shape.shape[1]) < counts[:, None]] = shapes.flatten().to_numpy(
         zero_copy_only=False
     )
-    names = storage.field("dtype").dictionary_encode()
+    names = _field(storage, "dtype").dictionary_encode()
     codes = np.array([CODES[np.dtype(name)] for name in names.dictionary.to_pylist()] or [0])
     code = codes[names.indices.fill_null(0).to_numpy(zero_copy_only=False)].astype(np.uint8)
     return Ragged(buffer, start, length, shape, code)
 
 
+def _field(storage: pa.Array, name: str) -> Any:
+    """A field of the storage, None where it has no such field or is none but `data` itself."""
+    if not pa.types.is_struct(storage.type) or storage.type.get_field_index(name) < 0:
+        return None
+    return storage.field(name)
+
+
 def from_arrow(array: pa.Array | pa.ChunkedArray, dtype: ImageDtype) -> ImageArray:
-    """The image column of an Arrow array that `to_arrow` (or another writer's cast) made."""
+    """The image column of an Arrow array that `to_arrow` made, whatever a writer cast it to.
+
+    Plain strings are the paths of files, plain bytes encoded pictures.
+    """
     from daskimg.column.array import ImageArray
 
     if isinstance(array, pa.ChunkedArray):
@@ -144,23 +162,32 @@ def from_arrow(array: pa.Array | pa.ChunkedArray, dtype: ImageDtype) -> ImageArr
     if isinstance(array.type, ImageArrowType):
         dtype = array.type.to_pandas_dtype()
     storage = array.storage if isinstance(array, pa.ExtensionArray) else array
-    # flatten() and field() differ for a sliced or masked struct: children alone keep their nulls,
-    # so the struct's own mask is applied to `valid` only.
-    outer = ~storage.is_null().to_numpy(zero_copy_only=False)
-    path, error = _text_field(storage, "path"), _text_field(storage, "error")
+    # field() of a masked struct keeps the nulls of the child alone: the struct's own come on top
+    valid = storage.is_valid().to_numpy(zero_copy_only=False)
+    path, error = (_text(_field(storage, name), valid) for name in ("path", "error"))
     if dtype.cells == "file":
-        flags = storage.field("valid").fill_null(False).to_numpy(zero_copy_only=False)
-        return ImageArray(dtype, flags & outer, None, path, error)
-    valid = storage.field("data").is_valid().to_numpy(zero_copy_only=False) & outer
-    ragged = _ragged(storage)
-    if dtype.shape is None or dtype.cell_dtype is None:
-        length = np.where(valid, ragged.length, 0)
-        data: Ragged | Uniform = Ragged(
-            ragged.buffer, ragged.start, length, ragged.shape, ragged.code
+        flags = _field(storage, "valid")
+        if flags is None:  # paths alone
+            words = storage if path is None else path
+            return ImageArray(dtype, words.is_valid().to_numpy(zero_copy_only=False), None, words)
+        valid = valid & flags.fill_null(False).to_numpy(zero_copy_only=False)
+        return ImageArray(dtype, valid, None, path, error)
+    data = _field(storage, "data")
+    data = (storage if data is None else data).cast(pa.large_binary())
+    valid = valid & data.is_valid().to_numpy(zero_copy_only=False)
+    ragged = _ragged(storage, data)
+    if dtype.shape is not None and dtype.cell_dtype is not None:
+        return ImageArray(
+            dtype, valid, _uniform(ragged, valid, dtype.cell_dtype, dtype.shape), path, error
         )
-    else:
-        data = _uniform(ragged, valid, dtype.cell_dtype, dtype.shape)
-    return ImageArray(dtype, valid, data, path, error)
+    return ImageArray(dtype, valid, ragged if valid.all() else ragged.blank(~valid), path, error)
+
+
+def _text(words: pa.Array | None, valid: Any) -> Text:
+    if words is None or words.null_count == len(words):
+        return None
+    words = words.cast(pa.large_string())
+    return words if valid.all() else pc.if_else(pa.array(valid), words, None)
 
 
 def _uniform(ragged: Ragged, valid: Any, cell: np.dtype[Any], shape: tuple[int, ...]) -> Uniform:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import builtins
 import json
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -85,7 +86,7 @@ class ImageDtype(ExtensionDtype):
                 cell = np.dtype(kind)
             except TypeError as error:
                 raise TypeError(
-                    f"an image dtype holds one of {', '.join(_KINDS)} or a NumPy dtype; got {kind!r}"
+                    f"an image dtype holds {', '.join(_KINDS)} or a NumPy dtype; got {kind!r}"
                 ) from error
             if cell.kind not in "biuf":
                 raise TypeError(f"pixels are numbers or booleans; got dtype {kind!r}")
@@ -103,19 +104,19 @@ class ImageDtype(ExtensionDtype):
 
     # -- the pandas side ------------------------------------------------------------------
     @property
-    def type(self) -> type[Any]:
+    def type(self) -> builtins.type[Any]:  # type: ignore[override]
         """The class of a scalar: `Image`, or an array for a tensor column."""
         from daskimg.column.image import Image
 
         return np.ndarray if self.tensor else Image
 
     @property
-    def kind(self) -> str:
+    def kind(self) -> Literal["O"]:
         """``"O"``, as pandas asks of a dtype whose cells are objects."""
         return "O"
 
     @property
-    def name(self) -> str:
+    def name(self) -> str:  # type: ignore[override]
         """``image[file]``, ``image[uint8, 224x224x3]``, ``tensor[float32, 512]``, ..."""
         family = "tensor" if self.tensor else "image"
         if self.cells == "infer":
@@ -138,7 +139,7 @@ class ImageDtype(ExtensionDtype):
         return hash(("daskimg.ImageDtype", self.name))
 
     @classmethod
-    def construct_array_type(cls) -> type[ImageArray]:
+    def construct_array_type(cls) -> builtins.type[ImageArray]:
         """The array class of this dtype."""
         from daskimg.column.array import ImageArray
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,7 @@ import PIL.Image
 from daskimg import fetch
 from daskimg.errors import ImageError
 from daskimg.kernels import codec
-from daskimg.kernels.pixels import from_pil
-from daskimg.kernels.reader import pixel_mode
+from daskimg.kernels.reader import image_pixels
 
 __all__ = ["Image", "pixels_of"]
 
@@ -21,8 +21,7 @@ __all__ = ["Image", "pixels_of"]
 def pixels_of(picture: Any) -> npt.NDArray[Any]:
     """Pixels of a Pillow image (palette and CMYK as RGB, bilevel as grey) or of any array."""
     if isinstance(picture, PIL.Image.Image):
-        mode = pixel_mode(picture, picture.format or "")
-        return from_pil(picture if picture.mode == mode else picture.convert(mode))
+        return image_pixels(picture, picture.format or "")
     return np.asarray(picture)
 
 
@@ -59,10 +58,18 @@ class Image:
         error: str | None = None,
         source: fetch.Source | None = None,
     ) -> None:
+        if isinstance(data, str | os.PathLike):
+            raise TypeError(
+                f"expected pixels or bytes, got a path: Image(path={os.fspath(data)!r})"
+            )
+        if isinstance(data, bytearray | memoryview):
+            data = bytes(data)
         if data is not None and not isinstance(data, bytes):
-            data = pixels_of(data)
+            data = pixels_of(data).view()
+            data.flags.writeable = False  # scalars hash by content
         self._data: bytes | npt.NDArray[Any] | None = data
-        self.path, self.error, self._source = path, error, source
+        self.path = None if path is None else os.fspath(path)
+        self.error, self._source = error, source
 
     @property
     def failed(self) -> bool:
@@ -91,7 +98,7 @@ class Image:
         return fetch.read_bytes(self.path, self._source)
 
     def to_numpy(self) -> npt.NDArray[Any]:
-        """The pixels, HWC (HW for grey); decoded if need be.
+        """The pixels, HWC (HW for grey), read-only; decoded if need be.
 
         Raises
         ------
@@ -99,7 +106,9 @@ class Image:
             When the cell is a failure.
         """
         if self._data is None or isinstance(self._data, bytes):
-            return codec.decode(self.to_bytes())
+            pixels = codec.decode(self.to_bytes())
+            pixels.flags.writeable = False
+            return pixels
         return self._data
 
     def to_pil(self) -> PIL.Image.Image:

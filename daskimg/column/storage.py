@@ -9,43 +9,63 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-__all__ = ["Ragged", "Text", "Uniform", "concat_text", "take_text", "text"]
+__all__ = [
+    "CODES",
+    "DTYPES",
+    "Ragged",
+    "Text",
+    "Uniform",
+    "compact_text",
+    "concat_text",
+    "put_text",
+    "take_text",
+    "text",
+    "text_nbytes",
+    "text_token",
+]
 
 Array = npt.NDArray[Any]
 Index = npt.NDArray[np.int64]
-Text = pa.LargeStringArray | None
+Mask = npt.NDArray[np.bool_]
+Text: TypeAlias = pa.LargeStringArray | None
 
 # A cell's dtype is stored as its place in this list.
-DTYPES = [
-    np.dtype(name)
-    for name in (
-        "uint8 uint16 float32 bool int8 int16 uint32 int32 uint64 int64 float16 float64".split()
-    )
-]
+_NAMES = ("uint8", "uint16", "float32", "bool", "int8", "int16", "uint32", "int32", "uint64")
+DTYPES = [np.dtype(name) for name in (*_NAMES, "int64", "float16", "float64")]
 CODES = {dtype: code for code, dtype in enumerate(DTYPES)}
 
 
 # -- text: paths and reasons, an Arrow array or None where every value is null --------------------
 def text(values: Sequence[str | None] | Text) -> Text:
     """An Arrow array of strings; None when there is none in it."""
-    if values is None or isinstance(values, pa.Array):
-        return values
+    if values is None:
+        return None
+    if isinstance(values, pa.Array):
+        return values.cast(pa.large_string())
     if all(value is None for value in values):
         return None
     return pa.array(values, pa.large_string())
 
 
-def take_text(values: Text, index: Index, missing: npt.NDArray[np.bool_] | None = None) -> Text:
+def take_text(values: Text, index: Index, missing: Mask | None = None) -> Text:
     """Values at `index`; null where `missing`."""
     if values is None:
         return None
     return values.take(pa.array(index, mask=missing))
+
+
+def put_text(values: Text, order: Index, new: Text, k: int) -> Text:
+    """Values at `order` of `values` followed by the `k` of `new`."""
+    if values is None and new is None:
+        return None
+    joined = concat_text([(values, len(order)), (new, k)])
+    return take_text(joined, order)
 
 
 def concat_text(parts: Sequence[tuple[Text, int]]) -> Text:
@@ -63,6 +83,17 @@ def compact_text(values: Text) -> Text:
         return None
     held = values.get_total_buffer_size() > values.nbytes + 64  # (buffers are padded)
     return pa.concat_arrays([values]) if held or values.offset else values
+
+
+def text_token(values: Text) -> tuple[Array, ...] | None:
+    """Plain arrays that tell these values from any others."""
+    values = compact_text(values)
+    if values is None:
+        return None
+    _, offsets, data = values.fill_null("").buffers()
+    ends = np.frombuffer(offsets, np.int64, len(values) + 1)
+    flat = np.frombuffer(data, np.uint8)[: ends[-1]] if data else np.empty(0, np.uint8)
+    return values.is_valid().to_numpy(zero_copy_only=False), ends, flat
 
 
 def text_nbytes(values: Text) -> int:
@@ -88,18 +119,43 @@ class Uniform:
         view: Array = self.values[i]
         return view
 
-    def take(self, index: Index) -> Uniform:
-        """Rows at `index` (all in range)."""
-        return Uniform(self.values[index])
+    def take(self, index: Index, missing: Mask | None = None) -> Uniform:
+        """Rows at `index` (all in range); zeros where `missing`."""
+        values = self.values[index]
+        if missing is not None:
+            values[missing] = 0
+        return Uniform(values)
+
+    def put(self, rows: Index, new: Uniform | None) -> Uniform:
+        """A copy in which `rows` hold `new`, zeros where it is None."""
+        values = self.values.copy()
+        values[rows] = 0 if new is None else new.values
+        return Uniform(values)
 
     @property
     def nbytes(self) -> int:
         """Bytes of the rows."""
         return int(self.values.nbytes)
 
-    def compact(self) -> Uniform:
-        """The same rows holding no other memory."""
-        return Uniform(np.ascontiguousarray(self.values)) if self.values.base is not None else self
+    def tight(self) -> Uniform:
+        """The same rows, contiguous: views where they are."""
+        return Uniform(np.ascontiguousarray(self.values))
+
+    def ragged(self, valid: Mask) -> Ragged:
+        """The same cells on the same memory, each with its shape; null where not `valid`."""
+        values = np.ascontiguousarray(self.values)
+        n, shape = len(values), values.shape[1:]
+        size = np.full((n, max(3, len(shape))), -1, np.int32)
+        size[:, : len(shape)] = shape
+        step = values.nbytes // n if n else 0
+        cells = Ragged(
+            values.reshape(-1).view(np.uint8) if values.size else np.empty(0, np.uint8),
+            np.arange(n, dtype=np.int64) * step,
+            np.full(n, step, np.int64),
+            size,
+            np.full(n, CODES[values.dtype], np.uint8),
+        )
+        return cells if valid.all() else cells.blank(~valid)
 
     @staticmethod
     def concat(parts: Sequence[Uniform]) -> Uniform:
@@ -118,6 +174,7 @@ class Ragged:
 
     `buffer` is flat uint8; `start` and `length` (int64) are in bytes. `shape` is ``(N, D)`` int32
     padded with -1, `code` the place of each cell's dtype in `DTYPES`; both None for plain bytes.
+    A null cell has no bytes and no axes.
     """
 
     buffer: npt.NDArray[np.uint8]
@@ -146,14 +203,45 @@ class Ragged:
         size = self.shape[i]
         dtype = DTYPES[self.code[i]]
         shape = size[size >= 0]
-        if start % dtype.itemsize:  # a buffer that came from elsewhere need not be aligned
+        if flat.ctypes.data % dtype.itemsize:  # cells of 1 and 4 bytes a value share the buffer
             flat = flat.copy()
-        return flat.view(dtype).reshape(shape)
+        pixels: Array = flat.view(dtype).reshape(shape)
+        return pixels
 
-    def take(self, index: Index) -> Ragged:
-        """Rows at `index` (all in range)."""
+    def blank(self, rows: Any) -> Ragged:
+        """The same cells, those of `rows` (an index or a mask) null."""
+
+        def cleared(values: Any, empty: int) -> Any:
+            if values is not None:
+                values = values.copy()
+                values[rows] = empty
+            return values
+
+        return Ragged(
+            self.buffer,
+            cleared(self.start, 0),
+            cleared(self.length, 0),
+            cleared(self.shape, -1),
+            cleared(self.code, 0),
+        )
+
+    def take(self, index: Index, missing: Mask | None = None) -> Ragged:
+        """Rows at `index` (all in range), null where `missing`.
+
+        Under half of the buffer's bytes are copied, so that the buffer can be freed.
+        """
         rows = self._rows(index)
-        return rows.compact() if 2 * rows.nbytes < self.buffer.nbytes else rows
+        if missing is not None:
+            rows = rows.blank(missing)
+        return rows.gather() if 2 * int(rows.length.sum()) < self.buffer.nbytes else rows
+
+    def put(self, rows: Index, new: Ragged | None) -> Ragged:
+        """A copy in which `rows` hold `new`, null where it is None."""
+        if new is None:
+            return self.blank(rows)
+        order = np.arange(len(self), dtype=np.int64)
+        order[rows] = len(self) + np.arange(len(new))
+        return Ragged.concat([self.blank(rows), new]).take(order)
 
     @property
     def nbytes(self) -> int:
@@ -161,33 +249,37 @@ class Ragged:
         extra = sum(a.nbytes for a in (self.shape, self.code) if a is not None)
         return int(self.length.sum()) + self.start.nbytes + self.length.nbytes + extra
 
-    @property
-    def dense(self) -> bool:
-        """Whether the cells follow each other in the buffer and fill it."""
-        ends = np.cumsum(self.length)
-        total = int(ends[-1]) if len(ends) else 0
-        return self.buffer.nbytes == total and bool((self.start == ends - self.length).all())
+    def tight(self) -> Ragged:
+        """The same rows one after the other in a buffer they fill: a view where they are so."""
+        filled = self.length > 0
+        start, length = self.start[filled], self.length[filled]
+        ends = np.cumsum(length)
+        if len(start) and not bool((start - start[0] == ends - length).all()):
+            return self.gather()
+        first = int(start[0]) if len(start) else 0
+        last = first + int(ends[-1]) if len(start) else 0
+        return Ragged(
+            self.buffer[first:last],
+            np.cumsum(self.length) - self.length,
+            np.ascontiguousarray(self.length),
+            None if self.shape is None else np.ascontiguousarray(self.shape),
+            None if self.code is None else np.ascontiguousarray(self.code),
+        )
 
-    def compact(self) -> Ragged:
-        """The same rows in a buffer of their own, in order."""
-        if self.dense:
-            return self
+    def gather(self) -> Ragged:
+        """The same rows, one after the other in a buffer of their own."""
         ends = np.cumsum(self.length)
-        first = int(self.start[0]) if len(self) else 0
-        if len(self) and bool((self.start - first == ends - self.length).all()):
-            buffer = self.buffer[first : first + int(ends[-1])].copy()
-        else:
-            buffer = np.empty(int(ends[-1]) if len(ends) else 0, np.uint8)
-            for start, length, end in zip(
-                self.start.tolist(), self.length.tolist(), ends.tolist(), strict=True
-            ):
-                buffer[end - length : end] = self.buffer[start : start + length]
+        buffer = np.empty(int(ends[-1]) if len(ends) else 0, np.uint8)
+        for start, length, end in zip(
+            self.start.tolist(), self.length.tolist(), ends.tolist(), strict=True
+        ):
+            buffer[end - length : end] = self.buffer[start : start + length]
         return Ragged(buffer, ends - self.length, self.length, self.shape, self.code)
 
     @staticmethod
     def concat(parts: Sequence[Ragged]) -> Ragged:
         """Rows of `parts`, one after the other."""
-        parts = [part.compact() for part in parts]
+        parts = [part.tight() for part in parts]
         base = np.cumsum([0, *(part.buffer.nbytes for part in parts)])
         start = [part.start + offset for part, offset in zip(parts, base[:-1], strict=True)]
         shape = code = None
@@ -215,7 +307,7 @@ class Ragged:
     @staticmethod
     def of_arrays(cells: Iterable[Array | None]) -> Ragged:
         """Arrays of any shape and dtype, one copy each into the common buffer."""
-        arrays = [None if cell is None else np.ascontiguousarray(cell) for cell in cells]
+        arrays = [None if cell is None else _plain(cell) for cell in cells]
         depth = max([3, *(a.ndim for a in arrays if a is not None)])
         shape = np.full((len(arrays), depth), -1, np.int32)
         code = np.zeros(len(arrays), np.uint8)
@@ -224,8 +316,6 @@ class Ragged:
             if cell is None:
                 flat.append(np.empty(0, np.uint8))
                 continue
-            if cell.dtype not in CODES:
-                raise TypeError(f"pixels are numbers or booleans; got an array of {cell.dtype}")
             shape[i, : cell.ndim] = cell.shape
             code[i] = CODES[cell.dtype]
             flat.append(cell.reshape(-1).view(np.uint8))
@@ -236,6 +326,14 @@ class Ragged:
 
 def _as_bytes(cell: bytes | memoryview | Array | None) -> Array:
     return np.empty(0, np.uint8) if cell is None else np.frombuffer(cell, np.uint8)
+
+
+def _plain(cell: Array) -> Array:
+    """`cell` contiguous and in native byte order."""
+    dtype = cell.dtype.newbyteorder("=")
+    if dtype not in CODES:
+        raise TypeError(f"pixels are numbers or booleans; got an array of {cell.dtype}")
+    return np.ascontiguousarray(cell, dtype).reshape(cell.shape)
 
 
 def _join(flat: list[Array]) -> npt.NDArray[np.uint8]:

@@ -1,0 +1,170 @@
+"""From any value to a cell, from cells to their layout, and what makes two cells equal."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from daskimg.column.dtype import ImageDtype
+from daskimg.column.image import Image, pixels_of
+from daskimg.column.storage import Ragged, Uniform
+
+__all__ = ["as_image", "check", "digest", "infer", "is_missing", "lay_out", "recast"]
+
+Array = npt.NDArray[Any]
+
+
+def is_missing(value: Any) -> bool:
+    """Whether `value` is one of the things pandas takes for a missing value."""
+    if value is None or value is pd.NA or value is pd.NaT:
+        return True
+    return isinstance(value, float | np.floating) and bool(np.isnan(value))
+
+
+def as_image(value: Any, tensor: bool = False) -> Image | None:
+    """Any value that a user may put in a column, as a scalar; None for a missing one.
+
+    Raises
+    ------
+    TypeError
+        When it cannot be a cell.
+    """
+    if is_missing(value):
+        return None
+    if isinstance(value, Image):
+        return value
+    if isinstance(value, str | os.PathLike):
+        return Image(path=os.fspath(value))
+    if isinstance(value, bytes | bytearray | memoryview):
+        return Image(bytes(value))
+    try:
+        pixels = pixels_of(value)
+    except ValueError:  # a ragged list
+        pixels = np.empty((), object)
+    if pixels.dtype.kind not in "biuf" or not pixels.ndim or (not tensor and pixels.ndim == 1):
+        wanted = "an array" if tensor else "an (H, W) or (H, W, C) array, a picture, bytes, a path"
+        raise TypeError(f"a cell is {wanted} or None; got {_described(value, pixels)}")
+    return Image(pixels)
+
+
+def _described(value: Any, pixels: Array) -> str:
+    if isinstance(value, np.ndarray | list | tuple):
+        return f"{type(value).__name__} of {pixels.dtype}, shape {pixels.shape}"
+    return f"{type(value).__name__} {value!r}"
+
+
+def infer(cells: Iterable[Image | None]) -> str:
+    """The kind that ``dtype="image"`` stands for: the first cell that holds something decides."""
+    for cell in cells:
+        if cell is not None and not cell.failed:
+            if isinstance(cell.data, bytes):
+                return "encoded"
+            return "file" if cell.data is None else "pixels"
+    return "pixels"
+
+
+def check(cell: Image, dtype: ImageDtype) -> Any:
+    """What `cell` holds, as a column of `dtype` keeps it.
+
+    A cast may widen integers or change to floats; it never changes an integer's value.
+
+    Raises
+    ------
+    TypeError
+        When `cell` does not fit `dtype`; the text says what to do.
+    """
+    if dtype.cells == "file":
+        if cell.path is None:
+            raise TypeError(f"a cell of image[file] is a path; got {cell!r}")
+        return cell.path
+    data = cell.data
+    if dtype.cells == "encoded":
+        if not isinstance(data, bytes):
+            hint = "read() it first" if data is None else "encode() it first"
+            raise TypeError(f"a cell of image[encoded] is bytes; got {cell!r}; .img.{hint}")
+        return data
+    if not isinstance(data, np.ndarray):
+        raise TypeError(f"a cell of {dtype} is an array; got {cell!r}; .img.decode() it first")
+    return fit(data, dtype)
+
+
+def fit(pixels: Array, dtype: ImageDtype) -> Array:
+    """`pixels` in the shape and NumPy dtype that every cell of `dtype` has."""
+    if not dtype.tensor and not 2 <= pixels.ndim <= 3:
+        raise TypeError(
+            f"a cell of {dtype} is an (H, W) or (H, W, C) array; got shape {pixels.shape}"
+        )
+    if dtype.shape is not None and pixels.shape != dtype.shape:
+        raise TypeError(f"a cell of {dtype} has shape {dtype.shape}; got {pixels.shape}")
+    wanted = dtype.cell_dtype
+    if wanted is None or pixels.dtype == wanted:
+        return pixels
+    with np.errstate(invalid="ignore"):
+        cast: Array = pixels.astype(wanted)
+    if wanted.kind != "f" and not np.array_equal(cast, pixels):
+        raise TypeError(
+            f"a cell of {dtype} is {wanted}; got {pixels.dtype} with values that do not fit; "
+            "scale them first (.img.astype, .img.convert)"
+        )
+    return cast
+
+
+def lay_out(contents: Sequence[Any], dtype: ImageDtype) -> Ragged | Uniform | None:
+    """The layout of a column of `dtype`, of contents that `check` passed (None: a null cell)."""
+    if dtype.cells == "file":
+        return None
+    if dtype.cells == "encoded":
+        return Ragged.of_bytes(contents)
+    if dtype.shape is None or dtype.cell_dtype is None:
+        return Ragged.of_arrays(contents)
+    data = Uniform.empty(len(contents), dtype.cell_dtype, dtype.shape)
+    for i, content in enumerate(contents):
+        if content is not None:
+            data.values[i] = content
+    return data
+
+
+def recast(
+    data: Ragged | Uniform | None,
+    valid: npt.NDArray[np.bool_],
+    dtype: ImageDtype,
+    target: ImageDtype,
+) -> Ragged | Uniform | None:
+    """Pixels of a column of `dtype` as a column of `target` keeps them.
+
+    Raises
+    ------
+    TypeError
+        When pictures would have to be read, decoded or encoded, or do not fit.
+    """
+    if data is None or not (target.holds_pixels and dtype.holds_pixels):
+        raise TypeError(
+            f"astype does not read or decode: {dtype} to {target}; use .img.read() for encoded "
+            "bytes, .img.decode() for pixels, .img.encode() for bytes of pixels"
+        )
+    looser = target.shape is None and target.cells in ("pixels", dtype.cells)
+    if looser and (target.tensor or not dtype.tensor):  # no cell need be looked at
+        return data if isinstance(data, Ragged) else data.ragged(valid)
+    return lay_out(
+        [fit(data.cell(i), target) if valid[i] else None for i in range(len(data))], target
+    )
+
+
+def digest(cell: Image | None) -> bytes | None:
+    """Sixteen bytes that tell a cell's content (of a file cell: its path); None for a null one."""
+    if cell is None or cell.failed:
+        return None
+    content = cell.data
+    head = f"path {cell.path}" if content is None else "bytes"
+    body: Any = content if isinstance(content, bytes) else b""
+    if isinstance(content, np.ndarray):
+        head, body = f"{content.dtype} {content.shape}", np.ascontiguousarray(content)
+    summed = hashlib.blake2b(head.encode("utf-8", "surrogateescape") + b"\0", digest_size=16)
+    summed.update(body)
+    return summed.digest()

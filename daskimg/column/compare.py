@@ -1,0 +1,119 @@
+"""What pandas asks of cells that are equal by content (of files: by path) and have no order."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from pandas.api.extensions import ExtensionArray
+
+from daskimg.column import cells as c
+from daskimg.column.dtype import ImageDtype
+
+if TYPE_CHECKING:
+    from daskimg.column.array import ImageArray
+
+__all__ = ["ByContent"]
+
+Mask = npt.NDArray[np.bool_]
+
+
+class ByContent(ExtensionArray):
+    """Equality, hashing and grouping of an `ImageArray`."""
+
+    valid: Mask
+    _readonly: bool
+
+    @property
+    def dtype(self) -> ImageDtype:
+        """The column's dtype."""
+        raise AssertionError("ImageArray tells its dtype")
+
+    def _take(self, index: npt.NDArray[np.int64]) -> ImageArray:
+        raise AssertionError("ImageArray takes its rows")
+
+    def digests(self) -> npt.NDArray[np.object_]:
+        """Sixteen bytes for each cell, equal where cells are; None where they are null."""
+        out = np.full(len(self), None, object)
+        for i, cell in enumerate(self):
+            if self.valid[i]:
+                out[i] = c.digest(c.as_image(cell, self.dtype.tensor))
+        return out
+
+    def _digest_of(self, value: Any) -> bytes | None:
+        try:
+            return c.digest(c.as_image(value, self.dtype.tensor))
+        except TypeError:  # no cell, so equal to none
+            return None
+
+    def __eq__(self, other: Any) -> Any:
+        if isinstance(other, pd.Series | pd.Index | pd.DataFrame):
+            return NotImplemented
+        mine = self.digests()
+        if isinstance(other, ByContent):
+            theirs: Any = other.digests()
+        elif isinstance(other, list) or (
+            isinstance(other, np.ndarray) and (other.dtype == object or len(other) == len(self))
+        ):
+            theirs = [self._digest_of(value) for value in other]
+        else:
+            theirs = [self._digest_of(other)] * len(self)
+        if len(theirs) != len(mine):
+            raise ValueError(f"Lengths must match: {len(mine)} and {len(theirs)} rows")
+        pairs = zip(mine, theirs, strict=True)
+        return np.array([a is not None and a == b for a, b in pairs], bool)
+
+    def __ne__(self, other: Any) -> Any:
+        equal = self.__eq__(other)
+        return equal if equal is NotImplemented else ~equal
+
+    def equals(self, other: object) -> bool:
+        """Same dtype, same cells, nulls in the same rows."""
+        if not isinstance(other, ByContent) or self.dtype != other.dtype:
+            return False
+        return len(self) == len(other) and bool((self.digests() == other.digests()).all())
+
+    def _values_for_argsort(self) -> npt.NDArray[Any]:
+        raise TypeError(
+            f"cells of {self.dtype} have no order; sort by .img.path or by a measure, and group "
+            "by them with sort=False"
+        )
+
+    def _values_for_factorize(self) -> tuple[npt.NDArray[Any], Any]:
+        return self.digests(), None
+
+    def factorize(self, use_na_sentinel: bool = True) -> tuple[npt.NDArray[np.intp], ImageArray]:
+        """Codes of equal cells, and the first cell of each."""
+        codes, _ = pd.factorize(self.digests(), use_na_sentinel=use_na_sentinel)
+        kinds, first = np.unique(codes, return_index=True)
+        return codes, self._take(first[kinds >= 0].astype(np.int64))
+
+    def unique(self) -> ImageArray:
+        """The first of all equal cells, in order of appearance."""
+        return self.factorize(use_na_sentinel=False)[1]
+
+    def duplicated(self, keep: Any = "first") -> Mask:
+        """Which cells equal another one; null cells equal each other."""
+        return pd.Index(self.digests()).duplicated(keep)
+
+    def value_counts(self, dropna: bool = True) -> pd.Series:
+        """How often each cell occurs."""
+        codes, cells = self.factorize(use_na_sentinel=dropna)
+        counts = np.bincount(codes[codes >= 0], minlength=len(cells))
+        index = pd.Index(cells, name=None, copy=False)
+        return pd.Series(counts, index=index, name="count", dtype="Int64")
+
+    def isin(self, values: Any) -> Mask:
+        """Which cells are among `values`."""
+        cells = list(values)
+        wanted = {self._digest_of(value) for value in cells} - {None}
+        found = np.array([d in wanted for d in self.digests()], bool)
+        return found | self.isna() if any(map(c.is_missing, cells)) else found
+
+    def _hash_pandas_object(
+        self, *, encoding: str, hash_key: str, categorize: bool
+    ) -> npt.NDArray[np.uint64]:
+        words = b"".join(bytes(16) if d is None else d for d in self.digests())
+        return np.frombuffer(words, np.uint64)[::2].copy()
