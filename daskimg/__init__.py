@@ -3,9 +3,9 @@
 Read pictures as a column (`read_images`, `images`, `read_parquet`), derive columns from it with
 ``.img`` (on pandas and Dask alike), write it or join it like any other. The parts, from the bottom
 up: ``kernels`` (what is done to pixels), ``fetch`` (bytes of a path), ``column`` (what an image
-column is), ``program`` and ``ops`` (what is to be done, as data), ``plan`` and ``onepass`` (doing it
-once per picture), ``accessor`` and ``lazy`` (``.img``), ``io`` (readers and writers), ``frame``
-(``.img`` on a DataFrame).
+column is), ``program`` and ``ops`` (what is to be done, as data), ``plan`` and ``onepass`` (doing
+it once per picture), ``accessor`` and ``lazy`` (``.img``), ``io`` (readers and writers),
+``frame`` (``.img`` on a DataFrame).
 """
 
 from importlib.metadata import version
@@ -15,11 +15,13 @@ from daskimg.column.array import ImageArray
 from daskimg.column.dtype import ImageDtype
 from daskimg.column.image import Image
 from daskimg.errors import ImageError, PlacementError, TooManyPixelsError
+from daskimg.frame import FrameAccessor
 from daskimg.io.images import images, read_images
 from daskimg.io.sql import read_sql
 from daskimg.lazy import register as _register  # noqa: F401
 
 __all__ = [
+    "FrameAccessor",
     "Image",
     "ImageAccessor",
     "ImageArray",

@@ -272,7 +272,7 @@ class CellOps(Accessor):
         Examples
         --------
         >>> pictures.img.show(2).size
-        (344, 184)
+        (344, 176)
         """
         thumbnails = self.on_error("null").img.resize(SIDE, SIDE, fit="contain")
         frame = thumbnails.to_frame("image")

@@ -10,7 +10,6 @@ from __future__ import annotations
 import io
 import re
 import struct
-import zlib
 from collections.abc import Callable
 from typing import Any, BinaryIO, NoReturn
 
@@ -125,8 +124,6 @@ def read_pixels(
         image, told = open_image(io.BytesIO(data), kind, max_pixels)
         turn = told if orientation else 1
         reason = _load(image, turn, min_size)
-        if kind == "PNG" and not reason:
-            reason = _png_damage(data)
         if reason and on_partial and kind == "JPEG":
             # the end-of-image marker lets libjpeg hand over the rows that it still holds
             image, told = open_image(io.BytesIO(data + b"\xff\xd9"), kind, max_pixels)
@@ -158,19 +155,6 @@ def _load(image: ImageFile.ImageFile, turn: int, min_size: tuple[int, int] | Non
         raise
     except Exception as error:
         return _text(error)
-    return None
-
-
-def _png_damage(data: bytes) -> str | None:
-    """The check of the pixel chunks that Pillow leaves out: libpng and browsers make it."""
-    at = 8
-    while at + 12 <= len(data):
-        end = at + 8 + int.from_bytes(data[at : at + 4], "big")
-        if data[at + 4 : at + 8] == b"IDAT" and end + 4 <= len(data):
-            told = int.from_bytes(data[end : end + 4], "big")
-            if zlib.crc32(memoryview(data)[at + 4 : end]) != told:
-                return "broken PNG file (bad checksum in b'IDAT')"
-        at = end + 4
     return None
 
 
