@@ -180,6 +180,23 @@ def _encode(pixels: np.ndarray[Any, Any], file_format: str, quality: int) -> byt
     return codec.encode(pixels, file_format, quality)
 
 
+def _export(
+    cell: Any,
+    file_format: str | None,
+    quality: int | None,
+    orientation: bool,
+    max_pixels: int | None,
+) -> Any:
+    """The bytes of a file: the cell's own where they are in the format, else encoded anew."""
+    if isinstance(cell, np.ndarray):
+        return codec.encode(cell, file_format or "png", quality or 90)
+    own = codec.sniff(cell)
+    if own is not None and quality is None and file_format in (None, own):
+        return cell
+    pixels = codec.decode(cell, orientation=orientation, max_pixels=max_pixels)
+    return codec.encode(pixels, file_format or own or "png", quality or 90)
+
+
 def _apply(pixels: np.ndarray[Any, Any], func: Callable[..., Any], dtype: Any) -> Any:
     return func(pixels)
 
@@ -236,6 +253,7 @@ PIXEL_OPS: dict[str, Op] = {
     "color_jitter": Op(_random("color_jitter"), _same),
     "apply": Op(_apply, _applied),
     "encode": Op(_encode, _encoded),
+    "export": Op(_export, _encoded),
     "mean": Op(measure.mean, fixed(FLOAT)),
     "std": Op(measure.std, fixed(FLOAT)),
     "min": Op(measure.minimum, fixed(FLOAT)),
@@ -305,6 +323,10 @@ def build(source: ImageDtype, name: str, *params: Any) -> Program:
         return Program((*steps, Step("check", (), "null")), STRING)
     if name in ("read", "to_bytes"):
         return _reading(source, name, policy)
+    if name == "export":
+        steps = () if source.holds_pixels else _opening(source, policy, False)
+        step = Step("export", (*params, *config.settings()), policy)
+        return Program((*steps, step), _encoded(source))
     steps, pixels = (), source
     if not source.holds_pixels:
         truncated = params[1] if name == "decode" else False

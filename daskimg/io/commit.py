@@ -66,7 +66,7 @@ class WriteResult:
 
     Examples
     --------
-    >>> result = di.write_parquet(di.read_images(folder), "shop")
+    >>> result = di.read_images(folder).img.write_parquet("shop")
     >>> result
     WriteResult(4 written)
     >>> [file.rpartition("/")[2] for file in result.files]

@@ -14,7 +14,7 @@ import pyarrow as pa
 from daskimg.column.array import ImageArray
 from daskimg.column.dtype import ImageDtype
 
-__all__ = ["Census", "count", "failed_rows", "image_columns"]
+__all__ = ["Census", "count", "failed_rows", "image_column", "image_columns"]
 
 STRING = pd.StringDtype("pyarrow")
 
@@ -86,3 +86,21 @@ def failed_rows(frame: pd.DataFrame, census: Census) -> pd.DataFrame:
     out["column"] = pd.array(census.column[rows], STRING)
     out["error"] = pd.array(census.reason[rows], STRING)
     return out
+
+
+def image_column(frame: Any, column: str | None = None) -> str:
+    """The image column that is meant: `column`, or the only one of pictures.
+
+    Raises
+    ------
+    ValueError
+        When there is none, several to choose from, or `column` is none of them.
+    """
+    found = [name for name in image_columns(frame) if not frame[name].dtype.tensor]
+    if column is None and len(found) == 1:
+        return found[0]
+    if column in found:
+        return str(column)
+    told = ", ".join(map(repr, found)) or "none"
+    asked = "give column=" if column is None else f"{column!r} is not one of them"
+    raise ValueError(f"the image columns of this frame: {told}; {asked}")

@@ -78,7 +78,7 @@ def write_parquet(
     Examples
     --------
     >>> df = di.read_images(folder)
-    >>> di.write_parquet(df, "pictures")
+    >>> df.img.write_parquet("pictures")
     WriteResult(4 written)
     >>> pd.read_parquet("pictures").image[0]["bytes"][:3]
     b'\\xff\\xd8\\xff'
