@@ -252,6 +252,9 @@ class ImageArray(ByContent):
         """True where a cell is null: failed or missing."""
         return ~self.valid
 
+    def _values_for_json(self) -> npt.NDArray[Any]:
+        return np.asarray(self.astype(str) if self.dtype.cells == "file" else self, object)
+
     def copy(self) -> ImageArray:
         """An array whose cells can be set without changing this one.
 
