@@ -10,6 +10,7 @@ it once per picture), ``accessor`` and ``lazy`` (``.img``), ``io`` (readers and 
 
 from importlib.metadata import version
 
+from daskimg import testing
 from daskimg.accessor import ImageAccessor
 from daskimg.column.array import ImageArray
 from daskimg.column.dtype import ImageDtype
@@ -33,6 +34,7 @@ __all__ = [
     "images",
     "read_images",
     "read_sql",
+    "testing",
 ]
 
 __version__ = version("daskimg")

@@ -27,7 +27,8 @@ LEVELS = [
     ("io",),
     ("stage", "batch", "stream", "export", "monitor", "cluster"),
     ("frame",),
-    ("testing", "__init__"),
+    ("testing",),
+    ("__init__",),
 ]
 LEVEL = {name: n for n, names in enumerate(LEVELS) for name in names}
 FILES = sorted(PACKAGE.rglob("*.py"))

@@ -74,12 +74,13 @@ def read_sql(
         frame = dd.from_map(read, [None], meta=meta, label="read-sql")
         return frame if npartitions in (None, 1) else frame.repartition(npartitions=npartitions)
     bounds = read.bounds(index_col, npartitions or 1)
+    if bounds[0] is None:  # no rows
+        return dd.from_pandas(meta, npartitions=1)
     spans = [
         (index_col, low, high, high == bounds[-1] and n == len(bounds) - 2)
         for n, (low, high) in enumerate(itertools.pairwise(bounds))
     ]
-    divisions = bounds if len(bounds) > 1 and bounds[0] is not None else None
-    return dd.from_map(read, spans, meta=meta, divisions=divisions, label="read-sql")
+    return dd.from_map(read, spans, meta=meta, divisions=bounds, label="read-sql")
 
 
 class Query:
@@ -192,7 +193,9 @@ def _with_strings(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _in_order(sql: Any, con: Any) -> tuple[str, Any]:
     """`sql` and `con`, which are easily given the other way round."""
-    if not isinstance(sql, str) or (_is_url(sql) and isinstance(con, str) and not _is_url(con)):
+    if (not isinstance(sql, str) and isinstance(con, str)) or (
+        _is_url(sql) and isinstance(con, str) and not _is_url(con)
+    ):
         sql, con = con, sql
     if not isinstance(sql, str):
         raise TypeError(f"sql is a SELECT or a table's name; got {sql!r}")

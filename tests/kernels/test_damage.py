@@ -169,8 +169,11 @@ def test_scanners_bear_anything(noise):
 @pytest.mark.skipif(not SHARED.exists(), reason="needs the shared data")
 def test_broken_files_raise():
     for path in sorted(SHARED.glob("pngsuite/x*.png")):
-        with pytest.raises(OSError):  # noqa: PT011
-            codec.decode(path.read_bytes())
+        try:  # Pillow bears one of them, whose checksum is wrong
+            truth(path.read_bytes())
+        except OSError:
+            with pytest.raises(OSError):  # noqa: PT011
+                codec.decode(path.read_bytes())
     for path in sorted(SHARED.glob("damaged/*.jpg")):
         data = path.read_bytes()
         try:
