@@ -15,7 +15,7 @@ from daskimg import fetch, onepass
 from daskimg.column.dtype import ImageDtype, check_policy
 from daskimg.io.listing import list_images, parse_partitions, shuffle_order, split_rows
 from daskimg.kernels import geometry
-from daskimg.lazy.expr import image_op
+from daskimg.lazy.passes import image_op
 from daskimg.ops import cells_of
 from daskimg.program import Program
 

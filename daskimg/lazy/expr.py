@@ -1,24 +1,13 @@
-"""Image ops as Dask expressions. The only file that imports private Dask.
+"""Looking at Dask expressions. The only file that imports private Dask.
 
-While Dask first simplifies, an op is an ordinary row-wise expression (`ImageOp`): projection,
-len, head and partitions treat it like any column and an unused op disappears. Lowering turns it
-into ``Take(ImagePass(source, programs))``, and passes over one source become their union in the
-second simplify. Five rules of our own:
-
-look-through  an op's source is the lowest frame that holds the column, through everything that
-              leaves rows alone, and through another op, whose program it extends
-filter down   a filter that reads no pixels of an assigned op goes below it (`ImageAssign`)
-filter stop   a filter that decodes never moves below an op
-hoist         an op on the survivors of a decoding filter is computed before the filter, in the
-              filter's pass; there it records failures, and `Settle` raises for survivors only
-merge         passes of equal source and level become their union
-
-If private Dask moves, unmerged passes still give the right values, only slower.
+What an image op reads, from which rows, and whether a filter reads pixels: the questions that
+the rules in `daskimg.lazy.passes` ask of a tree.
 """
 
 from __future__ import annotations
 
 import functools
+import operator
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -29,24 +18,56 @@ from dask.dataframe.dask_expr._expr import (
     And,
     ArrowStringConversion,
     Assign,
+    AsType,
+    Binop,
     Blockwise,
     ColumnsSetter,
     Elemwise,
     Expr,
+    Fillna,
     Filter,
+    IsNa,
+    NotNull,
     Projection,
     RenameFrame,
     RenameSeries,
+    Unaryop,
     are_co_aligned,
     is_filter_pushdown_available,
 )
 
 from daskimg import onepass
-from daskimg.column.dtype import ImageDtype
-from daskimg.errors import ImageError
-from daskimg.program import Program, Row
+from daskimg.program import Program
 
-__all__ = ["ImageOp", "ImagePass", "co_aligned", "gather", "image_op"]
+__all__ = [
+    "HEADERS",
+    "NOTHING",
+    "PIXELS",
+    "And",
+    "Assign",
+    "Elemwise",
+    "Expr",
+    "Filter",
+    "ImageNode",
+    "Narrowed",
+    "Passed",
+    "Projection",
+    "are_co_aligned",
+    "args_of",
+    "co_aligned",
+    "empty_like",
+    "gather",
+    "is_filter_pushdown_available",
+    "kept",
+    "lowest",
+    "new_collection",
+    "parts_of",
+    "rows_of",
+    "source_of",
+    "stable",
+    "where_used",
+    "work_of",
+]
 
 # Same rows, same index, values untouched.
 ROWS = (
@@ -57,11 +78,10 @@ ROWS = (
     RenameSeries,
     ArrowStringConversion,
 )
-
-
-def image_op(series: Any, program: Program, args: list[Any]) -> Any:
-    """A Dask Series of what `program` makes of `series`."""
-    return new_collection(ImageOp(series.expr, program, series.name, *[arg.expr for arg in args]))
+# Each value follows from the values of its row.
+ARITHMETIC = (Binop, Unaryop, AsType, Fillna, IsNa, NotNull)
+# What a predicate costs for a row.
+NOTHING, HEADERS, PIXELS = range(3)
 
 
 def gather(frame: Any, finish: Callable[[list[Any]], Any], result: Any) -> Any:
@@ -81,10 +101,68 @@ def co_aligned(series: Any, arg: Any) -> bool:
     return not any(isinstance(rows, tuple) for rows in differing)
 
 
-# -- looking at expressions ---------------------------------------------------------------------
+# -- nodes that the questions know ----------------------------------------------------------------
+def _run_one(series: pd.Series, program: Program, out: Any, *args: pd.Series) -> pd.Series:
+    return onepass.run(series, [program], *args)[0].rename(out)
+
+
+def empty_like(meta: Any, dtype: Any, name: Any = None) -> pd.Series:
+    """No rows of `dtype`, with the index of `meta`."""
+    return pd.Series([], dtype=dtype, index=meta.index[:0], name=name)
+
+
+class ImageNode(Elemwise):  # type: ignore[misc]
+    """One program over one column, then an expression for each row-wise argument."""
+
+    _parameters = ["frame", "program", "out"]  # noqa: RUF012  (Dask's own convention)
+    operation = staticmethod(_run_one)
+
+    @functools.cached_property
+    def _meta(self) -> pd.Series:
+        return empty_like(self.frame._meta, self.program.dtype, self.out)
+
+    @functools.cached_property
+    def _name(self) -> str:
+        return f"image-op-{self.deterministic_token}"
+
+
+class Passed(Blockwise):  # type: ignore[misc]
+    """The rows that pass: a `Filter` that Dask does not move, nor merge with one of other rows."""
+
+    _parameters = ["frame", "predicate"]  # noqa: RUF012
+    operation = operator.getitem
+
+
+class Narrowed(Passed):
+    """A predicate itself, on the rows that pass another one."""
+
+
+class Gather(Expr):  # type: ignore[misc]
+    """One value from all partitions at once, in order: the end of a write."""
+
+    _parameters = ["frame", "finish", "result"]  # noqa: RUF012
+
+    @functools.cached_property
+    def _meta(self) -> Any:
+        return self.result
+
+    @functools.cached_property
+    def _name(self) -> str:
+        return f"gather-{self.deterministic_token}"
+
+    def _divisions(self) -> tuple[None, None]:
+        return (None, None)
+
+    def _layer(self) -> dict[Any, Any]:
+        parts = [TaskRef((self.frame._name, i)) for i in range(self.frame.npartitions)]
+        key = (self._name, 0)
+        return {key: Task(key, self.finish, List(*parts))}
+
+
+# -- questions -----------------------------------------------------------------------------------
 def anchor(expr: Expr) -> Expr:
     """The lowest expression that still has these rows."""
-    while isinstance(expr, (*ROWS, ImageOp)):
+    while isinstance(expr, (*ROWS, ImageNode)):
         expr = expr.frame
     return expr
 
@@ -93,7 +171,7 @@ def source_of(expr: Expr) -> tuple[Expr, Any]:
     """(expression, column) where a series is made; column None: the expression is the series."""
     column: Any = None
     while True:
-        if isinstance(expr, ImageOp):
+        if isinstance(expr, ImageNode):
             return expr, None
         if isinstance(expr, RenameSeries | ArrowStringConversion):
             expr = expr.frame
@@ -136,7 +214,7 @@ def lowest(expr: Expr) -> Expr:
     below, column = source_of(expr)
     if below._name != expr._name:
         return lowest(below) if column is None else Projection(below, column)
-    if not isinstance(expr, Elemwise) or isinstance(expr, ImageOp):
+    if not isinstance(expr, Elemwise) or isinstance(expr, ImageNode):
         return expr
     operands = [
         lowest(item) if isinstance(item, Expr) and item.ndim == 1 else item
@@ -160,16 +238,16 @@ def rows_of(expr: Expr) -> frozenset[Any]:
     return frozenset([expr._name])
 
 
-def ops_read(predicate: Expr) -> Iterator[ImageOp]:
+def ops_read(predicate: Expr) -> Iterator[ImageNode]:
     """The image ops whose values a predicate reads (not those in other columns of its frame)."""
     stack = [predicate]
     while stack:
         expr = stack.pop()
-        if isinstance(expr, ImageOp):
+        if isinstance(expr, ImageNode):
             yield expr
         if isinstance(expr, Projection) and expr.ndim == 1:
             below, column = source_of(expr)
-            if isinstance(below, ImageOp):
+            if isinstance(below, ImageNode):
                 stack.append(below)
             elif isinstance(below, Filter):
                 inner = below.frame if column is None else Projection(below.frame, column)
@@ -178,9 +256,65 @@ def ops_read(predicate: Expr) -> Iterator[ImageOp]:
             stack += expr.dependencies()
 
 
-def decodes(predicate: Expr, root: Expr) -> bool:
-    """Whether a predicate reads pixels of the frame `root`."""
-    return any(op.program.decodes and anchor(op)._name == root._name for op in ops_read(predicate))
+def work_of(predicate: Expr) -> int:
+    """What a predicate costs for a row: `NOTHING`, `HEADERS` or `PIXELS`."""
+    return max((_work(op.program) for op in ops_read(predicate)), default=NOTHING)
+
+
+def _work(program: Program) -> int:
+    if program.decodes:
+        return PIXELS
+    return HEADERS if any(step.name in ("header", "size") for step in program.steps) else NOTHING
+
+
+def parts_of(predicate: Expr) -> list[Expr]:
+    """The parts of a conjunction, from left to right."""
+    if isinstance(predicate, And):
+        return parts_of(predicate.left) + parts_of(predicate.right)
+    return [predicate]
+
+
+def where_used(op: Expr, dependents: Any) -> list[Expr] | None:
+    """The parts of a conjunction beside the one that `op` stands in.
+
+    None where its values are used for anything but keeping rows that pass all of them.
+    """
+    node, beside, inside = op, [], True
+    while True:
+        users = {user._name: user for ref in dependents[node._name] if (user := ref()) is not None}
+        if users and all(_keeps_by(user, node) for user in users.values()):
+            return beside or None
+        if len(users) != 1:
+            return None
+        (user,) = users.values()
+        if isinstance(user, And):
+            inside = False
+            beside += parts_of(user.right if user.left._name == node._name else user.left)
+        elif not (inside and isinstance(user, ARITHMETIC)):
+            return None
+        node = user
+
+
+def _keeps_by(user: Expr, node: Expr) -> bool:
+    """Whether `user` asks of `node` only which rows to keep."""
+    if isinstance(user, Narrowed):
+        return True
+    return (
+        isinstance(user, Filter | Passed)
+        and user.predicate._name == node._name
+        and user.frame._name != node._name
+    )
+
+
+def kept(expr: Expr, predicate: Expr) -> Expr:
+    """The rows of `expr` that pass: below arithmetic, where a filter of an image op can act."""
+    if isinstance(expr, ARITHMETIC) and any(isinstance(node, ImageNode) for node in expr.walk()):
+        operands = [
+            kept(item, predicate) if isinstance(item, Expr) and item.ndim else item
+            for item in expr.operands
+        ]
+        return type(expr)(*operands)
+    return Filter(expr, predicate)
 
 
 def stable(expr: Expr) -> bool:
@@ -191,245 +325,3 @@ def stable(expr: Expr) -> bool:
 def args_of(expr: Expr) -> list[Expr]:
     """The row-wise arguments: the operands after the named ones."""
     return list(expr.operands[len(expr._parameters) :])
-
-
-def _run_one(series: pd.Series, program: Program, out: Any, *args: pd.Series) -> pd.Series:
-    return onepass.run(series, [program], *args)[0].rename(out)
-
-
-def _empty(dtype: Any, like: Any, name: Any = None) -> pd.Series:
-    return pd.Series([], dtype=dtype, index=like.index[:0], name=name)
-
-
-# -- expressions --------------------------------------------------------------------------------
-class ImageOp(Elemwise):  # type: ignore[misc]
-    """One program over one column, then an expression for each row-wise argument."""
-
-    _parameters = ["frame", "program", "out"]  # noqa: RUF012  (Dask's own convention)
-    _filter_passthrough = True
-    operation = staticmethod(_run_one)
-
-    @functools.cached_property
-    def _meta(self) -> pd.Series:
-        return _empty(self.program.dtype, self.frame._meta, self.out)
-
-    @functools.cached_property
-    def _name(self) -> str:
-        return f"image-op-{self.deterministic_token}"
-
-    def _filter_passthrough_available(self, parent: Expr, dependents: Any) -> bool:
-        """Filter stop."""
-        return (
-            super()._filter_passthrough_available(parent, dependents)
-            and not args_of(self)
-            and not decodes(parent.predicate, anchor(self))
-            and all(node._name != self._name for node in parent.predicate.walk())
-        )
-
-    def _simplify_down(self) -> Expr | None:
-        below, column = source_of(self.frame)
-        if isinstance(below, ImageOp) and isinstance(below.program.dtype, ImageDtype):
-            args = args_of(below)  # look-through: extend its program
-            program = below.program.then(self.program, len(args))
-            return ImageOp(below.frame, program, self.out, *args, *args_of(self))
-        source = below if column is None else Projection(below, column)
-        args = [lowest(arg) for arg in args_of(self)]
-        moved = ImageOp(source, self.program, self.out, *args)
-        if moved._name != self._name:
-            return moved
-        if (
-            isinstance(below, Filter)
-            and below.ndim == (1 if column is None else 2)
-            and not args_of(self)
-            and self.program.steps
-            and decodes(below.predicate, anchor(below.frame))
-            and stable(below)
-        ):
-            return self._hoist(below, column)
-        return None
-
-    def _hoist(self, kept: Filter, column: Any) -> Expr:
-        source = kept.frame if column is None else Projection(kept.frame, column)
-        if not self.program.raises:
-            return Filter(ImageOp(source, self.program, self.out), kept.predicate)
-        values = ImageOp(source, self.program.recording(), self.out)
-        blame = ImageOp(source, self.program.recording("blame"), self.out)
-        return Settle(Filter(values, kept.predicate), Filter(blame, kept.predicate))
-
-    def _simplify_up(self, parent: Expr, dependents: Any) -> Expr | None:
-        if type(parent) is Assign:
-            return ImageAssign(*parent.operands)
-        return super()._simplify_up(parent, dependents)
-
-    def _lower(self) -> Expr:
-        return Take(ImagePass(self.frame, (self.program,), *args_of(self)), self.program, self.out)
-
-
-class ImageAssign(Assign):  # type: ignore[misc]
-    """An Assign that holds image ops: a filter that reads none of their pixels goes first."""
-
-    def _simplify_up(self, parent: Expr, dependents: Any) -> Expr | None:
-        if type(parent) is Assign:  # it may hold arithmetic on ops, which have no say there
-            return ImageAssign(*parent.operands)
-        if not (isinstance(parent, Filter) and parent.frame._name == self._name):
-            return super()._simplify_up(parent, dependents)
-        if not is_filter_pushdown_available(self, parent, dependents):
-            return None
-        cheap, dear = self._split(parent.predicate)
-        if not cheap:
-            return None
-        first = functools.reduce(And, [part.substitute(self, self.frame) for part in cheap])
-        if not are_co_aligned(self.frame, first):
-            return None
-        assigned = [
-            item
-            for key, value in zip(self.keys, self.vals, strict=True)
-            for item in (key, Filter(value, first) if getattr(value, "ndim", 0) else value)
-        ]
-        new = ImageAssign(Filter(self.frame, first), *assigned)
-        if not dear:
-            return new
-        return Filter(new, functools.reduce(And, dear).substitute(self, new))
-
-    def _split(self, predicate: Expr) -> tuple[list[Expr], list[Expr]]:
-        """The parts of a conjunction that read no pixels of this frame, and the others."""
-        parts, cheap, dear = [predicate], [], []
-        while parts:
-            part = parts.pop()
-            if isinstance(part, And):
-                parts += [part.right, part.left]
-                continue
-            users = [
-                node
-                for node in part.walk()
-                if any(below._name == self._name for below in node.dependencies())
-            ]
-            reads_others = all(
-                isinstance(user, Projection) and not set(user.columns) & set(self.keys)
-                for user in users
-            )
-            (cheap if reads_others and not decodes(part, anchor(self)) else dear).append(part)
-        return cheap, dear
-
-
-def _run_all(source: pd.Series, programs: tuple[Program, ...], *args: pd.Series) -> pd.DataFrame:
-    columns = onepass.run(source, programs, *args)
-    labels = [program.label for program in programs]
-    return pd.DataFrame(dict(zip(labels, columns, strict=True)), index=source.index, copy=False)
-
-
-class ImagePass(Elemwise):  # type: ignore[misc]
-    """All programs over one source. Made only by lowering, so every program in it is wanted."""
-
-    _parameters = ["frame", "programs"]  # noqa: RUF012
-    operation = staticmethod(_run_all)
-
-    @functools.cached_property
-    def _meta(self) -> pd.DataFrame:
-        like = self.frame._meta
-        columns = {program.label: _empty(program.dtype, like) for program in self.programs}
-        return pd.DataFrame(columns, index=like.index[:0])
-
-    @functools.cached_property
-    def _name(self) -> str:
-        return f"image-pass-{self.deterministic_token}"
-
-    @functools.cached_property
-    def level(self) -> int:
-        """A pass whose arguments come from a pass over the same source must not join it."""
-        below = [
-            node
-            for arg in args_of(self)
-            for node in arg.walk()
-            if isinstance(node, ImagePass) and node.frame._name == self.frame._name
-        ]
-        return 1 + max((node.level for node in below), default=-1)
-
-    def _simplify_up(self, parent: Expr, dependents: Any) -> Expr | None:
-        """Merge."""
-        if not isinstance(parent, Take):
-            return None
-        siblings = {
-            expr._name: expr
-            for ref in dependents[self.frame._name]
-            if isinstance(expr := ref(), ImagePass)
-            and expr.frame._name == self.frame._name
-            and expr.level == self.level
-        }
-        args = {arg._name: arg for name in sorted(siblings) for arg in args_of(siblings[name])}
-        slots = {name: slot for slot, name in enumerate(args)}
-
-        def moved(expr: ImagePass, program: Program) -> Program:
-            names = [arg._name for arg in args_of(expr)]
-            return program.renumber(lambda row: Row(slots[names[row.slot]]))
-
-        # by label: programs are equal whatever policy their dtype carries
-        wanted = {
-            program.label: program
-            for expr in siblings.values()
-            for program in [moved(expr, p) for p in expr.programs]
-        }
-        if len(wanted) <= len(self.programs):
-            return None
-        programs = tuple(wanted[label] for label in sorted(wanted))
-        union = ImagePass(self.frame, programs, *args.values())
-        return Take(union, moved(self, parent.program), parent.out)
-
-
-class Take(Elemwise):  # type: ignore[misc]
-    """One program's column of a pass."""
-
-    _parameters = ["frame", "program", "out"]  # noqa: RUF012
-
-    @staticmethod
-    def operation(frame: pd.DataFrame, program: Program, out: Any) -> pd.Series:
-        return frame[program.label].rename(out)
-
-    @functools.cached_property
-    def _meta(self) -> pd.Series:
-        return _empty(self.program.dtype, self.frame._meta, self.out)
-
-    @functools.cached_property
-    def _name(self) -> str:
-        return f"image-take-{self.deterministic_token}"
-
-
-class Settle(Elemwise):  # type: ignore[misc]
-    """Values that were computed ahead of a filter: a failed row that the filter kept raises."""
-
-    _parameters = ["frame", "blame"]  # noqa: RUF012
-    _filter_passthrough = False
-
-    @staticmethod
-    def operation(values: pd.Series, blame: pd.Series) -> pd.Series:
-        blamed = blame.dropna()
-        if len(blamed):
-            reason, path = blamed.iloc[0].split("\0")
-            raise ImageError(reason, path or None)
-        return values
-
-    @functools.cached_property
-    def _meta(self) -> pd.Series:
-        return self.frame._meta
-
-
-class Gather(Expr):  # type: ignore[misc]
-    """One value from all partitions at once, in order: the end of a write."""
-
-    _parameters = ["frame", "finish", "result"]  # noqa: RUF012
-
-    @functools.cached_property
-    def _meta(self) -> Any:
-        return self.result
-
-    @functools.cached_property
-    def _name(self) -> str:
-        return f"gather-{self.deterministic_token}"
-
-    def _divisions(self) -> tuple[None, None]:
-        return (None, None)
-
-    def _layer(self) -> dict[Any, Any]:
-        parts = [TaskRef((self.frame._name, i)) for i in range(self.frame.npartitions)]
-        key = (self._name, 0)
-        return {key: Task(key, self.finish, List(*parts))}

@@ -42,8 +42,8 @@ def measured(df: Frame, *names: str, of: str = "image") -> Frame:
     ops: dict[str, Callable[[], Any]] = {
         "m": img.mean,
         "s": img.std,
-        "t": lambda: img.resize(4, 4),
-        "u": lambda: img.resize(2, 2),
+        "t": lambda: img.resize(6, 6),
+        "u": lambda: img.resize(5, 5),
         "h": lambda: img.height,
         "c": lambda: img.crop(df.price, 0, 2, 2),
     }
@@ -62,7 +62,7 @@ def where(df: Frame, test: Callable[[Frame], Any]) -> Frame:
 
 def overwritten(df: Frame) -> Frame:
     """Measures of a column that its own thumbnails replaced."""
-    return measured(df.assign(image=df.image.img.resize(4, 4)), "m", "s")
+    return measured(df.assign(image=df.image.img.resize(6, 6)), "m", "s")
 
 
 def thumbs_measured(df: Frame) -> Frame:
@@ -85,7 +85,7 @@ def argument_of_itself(df: Frame) -> Frame:
 
 def own_std(df: Frame) -> Frame:
     """Thumbnails filtered by their own spread."""
-    small = df.image.img.resize(4, 4)
+    small = df.image.img.resize(6, 6)
     return small[small.img.std() > 40].img.mean()
 
 

@@ -104,7 +104,7 @@ def five(frame):
     """Five columns of one image column: measures, a header field, a resize, a hash."""
     img = frame.image.img
     return frame.assign(
-        m=img.mean(), b=img.brightness(), w=img.width, t=img.resize(4, 4), p=img.hash()
+        m=img.mean(), b=img.brightness(), w=img.width, t=img.resize(6, 6), p=img.hash()
     )
 
 
@@ -147,8 +147,8 @@ SHARED = {
     ),
     "two policies of one op": (
         lambda d: d.assign(
-            a=d.image.img.resize(4, 4),
-            b=d.image.img.resize(4, 4).img.on_error("null"),
+            a=d.image.img.resize(6, 6),
+            b=d.image.img.resize(6, 6).img.on_error("null"),
             m=d.image.img.mean(),
         ),
         ROWS,
@@ -164,7 +164,7 @@ SHARED = {
             d.assign(m=d.image.img.mean())
             .pipe(lambda x: x.assign(s=x.image.img.std()))
             .pipe(lambda x: x.assign(r=x.m / x.s))
-            .pipe(lambda x: x.assign(t=x.image.img.resize(4, 4)))
+            .pipe(lambda x: x.assign(t=x.image.img.resize(6, 6)))
         ),
         ROWS,
     ),

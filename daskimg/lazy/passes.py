@@ -1,0 +1,356 @@
+"""Image ops as Dask expressions: five rules that end in one pass per image.
+
+While Dask first simplifies, an op is an ordinary row-wise expression (`ImageOp`): projection,
+len, head and partitions treat it like any column and an unused op disappears. Lowering turns it
+into ``Take(ImagePass(source, programs))``, and passes over one source become their union in the
+second simplify.
+
+look-through  an op's source is the lowest frame that holds the column, through everything that
+              leaves rows alone, and through another op, whose program it extends
+filter down   a filter that reads no pixels of an assigned op goes below it (`ImageAssign`); in a
+              conjunction the cheap parts go first, and what decodes looks only at the rows that
+              pass them (`Spread`)
+filter stop   a filter that decodes never moves below an op
+hoist         an op on the survivors of a decoding filter is computed before the filter, in the
+              filter's pass; there it records failures, and `Settle` raises for survivors only
+merge         passes of equal source and level become their union
+
+If private Dask moves, unmerged passes still give the right values, only slower.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from daskimg import onepass
+from daskimg.column.dtype import ImageDtype
+from daskimg.errors import ImageError
+from daskimg.lazy.expr import (
+    NOTHING,
+    PIXELS,
+    And,
+    Assign,
+    Elemwise,
+    Expr,
+    Filter,
+    ImageNode,
+    Narrowed,
+    Passed,
+    Projection,
+    are_co_aligned,
+    args_of,
+    empty_like,
+    is_filter_pushdown_available,
+    kept,
+    lowest,
+    new_collection,
+    parts_of,
+    rows_of,
+    source_of,
+    stable,
+    where_used,
+    work_of,
+)
+from daskimg.program import Program, Row
+
+__all__ = ["ImageOp", "ImagePass", "image_op"]
+
+
+def image_op(series: Any, program: Program, args: list[Any]) -> Any:
+    """A Dask Series of what `program` makes of `series`."""
+    return new_collection(ImageOp(series.expr, program, series.name, *[arg.expr for arg in args]))
+
+
+def all_of(parts: list[Expr]) -> Expr:
+    """The conjunction of `parts`."""
+    return functools.reduce(And, parts)
+
+
+def flattened(survivors: Filter) -> tuple[Expr, Expr]:
+    """A filter, and the filters right below it, as one: its frame and its predicate."""
+    frame, passing = survivors.frame, survivors.predicate
+    while isinstance(frame, Filter):
+        both = And(frame.predicate, passing.substitute(frame, frame.frame))
+        if rows_of(both) != rows_of(frame.frame):
+            break
+        frame, passing = frame.frame, both
+    return frame, passing
+
+
+def on_all(expr: Expr, survivors: Expr, frame: Expr) -> Expr:
+    """A column of `survivors` before its filters, down to `frame`."""
+    while survivors._name != frame._name:
+        expr, survivors = expr.substitute(survivors, survivors.frame), survivors.frame
+    return expr
+
+
+class ImageOp(ImageNode):
+    """One program over one column: see the rules above."""
+
+    _filter_passthrough = True
+
+    def _filter_passthrough_available(self, parent: Expr, dependents: Any) -> bool:
+        """Filter stop."""
+        return (
+            super()._filter_passthrough_available(parent, dependents)
+            and not args_of(self)
+            and work_of(parent.predicate) < PIXELS
+            and all(node._name != self._name for node in parent.predicate.walk())
+        )
+
+    def _simplify_down(self) -> ImageOp | None:
+        """Look-through."""
+        below, column = source_of(self.frame)
+        if isinstance(below, ImageOp) and isinstance(below.program.dtype, ImageDtype):
+            args = args_of(below)
+            program = below.program.then(self.program, len(args))
+            return ImageOp(below.frame, program, self.out, *args, *args_of(self))
+        source = below if column is None else Projection(below, column)
+        args = [lowest(arg) for arg in args_of(self)]
+        moved = ImageOp(source, self.program, self.out, *args)
+        return moved if moved._name != self._name else None
+
+    def _lowest(self) -> ImageOp:
+        """The same op once it has looked through all it can."""
+        op, below = self, self._simplify_down()
+        while below is not None:
+            op, below = below, below._simplify_down()
+        return op
+
+    def _hoist(self) -> Expr | None:
+        """Last of the rules, while lowering: until then filters move, and merge with others."""
+        survivors, column = source_of(self.frame)
+        if not isinstance(survivors, Filter) or not self.program.steps or not stable(survivors):
+            return None
+        frame, passing = flattened(survivors)
+        args = [on_all(arg, survivors, frame) for arg in args_of(self)]
+        if (
+            work_of(passing) < PIXELS
+            or survivors.ndim != (1 if column is None else 2)
+            or any(rows_of(arg) != rows_of(frame) for arg in args)
+        ):
+            return None
+        source = frame if column is None else Projection(frame, column)
+        cheap = [part for part in parts_of(passing) if work_of(part) < PIXELS]
+
+        def ahead(program: Program) -> Expr:
+            op = ImageOp(source, program, self.out, *args)._lowest()
+            if not cheap:
+                return Passed(op, passing)
+            first = all_of(cheap)
+            return Passed(op._only(first), Narrowed(passing, first))
+
+        if not self.program.raises:
+            return ahead(self.program)
+        blame = ahead(self.program.recording("blame"))
+        return Settle(ahead(self.program.recording()), blame)
+
+    def _only(self, first: Expr) -> ImageOp:
+        """The same op on the rows that pass `first`."""
+        first = lowest(first)
+        args = [Filter(arg, first) for arg in args_of(self)]
+        return ImageOp(Filter(self.frame, first), self.program, self.out, *args)
+
+    def _simplify_up(self, parent: Expr, dependents: Any) -> Expr | None:
+        if type(parent) is Assign:
+            return ImageAssign(*parent.operands)
+        later = self._after_cheap(parent, dependents)
+        return super()._simplify_up(parent, dependents) if later is None else later
+
+    def _after_cheap(self, parent: Expr, dependents: Any) -> Expr | None:
+        """Filter down, within a conjunction."""
+        work = work_of(self)
+        beside = where_used(self, dependents) if work > NOTHING else None
+        cheap = [part for part in beside or () if work_of(part) < work]
+        if not cheap:
+            return None
+        op, first = self._lowest(), lowest(all_of(cheap))
+        if rows_of(first) != rows_of(op.frame):
+            return None
+        return parent.substitute(self, Spread(op._only(first), first))
+
+    def _lower(self) -> Expr:
+        ahead = self._hoist()
+        if ahead is not None:
+            return ahead
+        return Take(ImagePass(self.frame, (self.program,), *args_of(self)), self.program, self.out)
+
+
+class Spread(Elemwise):  # type: ignore[misc]
+    """Values of the rows that pass, on all rows: null elsewhere.
+
+    It stands in a conjunction with what they pass, which is false for the other rows.
+    """
+
+    _parameters = ["frame", "first"]  # noqa: RUF012
+
+    @staticmethod
+    def operation(values: pd.Series, first: pd.Series) -> pd.Series:
+        passed = first.fillna(False).to_numpy(bool)
+        where = np.where(passed, np.cumsum(passed) - 1, -1)
+        if isinstance(values.dtype, np.dtype):
+            spread = np.full(len(first), np.nan if values.dtype.kind == "f" else 0, values.dtype)
+            spread[passed] = values.to_numpy()
+        else:
+            spread = values.array.take(where, allow_fill=True)
+        return pd.Series(spread, index=first.index, name=values.name, copy=False)
+
+    @functools.cached_property
+    def _meta(self) -> pd.Series:
+        return self.frame._meta
+
+
+class ImageAssign(Assign):  # type: ignore[misc]
+    """An Assign that holds image ops: a filter that reads none of their pixels goes first."""
+
+    def _simplify_up(self, parent: Expr, dependents: Any) -> Expr | None:
+        if type(parent) is Assign:  # it may hold arithmetic on ops, which have no say there
+            return ImageAssign(*parent.operands)
+        if not (isinstance(parent, Filter) and parent.frame._name == self._name):
+            return super()._simplify_up(parent, dependents)
+        if not is_filter_pushdown_available(self, parent, dependents):
+            return None
+        cheap, dear = self._split(parent.predicate)
+        if not cheap or any(self._apart(part) for part in dear):
+            return None
+        first = all_of([part.substitute(self, self.frame) for part in cheap])
+        if not are_co_aligned(self.frame, first):
+            return None
+        assigned = [
+            item
+            for key, value in zip(self.keys, self.vals, strict=True)
+            for item in (key, kept(value, first) if getattr(value, "ndim", 0) else value)
+        ]
+        new = ImageAssign(Filter(self.frame, first), *assigned)
+        return Filter(new, all_of(dear).substitute(self, new)) if dear else new
+
+    def _apart(self, part: Expr) -> bool:
+        """Whether a part reads pictures otherwise than by an assigned column."""
+        stack = [part]
+        while stack:
+            node = stack.pop()
+            if isinstance(node, ImageNode):
+                return True
+            stack += [below for below in node.dependencies() if below._name != self._name]
+        return False
+
+    def _split(self, predicate: Expr) -> tuple[list[Expr], list[Expr]]:
+        """The parts of a conjunction that read no pixels and no assigned column, and the others."""
+        cheap, dear = [], []
+        for part in parts_of(predicate):
+            users = [
+                node
+                for node in part.walk()
+                if any(below._name == self._name for below in node.dependencies())
+            ]
+            reads_others = all(
+                isinstance(user, Projection) and not set(user.columns) & set(self.keys)
+                for user in users
+            )
+            (cheap if reads_others and work_of(part) < PIXELS else dear).append(part)
+        return cheap, dear
+
+
+def _run_all(source: pd.Series, programs: tuple[Program, ...], *args: pd.Series) -> pd.DataFrame:
+    columns = onepass.run(source, programs, *args)
+    labels = [program.label for program in programs]
+    return pd.DataFrame(dict(zip(labels, columns, strict=True)), index=source.index, copy=False)
+
+
+class ImagePass(Elemwise):  # type: ignore[misc]
+    """All programs over one source. Made only by lowering, so every program in it is wanted."""
+
+    _parameters = ["frame", "programs"]  # noqa: RUF012
+    operation = staticmethod(_run_all)
+
+    @functools.cached_property
+    def _meta(self) -> pd.DataFrame:
+        like = self.frame._meta
+        columns = {program.label: empty_like(like, program.dtype) for program in self.programs}
+        return pd.DataFrame(columns, index=like.index[:0])
+
+    @functools.cached_property
+    def _name(self) -> str:
+        return f"image-pass-{self.deterministic_token}"
+
+    @functools.cached_property
+    def level(self) -> int:
+        """A pass whose arguments come from a pass over the same source must not join it."""
+        below = [
+            node
+            for arg in args_of(self)
+            for node in arg.walk()
+            if isinstance(node, ImagePass) and node.frame._name == self.frame._name
+        ]
+        return 1 + max((node.level for node in below), default=-1)
+
+    def _simplify_up(self, parent: Expr, dependents: Any) -> Expr | None:
+        """Merge."""
+        if not isinstance(parent, Take):
+            return None
+        siblings = {
+            expr._name: expr
+            for ref in dependents[self.frame._name]
+            if isinstance(expr := ref(), ImagePass)
+            and expr.frame._name == self.frame._name
+            and expr.level == self.level
+        }
+        args = {arg._name: arg for name in sorted(siblings) for arg in args_of(siblings[name])}
+        slots = {name: slot for slot, name in enumerate(args)}
+
+        def moved(expr: ImagePass, program: Program) -> Program:
+            names = [arg._name for arg in args_of(expr)]
+            return program.renumber(lambda row: Row(slots[names[row.slot]]))
+
+        # by label: programs are equal whatever policy their dtype carries
+        wanted = {
+            program.label: program
+            for expr in siblings.values()
+            for program in [moved(expr, p) for p in expr.programs]
+        }
+        if len(wanted) <= len(self.programs):
+            return None
+        programs = tuple(wanted[label] for label in sorted(wanted))
+        union = ImagePass(self.frame, programs, *args.values())
+        return Take(union, moved(self, parent.program), parent.out)
+
+
+class Take(Elemwise):  # type: ignore[misc]
+    """One program's column of a pass."""
+
+    _parameters = ["frame", "program", "out"]  # noqa: RUF012
+
+    @staticmethod
+    def operation(frame: pd.DataFrame, program: Program, out: Any) -> pd.Series:
+        return frame[program.label].rename(out)
+
+    @functools.cached_property
+    def _meta(self) -> pd.Series:
+        return empty_like(self.frame._meta, self.program.dtype, self.out)
+
+    @functools.cached_property
+    def _name(self) -> str:
+        return f"image-take-{self.deterministic_token}"
+
+
+class Settle(Elemwise):  # type: ignore[misc]
+    """Values that were computed ahead of a filter: a failed row that the filter kept raises."""
+
+    _parameters = ["frame", "blame"]  # noqa: RUF012
+    _filter_passthrough = False
+
+    @staticmethod
+    def operation(values: pd.Series, blame: pd.Series) -> pd.Series:
+        blamed = blame.dropna()
+        if len(blamed):
+            reason, path = blamed.iloc[0].split("\0")
+            raise ImageError(reason, path or None)
+        return values
+
+    @functools.cached_property
+    def _meta(self) -> pd.Series:
+        return self.frame._meta
