@@ -1,6 +1,5 @@
 """An image is just another column of a Dask dataframe.
 
-Read pictures as a column (`read_images`, `images`, `read_parquet`), derive columns from it with
 ``.img`` (on pandas and Dask alike), write it or join it like any other. The parts, from the bottom
 up: ``kernels`` (what is done to pixels), ``fetch`` (bytes of a path), ``column`` (what an image
 column is), ``program`` and ``ops`` (what is to be done, as data), ``plan`` and ``onepass`` (doing

@@ -1,7 +1,10 @@
-"""``.img`` on a DataFrame: names for whole-frame work, on pandas and Dask alike."""
+"""``.img`` on a DataFrame: names for whole-frame work, on pandas and Dask alike. No logic."""
 
 from __future__ import annotations
 
+import functools
+import inspect
+from collections.abc import Callable
 from typing import Any
 
 import dask.dataframe as dd
@@ -10,37 +13,23 @@ from dask.dataframe.extensions import register_dataframe_accessor as register_on
 from pandas.api.extensions import register_dataframe_accessor
 
 from daskimg.column.dtype import ImageDtype
+from daskimg.io import files, parquet
 
-__all__ = ["FrameAccessor", "image_column"]
+__all__ = ["FrameAccessor"]
 
 
-def image_column(frame: Any, column: str | None = None) -> str:
-    """The name of the image column that is meant: `column`, or the only one there is.
+def _method(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of a frame as a method: the same doc, and a signature without the frame."""
 
-    Raises
-    ------
-    KeyError
-        When there is no such column.
-    TypeError
-        When it holds no pictures.
-    ValueError
-        When there is none, or more than one to choose from.
-    """
-    found = [
-        name
-        for name, dtype in frame.dtypes.items()
-        if isinstance(dtype, ImageDtype) and not dtype.tensor
-    ]
-    if column is not None:
-        if column not in frame.columns:
-            raise KeyError(f"no column {column!r}; the columns are {', '.join(map(str, frame))}")
-        if column not in found:
-            raise TypeError(f"{column!r} is no image column, but {frame.dtypes[column]}")
-        return column
-    if len(found) != 1:
-        told = f"it has {', '.join(map(repr, found))}" if found else "it has none"
-        raise ValueError(f"column= is needed unless a frame has one image column; {told}")
-    return str(found[0])
+    @functools.wraps(function)
+    def call(self: FrameAccessor, *args: Any, **kwargs: Any) -> Any:
+        return function(self._frame, *args, **kwargs)
+
+    signature = inspect.signature(function)
+    own = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    rest = list(signature.parameters.values())[1:]
+    call.__signature__ = signature.replace(parameters=[own, *rest])  # type: ignore[attr-defined]
+    return call
 
 
 @register_dataframe_accessor("img")
@@ -54,6 +43,9 @@ class FrameAccessor:
     def __init__(self, frame: Any) -> None:
         self._frame = frame
 
+    write_images = _method(files.write_images)
+    write_parquet = _method(parquet.write_parquet)
+
     def errors(self) -> Any:
         """Every failed cell: ``path``, ``column``, ``stage`` and ``error``, a row each.
 
@@ -66,7 +58,7 @@ class FrameAccessor:
         [['image', 'decode']]
         """
         frames = [
-            self._errors_of(name)
+            _errors_of(self._frame[name])
             for name, dtype in self._frame.dtypes.items()
             if isinstance(dtype, ImageDtype)
         ]
@@ -76,11 +68,11 @@ class FrameAccessor:
             return frames[0]
         return (pd if isinstance(self._frame, pd.DataFrame) else dd).concat(frames)
 
-    def _errors_of(self, name: Any) -> Any:
-        cells = self._frame[name]
-        reason = cells.img.error if cells.dtype.holds_pixels else cells.img.check()
-        found = cells.to_frame("cell").assign(path=cells.img.path, column=str(name), error=reason)
-        found = found[["path", "column", "error"]]
-        found = found[found["error"].notna()]
-        stage = found["error"].str.extract(r"^([^:]*)", expand=False)
-        return found.assign(stage=stage)[["path", "column", "stage", "error"]]
+
+def _errors_of(cells: Any) -> Any:
+    reason = cells.img.error if cells.dtype.holds_pixels else cells.img.check()
+    columns = {"path": cells.img.path, "column": str(cells.name), "error": reason}
+    found = cells.to_frame("cell").assign(**columns)[["path", "column", "error"]]
+    found = found[found["error"].notna()]
+    stage = found["error"].str.extract(r"^([^:]*)", expand=False)
+    return found.assign(stage=stage)[["path", "column", "stage", "error"]]
