@@ -283,6 +283,17 @@ def read_manifest(target: Target) -> dict[str, Any] | None:
     return manifest
 
 
+def published(target: Target) -> list[dict[str, Any]] | None:
+    """The files that a committed write lists; None where nobody committed one."""
+    manifest = read_manifest(target)
+    return None if manifest is None else manifest["files"]
+
+
+def unfinished(target: Target) -> bool:
+    """Whether there is a write that was not committed, and none that was."""
+    return bool(target.files(OWN)) and not target.has(MANIFEST)
+
+
 def begin(target: Target, mode: str, kind: str, query: str) -> Run:
     """Start (or go on with) a run that writes what `query` names.
 

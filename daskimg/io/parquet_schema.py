@@ -373,6 +373,10 @@ def _tensor_values(chunk: pa.Array) -> Any:
     kind, storage, n = chunk.type, chunk.storage, len(chunk)
     size = int(np.prod(kind.shape))
     flat = storage.values.slice(storage.offset * size, n * size)
+    # the items of a null cell are null themselves: what lies under them does not matter
+    flat = pa.Array.from_buffers(
+        flat.type, len(flat), [None, flat.buffers()[1]], offset=flat.offset
+    )
     values = flat.to_numpy(zero_copy_only=False).reshape(n, *kind.shape)
     order = kind.permutation
     return values if order is None else values.transpose(0, *(axis + 1 for axis in order))

@@ -1,0 +1,556 @@
+"""Reading Parquet: image columns recognised, row groups as partitions, nothing read in vain."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+from urllib.parse import unquote
+
+import dask.dataframe as dd
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from dask.utils import parse_bytes
+
+from daskimg import config, fetch
+from daskimg.column.dtype import check_policy
+from daskimg.io.commit import published, unfinished
+from daskimg.io.listing import Listing, list_images, parse_partitions
+from daskimg.io.parquet_schema import KEY, Column, decode_column, recognise
+from daskimg.io.target import Target
+from daskimg.io.walk import own_part
+
+__all__ = ["read_parquet"]
+
+BLOCKSIZE = 64 * 2**20
+EXTENSIONS = ("parquet", "pq")
+FOOTERS = 16  # read at once
+TAIL = 64 * 1024  # holds most footers
+STRING = pd.StringDtype("pyarrow")
+NULLABLE = {
+    pa.bool_(): pd.BooleanDtype(),
+    **{pa.int8(): pd.Int8Dtype(), pa.int16(): pd.Int16Dtype()},
+    **{pa.int32(): pd.Int32Dtype(), pa.int64(): pd.Int64Dtype()},
+    **{pa.uint8(): pd.UInt8Dtype(), pa.uint16(): pd.UInt16Dtype()},
+    **{pa.uint32(): pd.UInt32Dtype(), pa.uint64(): pd.UInt64Dtype()},
+}
+
+
+def read_parquet(
+    urlpath: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+    *,
+    columns: Sequence[str] | None = None,
+    filters: Any = None,
+    image_columns: str | Sequence[str] | None = None,
+    on_error: str | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+    blocksize: int | str | None = None,
+) -> dd.DataFrame:
+    """Read Parquet files whose image columns any of several programs wrote.
+
+    Image columns are those that `write_parquet` or ``dd.to_parquet`` wrote, Hugging Face's
+    (``struct<bytes, path>``), Arrow tensors (``(H, W)`` and ``(H, W, 1|3|4)`` are pictures, other
+    shapes tensors), and columns of bytes or paths that are named. A column that nobody uses is
+    not read.
+
+    Parameters
+    ----------
+    urlpath : str, path, or a list of these
+        A file, a folder or a glob, on any fsspec filesystem. ``k=v`` folders become columns.
+    columns : list of str, optional
+        Which to read.
+    filters : list of tuples, or list of lists of tuples, optional
+        ``[("price", ">", 5), ("kind", "in", ["a", "b"])]``: all of them; a list of such lists:
+        any of those. Rows keep the index they have unfiltered.
+    image_columns : list of str, optional
+        Columns of bytes or of paths that are pictures; with an empty list only those that daskimg
+        wrote are.
+    on_error : {"raise", "null"}, optional
+        What a picture that fails does; None: as it was written.
+    storage_options : dict, optional
+        Options of the filesystem.
+    blocksize : int or str, optional
+        Bytes in the file that a partition holds at most, in whole row groups; default 64 MiB.
+
+    Returns
+    -------
+    dask.dataframe.DataFrame
+        With the index that was written, else one global RangeIndex and known divisions.
+
+    Raises
+    ------
+    FileNotFoundError
+        When nothing matches.
+    ValueError
+        For columns that are not there, files whose columns differ, a write that never finished.
+
+    Examples
+    --------
+    >>> result = di.read_images(folder).img.write_parquet("shop")
+    >>> df = di.read_parquet("shop")
+    >>> df.dtypes.astype(str).tolist()
+    ['string', 'image[encoded]']
+    >>> df.image.img.width.compute().tolist()
+    [24, 24, 24, 24]
+    """
+    policy, source = check_policy(on_error), fetch.Source(storage_options)
+    limit = BLOCKSIZE if blocksize is None else parse_bytes(blocksize)
+    if limit <= 0:
+        raise ValueError(f"blocksize has to be at least one byte; got {blocksize!r}")
+    listing = _list(urlpath, source)
+    paths = listing.paths.to_pylist()
+    with ThreadPoolExecutor(FOOTERS) as pool:
+        footers = list(pool.map(lambda path: _footer(path, source), paths))
+    schema = _one_schema(paths, footers)
+    keys = _keys(listing, paths, schema)
+    nulls = _nulls(footers, schema)
+    dnf = _normal(filters)
+    images = tuple(
+        _with(column, policy, source)
+        for column in recognise(schema, image_columns, nulls.unread)
+        if column.name not in keys
+    )
+    reader = Reader(
+        schema.serialize().to_pybytes(), images, tuple(keys), nulls.nullable, dnf, source
+    )
+    reader.check(columns)
+    start = _range_start(footers)
+    parts = _parts(paths, footers, keys, dnf, limit, start)
+    meta = reader.frame(reader.schema.empty_table(), np.empty(0, np.int64), ())
+    meta = meta.astype({name: values.dtype for name, values in keys.items()})
+    total = start + sum(footer.num_rows for footer in footers)
+    divisions = None
+    if not reader.index_names:
+        divisions = [part.groups[0].start if part.groups else start for part in parts]
+        divisions.append(max(total - 1, divisions[-1]))
+        meta.index = pd.RangeIndex(0, name=reader.range_name) if dnf is None else meta.index
+    if columns is not None:
+        meta = meta[list(columns)]
+    return dd.from_map(
+        _read,
+        parts,
+        reader=reader,
+        dtypes=tuple(keys[name].dtype for name in keys),
+        chosen=None if columns is None else tuple(columns),
+        meta=meta,
+        divisions=divisions,
+        label="read-parquet",
+        enforce_metadata=False,
+    )
+
+
+# -- files ------------------------------------------------------------------------------------
+def _list(urlpath: Any, source: fetch.Source) -> Listing:
+    """The files of a committed folder are those of its manifest; else those that are there."""
+    if isinstance(urlpath, str | os.PathLike):
+        target = Target(urlpath, source)
+        files = published(target)
+        if files is not None:
+            names = [file["name"] for file in files]
+            if not names:
+                raise FileNotFoundError(f"{target.shown} holds no file")
+            root = len(own_part(target.href("")))
+            hrefs = pa.array([target.href(name) for name in names], pa.large_string())
+            sizes = np.array([file["bytes"] for file in files], np.int64)
+            return Listing(hrefs, sizes, np.full(len(names), root, np.int64))
+        if unfinished(target):
+            raise ValueError(
+                f"the write into {target.shown} never finished: call the writer again with "
+                'mode="resume", or "overwrite"'
+            )
+    return list_images(urlpath, file_extensions=EXTENSIONS, storage_options=source)
+
+
+def _footer(path: str, source: fetch.Source) -> pq.FileMetaData:
+    local = fetch.local_path(path)
+    try:
+        if local is not None:
+            return pq.read_metadata(local)
+        fs, name = source.filesystem(path)
+
+        def tail() -> bytes:
+            size = fs.size(name)
+            data = fs.cat_file(name, start=max(0, size - TAIL))
+            wanted = int.from_bytes(data[-8:-4], "little") + 8
+            if len(data) < wanted <= size:
+                data = fs.cat_file(name, start=size - wanted)
+            return bytes(data)
+
+        data = fetch.retrying(tail, path, config.get("retries"), source.mask)
+        return pq.read_metadata(io.BytesIO(data))
+    except pa.ArrowInvalid as error:
+        raise ValueError(f"{fetch.mask_url(path)} is no Parquet file: {error}") from None
+
+
+@contextmanager
+def _opened(path: str, source: fetch.Source) -> Iterator[pq.ParquetFile]:
+    local = fetch.local_path(path)
+    if local is not None:
+        with pq.ParquetFile(local) as file:
+            yield file
+        return
+    fs, name = source.filesystem(path)
+    with fs.open(name, "rb") as raw, pq.ParquetFile(raw, pre_buffer=True) as file:
+        yield file
+
+
+def _one_schema(paths: list[str], footers: list[pq.FileMetaData]) -> pa.Schema:
+    schemas = [footer.schema.to_arrow_schema() for footer in footers]
+    first = schemas[0]
+    for path, schema in zip(paths, schemas, strict=True):
+        for field in first:
+            place = schema.get_field_index(field.name)
+            if place < 0 or not _alike(schema.field(place).type, field.type):
+                got = "not there" if place < 0 else schema.field(place).type
+                raise ValueError(
+                    f"{fetch.mask_url(path)}: the column {field.name!r} is {got}, and {field.type} "
+                    f"in {fetch.mask_url(paths[0])}; read such files apart"
+                )
+    return first
+
+
+def _alike(one: pa.DataType, other: pa.DataType) -> bool:
+    plain = not isinstance(one, pa.BaseExtensionType) and not pa.types.is_nested(one)
+    return one == other or (plain and not pa.types.is_nested(other))
+
+
+class Nulls(NamedTuple):
+    """Which columns hold nulls (or may), and which structs hold no bytes."""
+
+    nullable: tuple[str, ...]
+    unread: frozenset[str]
+
+
+def _nulls(footers: list[pq.FileMetaData], schema: pa.Schema) -> Nulls:
+    nullable: set[str] = set()
+    full: set[str] = set()
+    rows = 0
+    for footer in footers:
+        for group in map(footer.row_group, range(footer.num_row_groups)):
+            rows += group.num_rows
+            for column in map(group.column, range(group.num_columns)):
+                found = column.statistics
+                count = found.null_count if found is not None and found.has_null_count else None
+                if count != 0:
+                    nullable.add(column.path_in_schema)
+                if count != column.num_values:
+                    full.add(column.path_in_schema)
+    unread = {name for name in schema.names if rows and f"{name}.bytes" not in full}
+    return Nulls(tuple(sorted(nullable & {*schema.names})), frozenset(unread))
+
+
+def _keys(listing: Listing, paths: list[str], schema: pa.Schema) -> dict[str, pd.Series]:
+    """The columns that hive folders spell, a value for each file."""
+    known = json.loads((schema.metadata or {}).get(KEY, b"{}")).get("partition_cols", {})
+    keys: dict[str, pd.Series] = {}
+    for name, values in parse_partitions(listing, "hive").items():
+        if name in schema.names:
+            continue
+        series, dtype = pd.Series(values), known.get(name, "")
+        if pd.api.types.is_string_dtype(series.dtype) and not dtype:
+            dtype = "string"
+        if dtype.startswith(("str", "object", "category")):
+            series = pd.Series([_spelt(path, name) for path in paths], dtype=STRING)
+        if dtype in ("bool", "boolean"):
+            series = series.astype(str) == "True"
+        wanted = STRING if dtype.startswith(("str", "object")) else dtype
+        keys[name] = series.astype(wanted) if wanted else series
+    return keys
+
+
+def _spelt(path: str, name: str) -> str | None:
+    for part in reversed(own_part(path).split("/")[:-1]):
+        key, sign, value = part.partition("=")
+        if sign and unquote(key) == name:
+            return None if value == "__HIVE_DEFAULT_PARTITION__" else unquote(value)
+    return None
+
+
+def _range_start(footers: list[pq.FileMetaData]) -> int:
+    """Where the written RangeIndex starts, if the files hold one piece of it each, in order."""
+    end, start = None, 0
+    for footer in footers:
+        span = json.loads((footer.metadata or {}).get(KEY, b"{}")).get("range")
+        if span is None or end not in (None, span[0]):
+            return 0
+        start = span[0] if end is None else start
+        end = span[1]
+    return start
+
+
+def _with(column: Column, policy: str | None, source: fetch.Source) -> Column:
+    dtype = column.dtype
+    # files need credentials to be opened; bytes and pixels are here already
+    handle = source.handle if dtype.cells == "file" else None
+    dtype = dtype.derive(dtype.cells, dtype.shape, on_error=policy or dtype.on_error, source=handle)
+    return Column(column.name, dtype, column.path, column.error)
+
+
+# -- filters ------------------------------------------------------------------------------------
+Dnf = tuple[tuple[tuple[str, str, Any], ...], ...]
+OPS: dict[str, Callable[[Any, Any, Any], bool]] = {
+    "==": lambda low, high, value: low <= value <= high,
+    "=": lambda low, high, value: low <= value <= high,
+    "!=": lambda low, high, value: not (low == high == value),
+    "<": lambda low, high, value: low < value,
+    "<=": lambda low, high, value: low <= value,
+    ">": lambda low, high, value: high > value,
+    ">=": lambda low, high, value: high >= value,
+    "in": lambda low, high, values: any(low <= value <= high for value in values),
+    "not in": lambda low, high, values: not (low == high and low in values),
+}
+
+
+def _normal(filters: Any) -> Dnf | None:
+    """Filters as an or of ands of (column, op, value)."""
+    if not filters:
+        return None
+    try:
+        ands = [filters] if isinstance(filters[0][0], str) else filters
+        found = tuple(tuple((name, op, value) for name, op, value in one) for one in ands)
+    except (TypeError, ValueError, IndexError):
+        raise ValueError(
+            f"filters is a list of (column, op, value), or a list of such lists; got {filters!r}"
+        ) from None
+    for name, op, _ in (term for one in found for term in one):
+        if op not in OPS:
+            raise ValueError(f"filters: {op!r} (of {name!r}) is none of {', '.join(OPS)}")
+    return found
+
+
+def _may_hold(dnf: Dnf, bounds: Mapping[str, tuple[Any, Any]]) -> bool:
+    """Whether rows with values within `bounds` can pass."""
+
+    def possible(name: str, op: str, value: Any) -> bool:
+        if name not in bounds:
+            return True
+        try:
+            return OPS[op](*bounds[name], value)
+        except TypeError:  # a date against a string: let the rows tell
+            return True
+
+    return any(all(possible(*term) for term in one) for one in dnf)
+
+
+# -- partitions ---------------------------------------------------------------------------------
+class Group(NamedTuple):
+    """A row group: its number in the file, and the number of its first row in all files."""
+
+    number: int
+    start: int
+
+
+class Rows(NamedTuple):
+    """The row groups of one partition."""
+
+    path: str
+    groups: tuple[Group, ...]
+    keys: tuple[Any, ...]
+
+
+def _parts(
+    paths: list[str],
+    footers: list[pq.FileMetaData],
+    keys: dict[str, pd.Series],
+    dnf: Dnf | None,
+    limit: int,
+    start: int,
+) -> list[Rows]:
+    parts: list[Rows] = []
+    for k, (path, footer) in enumerate(zip(paths, footers, strict=True)):
+        values = tuple(series.iloc[k] for series in keys.values())
+        known = {name: (v, v) for name, v in zip(keys, values, strict=True) if not pd.isna(v)}
+        groups: list[Group] = []
+        held = 0
+        for number in range(footer.num_row_groups):
+            group = footer.row_group(number)
+            first, start = start, start + group.num_rows
+            if dnf is not None and not _may_hold(dnf, {**_bounds(group, dnf), **known}):
+                continue
+            size = sum(group.column(c).total_compressed_size for c in range(group.num_columns))
+            if groups and held + size > limit:
+                parts.append(Rows(path, tuple(groups), values))
+                groups, held = [], 0
+            groups.append(Group(number, first))
+            held += size
+        if groups and footer.num_rows:
+            parts.append(Rows(path, tuple(groups), values))
+    return parts or [Rows(paths[0], (), tuple(series.iloc[0] for series in keys.values()))]
+
+
+def _bounds(group: Any, dnf: Dnf) -> dict[str, tuple[Any, Any]]:
+    wanted = {name for one in dnf for name, _, _ in one}
+    found = {}
+    for column in map(group.column, range(group.num_columns)):
+        known = column.statistics
+        if column.path_in_schema in wanted and known is not None and known.has_min_max:
+            found[column.path_in_schema] = (known.min, known.max)
+    return found
+
+
+def _read(
+    rows: Rows,
+    reader: Reader,
+    dtypes: tuple[Any, ...],
+    chosen: tuple[str, ...] | None,
+    columns: Sequence[str] | None = None,
+) -> pd.DataFrame:
+    names = list(chosen or reader.columns) if columns is None else list(columns)
+    keys = {
+        name: (value, dtype)
+        for name, value, dtype in zip(reader.keys, rows.keys, dtypes, strict=True)
+    }
+    table, index = reader.table(rows, names, keys)
+    return reader.frame(table, index, tuple(keys.items()))[names]
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Makes frames of row groups."""
+
+    layout: bytes  # the schema
+    images: tuple[Column, ...]
+    keys: tuple[str, ...]
+    nullable: tuple[str, ...]
+    dnf: Dnf | None
+    source: fetch.Source
+
+    @cached_property
+    def schema(self) -> pa.Schema:
+        """Of the files."""
+        return pa.ipc.read_schema(pa.BufferReader(self.layout))
+
+    @cached_property
+    def _pandas(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads((self.schema.metadata or {}).get(b"pandas", b"{}"))
+        return found
+
+    @cached_property
+    def index_names(self) -> list[str]:
+        """Columns that hold the index."""
+        listed = self._pandas.get("index_columns", [])
+        return [name for name in listed if isinstance(name, str) and name in self.schema.names]
+
+    @property
+    def range_name(self) -> Any:
+        """The name of an index that is no column."""
+        listed = self._pandas.get("index_columns", [])
+        return next((entry["name"] for entry in listed if isinstance(entry, dict)), None)
+
+    @cached_property
+    def columns(self) -> list[str]:
+        """Of the frame."""
+        beside = {part for column in self.images for part in column.parts[1:]}
+        hidden = beside | {*self.index_names}
+        return [name for name in self.schema.names if name not in hidden] + [*self.keys]
+
+    def check(self, columns: Any) -> None:
+        """Complain about columns that are not there."""
+        wanted = [columns] if isinstance(columns, str) else list(columns or ())
+        if isinstance(columns, str):
+            raise TypeError(f"columns is a list of names; got {columns!r}")
+        wanted += [name for one in self.dnf or () for name, _, _ in one]
+        for name in wanted:
+            if name not in self.columns and name not in self.index_names:
+                raise ValueError(f"no column {name!r}; there are {self.columns}")
+
+    def table(
+        self, rows: Rows, names: list[str], keys: Mapping[str, tuple[Any, Any]]
+    ) -> tuple[pa.Table, Any]:
+        """The Arrow columns of `names`, and the numbers of the rows."""
+        wanted = {*names, *self.index_names}
+        wanted |= {part for column in self.images if column.name in names for part in column.parts}
+        stored = [name for name in self.schema.names if name in wanted]
+        tables, numbers = [], []
+        if not rows.groups:
+            return self.schema.empty_table().select(stored), np.empty(0, np.int64)
+        with _opened(rows.path, self.source) as file:
+            for group in rows.groups:
+                n = file.metadata.row_group(group.number).num_rows
+                kept = np.arange(n)
+                if self.dnf is not None:
+                    kept = self._passing(file, group.number, keys)
+                if len(kept) == 0 and tables:
+                    continue
+                table = file.read_row_group(group.number, stored, use_threads=False)
+                table = table.select(stored)
+                tables.append(table if len(kept) == n else table.take(pa.array(kept)))
+                numbers.append(group.start + kept)
+        return pa.concat_tables(tables), np.concatenate(numbers)
+
+    def _passing(self, file: Any, group: int, keys: Mapping[str, tuple[Any, Any]]) -> Any:
+        """Rows of a row group that pass the filters, from the columns they name alone."""
+        used = {name for one in self.dnf or () for name, _, _ in one}
+        stored = [name for name in self.schema.names if name in used]
+        table = file.read_row_group(group, stored, use_threads=False).select(stored)
+        n = file.metadata.row_group(group).num_rows
+        for name in used - {*stored}:
+            value = keys[name][0]
+            table = table.append_column(name, pa.array([None if pd.isna(value) else value] * n))
+        table = table.append_column("row\0", pa.array(np.arange(n)))
+        terms = [list(one) for one in self.dnf or ()]
+        return table.filter(pq.filters_to_expression(terms)).column("row\0").to_numpy()
+
+    def frame(self, table: pa.Table, numbers: Any, keys: tuple[Any, ...]) -> pd.DataFrame:
+        """The pandas frame of a table that was read."""
+        images = {
+            column.name: column for column in self.images if column.name in table.column_names
+        }
+        beside = {part for column in images.values() for part in column.parts}
+        plain = table.select([name for name in table.column_names if name not in beside])
+        frame = self._plain(plain)
+        if not self.index_names:
+            ranged = self.dnf is None
+            first = int(numbers[0]) if len(numbers) else 0
+            index = pd.RangeIndex(first, first + len(numbers)) if ranged else pd.Index(numbers)
+            frame.index = index.rename(self.range_name)
+        found = {
+            name: decode_column(column, table, column.dtype) for name, column in images.items()
+        }
+        for name, (value, dtype) in keys:
+            found[name] = pd.array([value] * len(frame), dtype=dtype)
+        for name in self.keys if not keys else ():
+            found[name] = np.empty(0, object)
+        order = [name for name in self.columns if name in found or name in frame.columns]
+        series = {
+            name: pd.Series(found[name], index=frame.index) if name in found else frame[name]
+            for name in order
+        }
+        return pd.DataFrame(series, index=frame.index, columns=order, copy=False)
+
+    def _plain(self, table: pa.Table) -> pd.DataFrame:
+        """Columns without pictures, the same dtypes in every partition."""
+        for place, field in enumerate(table.schema):
+            wanted = self.schema.field(field.name).type
+            if field.type != wanted:
+                table = table.set_column(place, field.name, table.column(place).cast(wanted))
+        table = table.replace_schema_metadata(self.schema.metadata)
+        text = {pa.string(): STRING, pa.large_string(): STRING}
+        frame = table.to_pandas(types_mapper=text.get)
+        if not self.index_names and not isinstance(frame.index, pd.RangeIndex):
+            frame = frame.reset_index(drop=True)
+        for name in self.nullable:
+            kind = NULLABLE.get(self.schema.field(name).type)
+            if kind is not None and name in frame and not _is_nullable(frame[name].dtype):
+                frame[name] = pd.array(
+                    table.column(name).to_pandas(
+                        types_mapper={table.schema.field(name).type: kind}.get
+                    ),
+                    dtype=kind,
+                )
+        for name, dtype in frame.dtypes.items():
+            if isinstance(dtype, pd.StringDtype) and dtype != STRING:
+                frame[name] = frame[name].astype(STRING)
+        return frame
+
+
+def _is_nullable(dtype: Any) -> bool:
+    return isinstance(dtype, pd.api.extensions.ExtensionDtype)
