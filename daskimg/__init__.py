@@ -17,6 +17,7 @@ from daskimg.column.image import Image
 from daskimg.errors import ImageError, PlacementError, TooManyPixelsError
 from daskimg.frame import FrameAccessor
 from daskimg.io.images import images, read_images
+from daskimg.io.parquet_read import read_parquet
 from daskimg.io.sql import read_sql
 from daskimg.lazy import register as _register  # noqa: F401
 
@@ -32,6 +33,7 @@ __all__ = [
     "__version__",
     "images",
     "read_images",
+    "read_parquet",
     "read_sql",
     "testing",
 ]

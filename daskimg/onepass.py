@@ -17,6 +17,8 @@ from daskimg import metrics
 from daskimg.column.array import ImageArray
 from daskimg.column.dtype import ImageDtype
 from daskimg.errors import ImageError, reason_of
+from daskimg.kernels import geometry
+from daskimg.kernels.threads import one_thread
 from daskimg.plan import Node, plan
 from daskimg.program import Program
 from daskimg.sinks import Sink
@@ -24,6 +26,7 @@ from daskimg.sinks import Sink
 __all__ = ["as_cells", "run"]
 
 COUNTED = ("fetch", "header", "decode")
+TORCH = ("resize", "random_resized_crop")
 
 
 def as_cells(source: pd.Series) -> ImageArray:
@@ -82,17 +85,30 @@ class _Pass:
         self.paths = None if cells.path is None else cells.path.to_pylist()
         self.errors = None if cells.error is None else cells.error.to_pylist()
         self.root, self.sinks = plan(programs, cells)
+        self.partial: list[str] = []  # why the picture at hand was decoded in part only
+        for node in self.root.walk():
+            if node.step.name == "decode" and node.step.params[0]:
+                node.options["on_partial"] = self.partial.append
 
     def columns(self) -> list[Any]:
         """Walk the tree for every row."""
-        walk, failed = self._walk, self._inherit
-        for i in range(len(self.cells)):
-            if self.cells.valid[i]:
-                walk(self.root, self._value(i), i, 0)
-            elif self.root.children or self.root.sinks:
-                failed(self.root, i)
+        resizes = any(node.step.name in TORCH for node in self.root.walk())
+        with one_thread(geometry.torch_module() if resizes else None):
+            for i in range(len(self.cells)):
+                self._row(i)
         metrics.add(self.runs)
         return [sink.finish() for sink in self.sinks]
+
+    def _row(self, i: int) -> None:
+        reason = None if self.errors is None else self.errors[i]
+        if not self.cells.valid[i]:
+            for sink in _below(self.root):  # null it stays, with the reason it has
+                sink.inherit(i, reason)
+            return
+        self._walk(self.root, self._value(i), i, 0)
+        if reason is not None:
+            for sink in _below(self.root):
+                sink.warn(i, reason)
 
     def _value(self, i: int) -> Any:
         data = self.cells.data
@@ -124,7 +140,15 @@ class _Pass:
             except Exception as error:
                 self._fail(child, i, depth, error)
                 continue
+            if self.partial:
+                self._warn(child, i)
             self._walk(child, result, i, depth + 1)
+
+    def _warn(self, node: Node, i: int) -> None:
+        reason = f"{node.step.name}: partial: {self.partial[0]}"
+        self.partial.clear()
+        for sink in _below(node):
+            sink.warn(i, reason)
 
     def _fail(self, node: Node, i: int, depth: int, error: Exception) -> None:
         stage = "read" if node.step.name in ("fetch", "size") else node.step.name
@@ -137,12 +161,6 @@ class _Pass:
             if sink.raises_at(depth):
                 raise ImageError(reason, path) from error
             sink.fail(i, reason, path)
-
-    def _inherit(self, node: Node, i: int) -> None:
-        """A null cell stays null, with the reason it has."""
-        reason = None if self.errors is None else self.errors[i]
-        for sink in _below(node):
-            sink.inherit(i, reason)
 
 
 def _below(node: Node) -> list[Sink]:

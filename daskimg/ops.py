@@ -157,6 +157,7 @@ def _decode(
     truncated: bool,
     orientation: bool,
     max_pixels: int | None,
+    on_partial: Callable[[str], object] | None = None,
     min_size: tuple[int, int] | None = None,
     out: np.ndarray[Any, Any] | None = None,
 ) -> np.ndarray[Any, Any]:
@@ -165,6 +166,7 @@ def _decode(
         orientation=orientation,
         max_pixels=max_pixels,
         truncated=truncated,
+        on_partial=on_partial,
         min_size=min_size,
         out=out,
     )

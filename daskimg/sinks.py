@@ -38,6 +38,9 @@ class Sink:
     def inherit(self, i: int, reason: str | None) -> None:
         """Row `i` was null before: failed (with a reason) or missing."""
 
+    def warn(self, i: int, reason: str) -> None:
+        """Row `i` has a value, of a picture that was decoded in part."""
+
     def finish(self) -> Any:
         """The column."""
         raise AssertionError("a sink makes a column")
@@ -89,6 +92,13 @@ class ReasonSink(ListSink):
         self.values[i] = reason
 
     def inherit(self, i: int, reason: str | None) -> None:
+        self.values[i] = reason
+
+
+class ErrorSink(ReasonSink):
+    """``.img.error``: warnings too."""
+
+    def warn(self, i: int, reason: str) -> None:
         self.values[i] = reason
 
 
@@ -169,6 +179,9 @@ class ImageSink(Sink):
                 self.errors = [None] * self.n
             self.errors[i] = reason
 
+    def warn(self, i: int, reason: str) -> None:
+        self.inherit(i, reason)
+
     def finish(self) -> ImageArray:
         dtype: ImageDtype = self.program.dtype
         data: Ragged | Uniform
@@ -204,7 +217,7 @@ def make_sink(program: Program, record: str | None, cells: ImageArray) -> Sink:
         "path": lambda: PathSink(program, n, cells.path),
         "failed": lambda: FailedSink(program, n),
         "blame": lambda: BlameSink(program, n),
-        "error": lambda: ReasonSink(program, n),
+        "error": lambda: ErrorSink(program, n),
         "check": lambda: ReasonSink(program, n),
     }
     if record is not None:

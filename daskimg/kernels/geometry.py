@@ -24,6 +24,7 @@ __all__ = [
     "resize",
     "resize_shape",
     "rotate",
+    "torch_module",
 ]
 
 FITS = ("stretch", "contain", "cover", "pad")
@@ -308,7 +309,7 @@ def _resize(
         slack_y, slack_x = (bottom - top) / size[0] / 16, (right - left) / size[1] / 16
         whole = abs(left - round(left)) <= slack_x and abs(top - round(top)) <= slack_y
         whole = whole and (box is None or min(size) >= 32)
-        if whole and (torch := _torch()) is not None:
+        if whole and (torch := torch_module()) is not None:
             part = pixels[round(top) : round(bottom), round(left) : round(right)]
             return _resize_torch(torch, part, size, out)
     if _pillow_holds(pixels):
@@ -318,7 +319,8 @@ def _resize(
 
 
 @functools.cache
-def _torch() -> ModuleType | None:
+def torch_module() -> ModuleType | None:
+    """PyTorch where it is installed: imported with the first picture that is resized."""
     try:
         import torch
     except ImportError:

@@ -1,0 +1,149 @@
+"""How much of a picture a pass opens, and that the picture stays the same."""
+
+from __future__ import annotations
+
+import io
+
+import dask.dataframe as dd
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from skimage import data
+
+import daskimg as di
+from daskimg.column.array import ImageArray
+from daskimg.kernels import codec
+from daskimg.ops import build
+from daskimg.plan import plan
+
+FILE = di.ImageDtype("file")
+
+
+@pytest.fixture(scope="module")
+def photo():
+    """A 12-megapixel JPEG: a real photograph, enlarged, with detail of its own."""
+    large = Image.fromarray(data.astronaut()).resize((4000, 3000), Image.Resampling.LANCZOS)
+    noise = np.random.default_rng(0).normal(0, 4, (3000, 4000, 1))
+    pixels = np.clip(np.asarray(large) + noise, 0, 255).astype(np.uint8)
+    out = io.BytesIO()
+    Image.fromarray(pixels).save(out, "jpeg", quality=90)
+    return out.getvalue()
+
+
+def column(*ops, source=FILE):
+    """The program of `ops`, each (name, *parameters), one after the other."""
+    name, *params = ops[0]
+    program = build(source, name, *params)
+    for name, *params in ops[1:]:
+        program = program.then(build(program.dtype, name, *params))
+    return program
+
+
+DECODE = ("decode", "RGB", False)
+SMALL = ("resize", 224, 224, "stretch", "bilinear")
+TINY = ("resize", 32, 48, "cover", "bilinear")
+CASES = {
+    "one resize": ([[DECODE, SMALL]], (448, 448)),
+    "cover": ([[TINY]], (64, 96)),
+    "two resizes": ([[DECODE, SMALL], [TINY]], (448, 448)),
+    "with steps after": ([[DECODE, SMALL, ("mean",)], [SMALL, ("flip", "horizontal")]], (448, 448)),
+    "with a header and check": ([[DECODE, SMALL], [("height",)], [("check",)]], (448, 448)),
+    "a measure of the whole": ([[DECODE, SMALL], [("mean",)]], None),
+    "the whole kept": ([[DECODE, SMALL], [DECODE]], None),
+    "a crop first": ([[DECODE, ("crop", 0, 0, 10, 10), SMALL]], None),
+    "nearest": ([[("resize", 224, 224, "stretch", "nearest")]], None),
+    "a size that follows from the picture": (
+        [[("resize", 224, None, "stretch", "bilinear")]],
+        None,
+    ),
+    "inside a size": ([[("resize", 224, 224, "contain", "bilinear")]], None),
+    "only the whole": ([[("std",)]], None),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_least_that_serves(case):
+    programs, wanted = CASES[case]
+    root, _ = plan([column(*ops) for ops in programs], ImageArray.empty(1, FILE))
+    decodes = [node for node in root.walk() if node.step.name == "decode"]
+    assert [node.options.get("min_size") for node in decodes] == [wanted]
+
+
+def test_a_header_of_a_fetched_file_is_read_from_its_bytes():
+    root, _ = plan(
+        [column(("height",)), column(("nbytes",)), column(("mean",))], ImageArray.empty(1, FILE)
+    )
+    (fetch,) = root.children
+    assert [node.step.name for node in fetch.children] == ["decode", "header", "size"]
+    alone, _ = plan([column(("height",)), column(("nbytes",))], ImageArray.empty(1, FILE))
+    assert [node.step.name for node in alone.children] == ["header", "size"]
+
+
+@pytest.mark.parametrize(
+    ("target", "stored"), [(224, (750, 1000)), (500, (1500, 2000)), (1600, (3000, 4000))]
+)
+def test_the_scale_of_a_large_jpeg(photo, target, stored, monkeypatch):
+    seen = []
+    real = codec.decode
+    monkeypatch.setattr(codec, "decode", lambda *a, **k: seen.append(real(*a, **k)) or seen[-1])
+    cells = pd.Series([photo], dtype="image").img.decode("RGB").img.resize(target, target)
+    assert [pixels.shape[:2] for pixels in seen] in ([stored], [(3000, 4000)])
+    lazy = dd.from_pandas(pd.Series([photo], dtype="image").to_frame("image"), 1).image
+    seen.clear()
+    small = lazy.img.decode("RGB").img.resize(target, target).compute()
+    assert [pixels.shape[:2] for pixels in seen] == [stored]
+    whole = Image.open(io.BytesIO(photo))
+    wanted = np.asarray(whole.resize((target, target), Image.Resampling.BILINEAR), float)
+    for got in (cells, small):
+        assert np.abs(got.iloc[0].to_numpy() - wanted).mean() < 1.0
+
+
+def test_a_uniform_result_is_written_in_place():
+    root, (sink,) = plan([column(DECODE, SMALL)], ImageArray.empty(3, FILE))
+    (resize,) = [node for node in root.walk() if node.step.name == "resize"]
+    assert resize.target is sink
+    photos = pd.Series([data.coffee(), data.chelsea(), None], dtype="image")
+    got = photos.img.convert("RGB").img.resize(8, 8)
+    assert got.img.to_numpy(na_value=0).shape == (3, 8, 8, 3)
+    for cell, picture in zip(got[:2], [data.coffee(), data.chelsea()], strict=True):
+        wanted = Image.fromarray(picture).resize((8, 8), Image.Resampling.BILINEAR)
+        assert np.abs(cell.to_numpy().astype(float) - np.asarray(wanted)).mean() < 1.0
+
+
+def test_a_part_of_a_truncated_picture_is_a_warning():
+    out = io.BytesIO()
+    Image.fromarray(data.coffee()).save(out, "jpeg")
+    cut = out.getvalue()[: len(out.getvalue()) // 2]
+    cells = pd.Series([out.getvalue(), cut], dtype="image").img.on_error("null")
+    part = cells.img.decode(truncated="partial")
+    assert part.img.error.isna().tolist() == [True, False]
+    assert part.img.error[1].startswith("decode: partial: ")
+    assert part.notna().all()
+    assert not part.img.failed.any()
+    lazy = dd.from_pandas(cells.to_frame("image"), 1).image.img.decode(truncated="partial")
+    for warned in (part, lazy.compute(), part.img.resize(4, 4), lazy.img.resize(4, 4).compute()):
+        assert warned.img.error.fillna("").tolist() == part.img.error.fillna("").tolist()
+    assert cells.img.decode().img.failed.tolist() == [False, True]
+
+
+def test_torch_keeps_its_threads():
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        seen = []
+
+        def look(pixels):
+            seen.append(torch.get_num_threads())
+            return pixels
+
+        photos = pd.Series([data.coffee()], dtype="image")
+        dd.from_pandas(photos.to_frame("image"), 1).image.img.resize(9, 9).img.apply(look).compute(
+            scheduler="sync"
+        )
+        assert seen == [1]
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
