@@ -238,27 +238,33 @@ def rows_of(expr: Expr) -> frozenset[Any]:
     return frozenset([expr._name])
 
 
-def ops_read(predicate: Expr) -> Iterator[ImageNode]:
-    """The image ops whose values a predicate reads (not those in other columns of its frame)."""
-    stack = [predicate]
+def ops_read(predicate: Expr, rows: bool = True) -> Iterator[ImageNode]:
+    """The image ops whose values a predicate reads (not those in other columns of its frame).
+
+    With `rows`, those too that decided which rows its frame has.
+    """
+    stack, seen = [predicate], set()
     while stack:
         expr = stack.pop()
+        if expr._name in seen:
+            continue
+        seen.add(expr._name)
         if isinstance(expr, ImageNode):
             yield expr
-        if isinstance(expr, Projection) and expr.ndim == 1:
-            below, column = source_of(expr)
-            if isinstance(below, ImageNode):
-                stack.append(below)
-            elif isinstance(below, Filter):
-                inner = below.frame if column is None else Projection(below.frame, column)
-                stack += [inner, below.predicate]
-        else:
+        if not (isinstance(expr, Projection) and expr.ndim == 1):
             stack += expr.dependencies()
+            continue
+        below, column = source_of(expr)
+        if isinstance(below, Filter):
+            stack.append(below.frame if column is None else Projection(below.frame, column))
+            stack += [below.predicate] if rows else []
+        elif column is None:
+            stack.append(below)
 
 
-def work_of(predicate: Expr) -> int:
+def work_of(predicate: Expr, rows: bool = True) -> int:
     """What a predicate costs for a row: `NOTHING`, `HEADERS` or `PIXELS`."""
-    return max((_work(op.program) for op in ops_read(predicate)), default=NOTHING)
+    return max((_work(op.program) for op in ops_read(predicate, rows)), default=NOTHING)
 
 
 def _work(program: Program) -> int:

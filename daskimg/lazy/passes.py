@@ -70,21 +70,33 @@ def all_of(parts: list[Expr]) -> Expr:
     return functools.reduce(And, parts)
 
 
-def flattened(survivors: Filter) -> tuple[Expr, Expr]:
-    """A filter, and the filters right below it, as one: its frame and its predicate."""
-    frame, passing = survivors.frame, survivors.predicate
-    while isinstance(frame, Filter):
-        both = And(frame.predicate, passing.substitute(frame, frame.frame))
-        if rows_of(both) != rows_of(frame.frame):
-            break
-        frame, passing = frame.frame, both
-    return frame, passing
+def both_filters(survivors: Filter) -> Filter:
+    """A filter on a filter as one of both predicates; else itself."""
+    below = survivors.frame
+    if not isinstance(below, Filter):
+        return survivors
+    both = And(below.predicate, survivors.predicate.substitute(below, below.frame))
+    return Filter(below.frame, both) if rows_of(both) == rows_of(below.frame) else survivors
 
 
-def on_all(expr: Expr, survivors: Expr, frame: Expr) -> Expr:
-    """A column of `survivors` before its filters, down to `frame`."""
-    while survivors._name != frame._name:
-        expr, survivors = expr.substitute(survivors, survivors.frame), survivors.frame
+def flattened(survivors: Filter, column: Any) -> tuple[Expr, Any, Expr, list[Filter]]:
+    """A filter and those right below it as one: frame, column, predicate, and what it replaces."""
+    frame, passing, filters = survivors.frame, survivors.predicate, [survivors]
+    while True:
+        below, name = (frame, column) if column is not None else source_of(frame)
+        if not isinstance(below, Filter):
+            return frame, column, passing, filters
+        one = both_filters(Filter(below, passing))
+        if one.frame._name == below._name:
+            return frame, column, passing, filters
+        frame, column, passing = one.frame, name, one.predicate
+        filters.append(below)
+
+
+def on_all(expr: Expr, filters: list[Filter]) -> Expr:
+    """A column before the filters that its frame went through."""
+    for filtered in filters:
+        expr = expr.substitute(filtered, filtered.frame)
     return expr
 
 
@@ -98,7 +110,7 @@ class ImageOp(ImageNode):
         return (
             super()._filter_passthrough_available(parent, dependents)
             and not args_of(self)
-            and work_of(parent.predicate) < PIXELS
+            and work_of(parent.predicate, rows=False) < PIXELS
             and all(node._name != self._name for node in parent.predicate.walk())
         )
 
@@ -110,6 +122,10 @@ class ImageOp(ImageNode):
             program = below.program.then(self.program, len(args))
             return ImageOp(below.frame, program, self.out, *args, *args_of(self))
         source = below if column is None else Projection(below, column)
+        if isinstance(below, Filter) and not args_of(self):
+            frame, name, passing, filters = flattened(below, column)
+            if len(filters) > 1:
+                source = Filter(frame if name is None else Projection(frame, name), passing)
         args = [lowest(arg) for arg in args_of(self)]
         moved = ImageOp(source, self.program, self.out, *args)
         return moved if moved._name != self._name else None
@@ -126,15 +142,15 @@ class ImageOp(ImageNode):
         survivors, column = source_of(self.frame)
         if not isinstance(survivors, Filter) or not self.program.steps or not stable(survivors):
             return None
-        frame, passing = flattened(survivors)
-        args = [on_all(arg, survivors, frame) for arg in args_of(self)]
+        frame, name, passing, filters = flattened(survivors, column)
+        args = [on_all(arg, filters) for arg in args_of(self)]
         if (
             work_of(passing) < PIXELS
             or survivors.ndim != (1 if column is None else 2)
             or any(rows_of(arg) != rows_of(frame) for arg in args)
         ):
             return None
-        source = frame if column is None else Projection(frame, column)
+        source = frame if name is None else Projection(frame, name)
         cheap = [part for part in parts_of(passing) if work_of(part) < PIXELS]
 
         def ahead(program: Program) -> Expr:
@@ -225,7 +241,7 @@ class ImageAssign(Assign):  # type: ignore[misc]
             for key, value in zip(self.keys, self.vals, strict=True)
             for item in (key, kept(value, first) if getattr(value, "ndim", 0) else value)
         ]
-        new = ImageAssign(Filter(self.frame, first), *assigned)
+        new = ImageAssign(both_filters(Filter(self.frame, first)), *assigned)
         return Filter(new, all_of(dear).substitute(self, new)) if dear else new
 
     def _apart(self, part: Expr) -> bool:
@@ -251,7 +267,7 @@ class ImageAssign(Assign):  # type: ignore[misc]
                 isinstance(user, Projection) and not set(user.columns) & set(self.keys)
                 for user in users
             )
-            (cheap if reads_others and work_of(part) < PIXELS else dear).append(part)
+            (cheap if reads_others and work_of(part, rows=False) < PIXELS else dear).append(part)
         return cheap, dear
 
 
