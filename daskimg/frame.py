@@ -73,6 +73,6 @@ def _errors_of(cells: Any) -> Any:
     reason = cells.img.error if cells.dtype.holds_pixels else cells.img.check()
     columns = {"path": cells.img.path, "column": str(cells.name), "error": reason}
     found = cells.to_frame("cell").assign(**columns)[["path", "column", "error"]]
-    found = found[found["error"].notna()]
+    found = found[~found["error"].isna()]
     stage = found["error"].str.extract(r"^([^:]*)", expand=False)
     return found.assign(stage=stage)[["path", "column", "stage", "error"]]

@@ -140,6 +140,9 @@ class Rows(NamedTuple):
     table: pa.Table
     start: int
 
+    def __repr__(self) -> str:
+        return f"<rows {self.start} to {self.start + len(self.table)}>"
+
 
 def _list_rows(rows: Rows, columns: list[str] | None = None) -> pd.DataFrame:
     table = rows.table if columns is None else rows.table.select(columns)
