@@ -24,26 +24,29 @@ import errno
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, TypeAlias
 
-import dask
-import dask.dataframe as dd
-import pandas as pd
-
 from daskimg import fetch
 from daskimg.io.target import OWN, FileNameError, Target, check_name
-from daskimg.lazy.expr import gather
 
-__all__ = ["FileNameError", "Mode", "Run", "WriteResult", "as_dask", "begin", "submit"]
+__all__ = [
+    "FileNameError",
+    "Mode",
+    "Run",
+    "WriteResult",
+    "begin",
+    "published",
+    "safe_names",
+    "unfinished",
+]
 
 Mode: TypeAlias = Literal["error", "overwrite", "append", "resume"]
 MODES = ("error", "overwrite", "append", "resume")
 MANIFEST, MARK = f"{OWN}/manifest.json", f"{OWN}/_SUCCESS"
-TICKET = pd.DataFrame({"ticket": pd.array([], pd.StringDtype("pyarrow"))})
 THREADS = 16  # that read tickets
 
 
@@ -129,7 +132,7 @@ class Run:
     def put(self, name: str, data: Any) -> dict[str, Any]:
         """Write a file of this run; its line of the manifest."""
         size = memoryview(data).nbytes
-        checksum = hashlib.blake2b(data, digest_size=16).hexdigest()
+        checksum = _checksum(data)
         if self.target.renames:
             self.target.put(f"{self.folder}/files/{name}", data)
         else:
@@ -161,10 +164,14 @@ class Run:
         tickets = sorted(tickets, key=lambda ticket: int(ticket["partition"]))
         files = [file for ticket in tickets for file in ticket["files"]]
         old = read_manifest(self.target)
+        if self.mode == "error" and old is not None and old["query"] != self.query:
+            raise FileExistsError(
+                errno.EEXIST, "Another write was committed meanwhile", self.target.shown
+            )
         try:
             self._check(file["name"] for file in files)
         except FileNameError:
-            self.discard(files)
+            self.discard()
             raise
         manifest = self._manifest(tickets, files, old)
         text = json.dumps(manifest, indent=1).encode()
@@ -175,7 +182,7 @@ class Run:
                 self._publish(file)
         target.put(MANIFEST, text)
         self._clean({file["name"] for file in manifest["files"]})
-        target.put(MARK, hashlib.blake2b(text, digest_size=16).hexdigest().encode())
+        target.put(MARK, _checksum(text).encode())
         return self.result(tickets)
 
     def result(self, tickets: Iterable[dict[str, Any]]) -> WriteResult:
@@ -193,14 +200,21 @@ class Run:
             self.target.source,
         )
 
-    def discard(self, files: Iterable[dict[str, Any]] = ()) -> None:
+    def finish(self) -> WriteResult:
+        """The result of a run that was committed before; its mark may be missing still."""
+        text = self.target.read(MANIFEST)
+        self.target.put(MARK, _checksum(text).encode())
+        return self.result([json.loads(text)])
+
+    def discard(self) -> None:
         """Forget this run and what it wrote."""
-        if not self.target.renames:
-            known = {
-                file["name"] for file in (read_manifest(self.target) or {"files": []})["files"]
-            }
-            self.target.remove({file["name"] for file in files} - known)
-        self.target.remove(self.target.files(self.folder))
+        own = self.target.files(self.folder)
+        if not self.target.renames:  # its files have their names already
+            old = {file["name"] for file in (read_manifest(self.target) or {"files": []})["files"]}
+            tickets = [json.loads(self.target.read(name)) for name in own]
+            put = {file["name"] for ticket in tickets for file in ticket["files"]}
+            self.target.remove(put - old)
+        self.target.remove(own)
         self.target.prune(OWN)
 
     def _check(self, names: Iterable[str]) -> None:
@@ -215,7 +229,7 @@ class Run:
                 if folder in seen:
                     raise _collision(self.target, folder)
                 folder = folder.rpartition("/")[0]
-            if self.target.renames and self.mode != "overwrite":
+            if self.target.renames and self.mode == "append":
                 waits = self.target.has(f"{self.folder}/files/{name}")
                 if waits and self.target.has(name):
                     raise _collision(self.target, name)
@@ -232,9 +246,9 @@ class Run:
         files: list[dict[str, Any]],
         old: dict[str, Any] | None,
     ) -> dict[str, Any]:
-        before: dict[str, Any] = {"rows": 0, "failed": 0, "missing": 0, "files": []}
+        before = {"rows": 0, "failed": 0, "missing": 0, "files": []}
         if self.mode == "append":
-            before = old or {**before, "files": _foreign(self.target, files)}
+            before = _before(self, old) if old else {**before, "files": _foreign(self, files)}
         total = self.result(tickets)
         counts = ("partition", "rows", "failed", "missing")
         return {
@@ -246,26 +260,41 @@ class Run:
             "failed": before["failed"] + total.failed,
             "missing": before["missing"] + total.missing,
             "reasons": total.reasons,
+            "before": {**before, "files": len(before["files"])},
             "partitions": [{key: ticket[key] for key in counts} for ticket in tickets],
             "files": before["files"] + files,
         }
 
     def _clean(self, kept: set[str]) -> None:
-        """Remove what the manifest does not list: the run's own, and what is overwritten."""
-        below = "" if self.mode == "overwrite" else self.folder
-        gone = self.target.files(below)
-        self.target.remove(name for name in gone if name not in kept and name != MANIFEST)
-        self.target.prune(below)
+        """Remove what the manifest does not list: what is overwritten, then the run's own."""
+        if self.mode == "overwrite":
+            old = self.target.files()
+            mine = f"{self.folder}/"
+            kept = kept | {MANIFEST}
+            self.target.remove(n for n in old if n not in kept and not n.startswith(mine))
+        self.target.remove(self.target.files(self.folder))
+        self.target.prune("" if self.mode == "overwrite" else OWN)
 
 
-def _foreign(target: Target, new: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _before(run: Run, old: dict[str, Any]) -> dict[str, Any]:
+    """What a manifest counted before this run, which may have written it already."""
+    if (old["query"], old["generation"]) != (run.query, run.generation):
+        return {key: old[key] for key in ("rows", "failed", "missing", "files")}
+    return {**old["before"], "files": old["files"][: old["before"]["files"]]}
+
+
+def _foreign(run: Run, new: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Files that somebody else wrote into the target before."""
     ours = {file["name"] for file in new}
     return [
         {"name": name, "bytes": size}
-        for name, size in target.files().items()
+        for name, size in run.target.files().items()
         if name not in ours and not name.startswith((OWN, "_", "."))
     ]
+
+
+def _checksum(data: Any) -> str:
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
 def _collision(target: Target, name: str) -> FileNameError:
@@ -344,91 +373,6 @@ def _resumed(target: Target, kind: str, query: str) -> Run:
     raise FileExistsError(
         errno.EEXIST, "The target is not empty, and there is no write to resume", target.shown
     )
-
-
-# -- running ----------------------------------------------------------------------------------
-@dataclass(frozen=True)
-class Job:
-    """A writer's work on a partition, and the run (and the run of failed rows) it is part of."""
-
-    run: Run
-    write: Callable[..., dict[str, Any]]
-    errors: Run | None = None
-    failures: Callable[..., list[dict[str, Any]]] | None = None
-    numbers: tuple[int, ...] | None = None
-
-
-def as_dask(df: Any) -> dd.DataFrame:
-    """A frame as a Dask frame: a pandas one is one partition, nothing in it converted."""
-    if isinstance(df, pd.DataFrame):
-        with dask.config.set({"dataframe.convert-string": False}):
-            return dd.from_pandas(df, npartitions=1, sort=False)
-    if not isinstance(df, dd.DataFrame):
-        raise TypeError(f"expected a pandas or Dask DataFrame; got {type(df).__name__}")
-    return df
-
-
-def submit(frame: dd.DataFrame, job: Job, compute: bool) -> Any:
-    """Run a job over all partitions; a `WriteResult`, or a Dask scalar that computes to one."""
-    run = job.run
-    if run.finished:
-        result = _reread(run)
-        return result if compute else dask.delayed(result)
-    if run.done:
-        frame = frame.optimize()
-        job = replace(job, numbers=tuple(sorted({*range(frame.npartitions)} - {*run.done})))
-        frame = frame.partitions[list(job.numbers or ())] if job.numbers else frame.partitions[:0]
-    tickets = frame.map_partitions(
-        write_one, job=job, meta=TICKET, enforce_metadata=False, align_dataframes=False
-    )
-    result = gather(tickets, _Finish(job), WriteResult(0, 0, run.target.href(MANIFEST)))
-    if not compute:
-        return result
-    try:
-        return result.optimize().compute()
-    except FileNameError:
-        run.discard()
-        raise
-
-
-def write_one(
-    frame: pd.DataFrame, job: Job, partition_info: dict[str, Any] | None = None
-) -> pd.DataFrame:
-    """Write one partition; its ticket."""
-    number = (partition_info or {"number": 0})["number"]
-    if job.numbers is not None:
-        number = job.numbers[number]
-    ticket = {"partition": number, **job.write(frame, job.run, number)}
-    if job.errors is not None and job.failures is not None:
-        ticket["errors"] = job.failures(frame, job.errors, number)
-    job.run.record(ticket)
-    return pd.DataFrame({"ticket": pd.array([json.dumps(ticket)], TICKET.ticket.dtype)})
-
-
-@dataclass(frozen=True)
-class _Finish:
-    """The last task of a write."""
-
-    job: Job
-
-    def __call__(self, parts: list[pd.DataFrame]) -> WriteResult:
-        run, errors = self.job.run, self.job.errors
-        tickets = run.tickets() if run.done else []
-        tickets += [json.loads(text) for part in parts for text in part["ticket"]]
-        if errors is not None:
-            errors.commit([_of_failures(ticket) for ticket in tickets])
-        return run.commit(tickets)
-
-
-def _of_failures(ticket: dict[str, Any]) -> dict[str, Any]:
-    rows = ticket["failed"]
-    counts = {"rows": rows, "failed": 0, "missing": 0, "reasons": {}}
-    return {"partition": ticket["partition"], **counts, "files": ticket["errors"]}
-
-
-def _reread(run: Run) -> WriteResult:
-    manifest = read_manifest(run.target) or {}
-    return run.result([manifest])
 
 
 def safe_names(names: Sequence[str]) -> Sequence[str]:

@@ -6,7 +6,7 @@ import os
 import string
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import dask
@@ -15,11 +15,12 @@ import pandas as pd
 from dask.tokenize import tokenize
 
 from daskimg import onepass
-from daskimg.io.commit import Job, Mode, Run, as_dask, begin, safe_names, submit
+from daskimg.io.commit import Mode, Run, begin, safe_names
 from daskimg.io.failures import count, image_column, image_columns
-from daskimg.io.parquet import failures_of, split
+from daskimg.io.parquet import failures_job, split
 from daskimg.io.target import FileNameError, Target
 from daskimg.io.walk import own_part
+from daskimg.io.write import Job, as_dask, submit
 from daskimg.kernels import codec
 from daskimg.ops import build
 from daskimg.program import Function, Row
@@ -124,12 +125,12 @@ def write_images(
     used = plain if errors is not None or naming.kind == "function" else naming.columns + keys
     frame = frame.assign(**{name: cells})[[*dict.fromkeys((*used, name))]]
     query = tokenize(frame, part)
-    run = begin(Target(path, storage_options), mode, "images", query)
-    failures, error_run = None, None
+    job = Job(begin(Target(path, storage_options), mode, "images", query), part)
     if errors is not None:
-        error_run = begin(Target(errors, storage_options), mode, "parquet", query)
-        failures = failures_of(frame._meta, columns=[name])
-    return submit(frame, Job(run, part, error_run, failures), compute)
+        target = Target(errors, storage_options)
+        beside = failures_job(frame._meta, target, mode, query, columns=[name])
+        job = replace(job, errors=beside)
+    return submit(frame, job, compute)
 
 
 def _known_format(given: str | None) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,13 +13,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from dask.tokenize import tokenize
 
-from daskimg.io.commit import Job, Mode, Run, as_dask, begin, check_name, submit
+from daskimg.io.commit import Mode, Run, begin
 from daskimg.io.failures import count, failed_rows, image_columns
+from daskimg.io.parquet_read import read_parquet
 from daskimg.io.parquet_schema import Layout
-from daskimg.io.target import Target, folder_name
+from daskimg.io.target import Target, check_name, folder_name
+from daskimg.io.write import Job, as_dask, submit
 from daskimg.lazy.expr import anchor
 
-__all__ = ["failures_of", "write_parquet"]
+__all__ = ["failures_job", "read_parquet", "write_parquet"]
 
 GROUP_BYTES = 32 * 2**20  # of a row group in memory
 GROUP_ROWS = 2**20
@@ -92,13 +94,12 @@ def write_parquet(
         frame = frame.assign(**{name: frame[name].img.read() for name in files})
     layout = Layout.of(frame._meta, _has_range(frame), keys)
     query = tokenize(frame, compression, keys)
-    part = Part(layout, compression)
     run = begin(Target(path, storage_options), mode, "parquet", query)
-    failures, error_run = None, None
+    job = Job(run, Part(layout, compression), Blank(frame._meta, compression))
     if errors is not None:
-        error_run = begin(Target(errors, storage_options), mode, "parquet", query)
-        failures = failures_of(frame._meta, compression)
-    return submit(frame, Job(run, part, error_run, failures), compute)
+        target = Target(errors, storage_options)
+        job = replace(job, errors=failures_job(frame._meta, target, mode, query, compression))
+    return submit(frame, job, compute)
 
 
 def _partition_cols(frame: Any, given: str | Sequence[str] | None) -> tuple[str, ...]:
@@ -183,21 +184,41 @@ def _group_rows(frame: pd.DataFrame) -> int:
 
 
 @dataclass(frozen=True)
+class Blank:
+    """Writes a file without rows, which has the columns all the same."""
+
+    meta: pd.DataFrame
+    compression: str | None
+
+    def __call__(self, run: Run) -> list[dict[str, Any]]:
+        part = Part(Layout.of(self.meta), self.compression)
+        return [{**run.put(run.part_name(0, ".parquet"), part.encode(self.meta)), "rows": 0}]
+
+
+@dataclass(frozen=True)
 class Failures:
     """Writes the failed rows of one partition."""
 
     part: Part
     columns: tuple[str, ...]
 
-    def __call__(self, frame: pd.DataFrame, run: Run, number: int) -> list[dict[str, Any]]:
-        census = count(frame, self.columns)
-        return self.part.write(failed_rows(frame, census), run, number)
+    def __call__(self, frame: pd.DataFrame, run: Run, number: int) -> dict[str, Any]:
+        rows = failed_rows(frame, count(frame, self.columns))
+        counts = {"rows": len(rows), "failed": 0, "missing": 0, "reasons": {}}
+        return {**counts, "files": self.part.write(rows, run, number)}
 
 
-def failures_of(
-    meta: pd.DataFrame, compression: str | None = "zstd", columns: Sequence[str] | None = None
-) -> Failures:
-    """What writes rows of `meta` in which one of `columns` (all image columns) failed."""
+def failures_job(
+    meta: pd.DataFrame,
+    target: Target,
+    mode: Mode,
+    query: str,
+    compression: str | None = "zstd",
+    columns: Sequence[str] | None = None,
+) -> Job:
+    """What writes the rows in which one of `columns` (all image columns) failed."""
     names = tuple(image_columns(meta) if columns is None else columns)
-    layout = Layout.of(failed_rows(meta, count(meta, names)))
-    return Failures(Part(layout, compression), names)
+    like = failed_rows(meta, count(meta, names))
+    run = begin(target, mode, "parquet", query)
+    failures = Failures(Part(Layout.of(like), compression), names)
+    return Job(run, failures, Blank(like, compression))

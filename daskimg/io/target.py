@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import Any
 
+import pandas as pd
+
 from daskimg import config, fetch
 
 __all__ = ["FileNameError", "Target", "check_name", "folder_name"]
@@ -89,8 +91,6 @@ def folder_name(keys: Iterable[tuple[str, Any]]) -> str:
 
 
 def _quoted(value: Any) -> str:
-    import pandas as pd
-
     if value is None or value is pd.NA or value != value:
         return "__HIVE_DEFAULT_PARTITION__"
     text = str(value)

@@ -1,0 +1,291 @@
+"""Which row groups of which Parquet files hold the rows that are asked for; no row is read."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any, NamedTuple, TypeAlias
+from urllib.parse import unquote
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from daskimg import config, fetch
+from daskimg.io.commit import published, unfinished
+from daskimg.io.listing import Listing, list_images, parse_partitions
+from daskimg.io.parquet_schema import KEY
+from daskimg.io.target import Target
+from daskimg.io.walk import own_part
+
+__all__ = [
+    "STRING",
+    "Dnf",
+    "Rows",
+    "cut",
+    "folder_keys",
+    "list_files",
+    "normal_filters",
+    "nulls_in",
+    "one_schema",
+    "opened",
+    "range_start",
+    "read_footers",
+]
+
+EXTENSIONS = ("parquet", "pq")
+FOOTERS = 16  # read at once
+TAIL = 64 * 1024  # holds most footers
+STRING = pd.StringDtype("pyarrow")
+
+
+# -- files ------------------------------------------------------------------------------------
+def list_files(urlpath: Any, source: fetch.Source) -> Listing:
+    """The files of a committed folder are those of its manifest; else those that are there."""
+    if isinstance(urlpath, str | os.PathLike):
+        target = Target(urlpath, source)
+        files = published(target)
+        if files is not None:
+            names = [file["name"] for file in files]
+            if not names:
+                raise FileNotFoundError(f"{target.shown} holds no file")
+            root = len(own_part(target.href("")))
+            hrefs = pa.array([target.href(name) for name in names], pa.large_string())
+            sizes = np.array([file["bytes"] for file in files], np.int64)
+            return Listing(hrefs, sizes, np.full(len(names), root, np.int64))
+        if unfinished(target):
+            raise ValueError(
+                f"the write into {target.shown} never finished: call the writer again with "
+                'mode="resume", or "overwrite"'
+            )
+    return list_images(urlpath, file_extensions=EXTENSIONS, storage_options=source)
+
+
+def read_footers(paths: list[str], source: fetch.Source) -> list[pq.FileMetaData]:
+    """What each file says of itself."""
+    with ThreadPoolExecutor(FOOTERS) as pool:
+        return list(pool.map(lambda path: _footer(path, source), paths))
+
+
+def _footer(path: str, source: fetch.Source) -> pq.FileMetaData:
+    local = fetch.local_path(path)
+    try:
+        if local is not None:
+            return pq.read_metadata(local)
+        fs, name = source.filesystem(path)
+
+        def tail() -> bytes:
+            size = fs.size(name)
+            data = fs.cat_file(name, start=max(0, size - TAIL))
+            wanted = int.from_bytes(data[-8:-4], "little") + 8
+            if len(data) < wanted <= size:
+                data = fs.cat_file(name, start=size - wanted)
+            return bytes(data)
+
+        data = fetch.retrying(tail, path, config.get("retries"), source.mask)
+        return pq.read_metadata(io.BytesIO(data))
+    except pa.ArrowInvalid as error:
+        raise ValueError(f"{fetch.mask_url(path)} is no Parquet file: {error}") from None
+
+
+@contextmanager
+def opened(path: str, source: fetch.Source) -> Iterator[pq.ParquetFile]:
+    local = fetch.local_path(path)
+    if local is not None:
+        with pq.ParquetFile(local) as file:
+            yield file
+        return
+    fs, name = source.filesystem(path)
+    with fs.open(name, "rb") as raw, pq.ParquetFile(raw, pre_buffer=True) as file:
+        yield file
+
+
+def one_schema(paths: list[str], footers: list[pq.FileMetaData]) -> pa.Schema:
+    schemas = [footer.schema.to_arrow_schema() for footer in footers]
+    first = schemas[0]
+    for path, schema in zip(paths, schemas, strict=True):
+        for field in first:
+            place = schema.get_field_index(field.name)
+            if place < 0 or not _alike(schema.field(place).type, field.type):
+                got = "not there" if place < 0 else schema.field(place).type
+                raise ValueError(
+                    f"{fetch.mask_url(path)}: the column {field.name!r} is {got}, and {field.type} "
+                    f"in {fetch.mask_url(paths[0])}; read such files apart"
+                )
+    return first
+
+
+def _alike(one: pa.DataType, other: pa.DataType) -> bool:
+    plain = not isinstance(one, pa.BaseExtensionType) and not pa.types.is_nested(one)
+    return one == other or (plain and not pa.types.is_nested(other))
+
+
+class Nulls(NamedTuple):
+    """Which columns hold nulls (or may), and which structs hold no bytes."""
+
+    nullable: tuple[str, ...]
+    unread: frozenset[str]
+
+
+def nulls_in(footers: list[pq.FileMetaData], schema: pa.Schema) -> Nulls:
+    nullable: set[str] = set()
+    full: set[str] = set()
+    rows = 0
+    for footer in footers:
+        for group in map(footer.row_group, range(footer.num_row_groups)):
+            rows += group.num_rows
+            for column in map(group.column, range(group.num_columns)):
+                found = column.statistics
+                count = found.null_count if found is not None and found.has_null_count else None
+                if count != 0:
+                    nullable.add(column.path_in_schema)
+                if count != column.num_values:
+                    full.add(column.path_in_schema)
+    unread = {name for name in schema.names if rows and f"{name}.bytes" not in full}
+    return Nulls(tuple(sorted(nullable & {*schema.names})), frozenset(unread))
+
+
+def folder_keys(listing: Listing, paths: list[str], schema: pa.Schema) -> dict[str, pd.Series]:
+    """The columns that hive folders spell, a value for each file."""
+    known = json.loads((schema.metadata or {}).get(KEY, b"{}")).get("partition_cols", {})
+    keys: dict[str, pd.Series] = {}
+    for name, values in parse_partitions(listing, "hive").items():
+        if name in schema.names:
+            continue
+        series, dtype = pd.Series(values), known.get(name, "")
+        if pd.api.types.is_string_dtype(series.dtype) and not dtype:
+            dtype = "string"
+        if dtype.startswith(("str", "object", "category")):
+            series = pd.Series([_spelt(path, name) for path in paths], dtype=STRING)
+        if dtype in ("bool", "boolean"):
+            series = series.astype(str) == "True"
+        wanted = STRING if dtype.startswith(("str", "object")) else dtype
+        keys[name] = series.astype(wanted) if wanted else series
+    return keys
+
+
+def _spelt(path: str, name: str) -> str | None:
+    for part in reversed(own_part(path).split("/")[:-1]):
+        key, sign, value = part.partition("=")
+        if sign and unquote(key) == name:
+            return None if value == "__HIVE_DEFAULT_PARTITION__" else unquote(value)
+    return None
+
+
+def range_start(footers: list[pq.FileMetaData]) -> int:
+    """Where the written RangeIndex starts, if the files hold one piece of it each, in order."""
+    end, start = None, 0
+    for footer in footers:
+        span = json.loads((footer.metadata or {}).get(KEY, b"{}")).get("range")
+        if span is None or end not in (None, span[0]):
+            return 0
+        start = span[0] if end is None else start
+        end = span[1]
+    return start
+
+
+# -- filters ------------------------------------------------------------------------------------
+Dnf: TypeAlias = tuple[tuple[tuple[str, str, Any], ...], ...]
+OPS: dict[str, Callable[[Any, Any, Any], bool]] = {
+    "==": lambda low, high, value: low <= value <= high,
+    "=": lambda low, high, value: low <= value <= high,
+    "!=": lambda low, high, value: not (low == high == value),
+    "<": lambda low, high, value: low < value,
+    "<=": lambda low, high, value: low <= value,
+    ">": lambda low, high, value: high > value,
+    ">=": lambda low, high, value: high >= value,
+    "in": lambda low, high, values: any(low <= value <= high for value in values),
+    "not in": lambda low, high, values: not (low == high and low in values),
+}
+
+
+def normal_filters(filters: Any) -> Dnf | None:
+    """Filters as an or of ands of (column, op, value)."""
+    if not filters:
+        return None
+    try:
+        ands = [filters] if isinstance(filters[0][0], str) else filters
+        found = tuple(tuple((name, op, value) for name, op, value in one) for one in ands)
+    except (TypeError, ValueError, IndexError):
+        raise ValueError(
+            f"filters is a list of (column, op, value), or a list of such lists; got {filters!r}"
+        ) from None
+    for name, op, _ in (term for one in found for term in one):
+        if op not in OPS:
+            raise ValueError(f"filters: {op!r} (of {name!r}) is none of {', '.join(OPS)}")
+    return found
+
+
+def _may_hold(dnf: Dnf, bounds: Mapping[str, tuple[Any, Any]]) -> bool:
+    """Whether rows with values within `bounds` can pass."""
+
+    def possible(name: str, op: str, value: Any) -> bool:
+        if name not in bounds:
+            return True
+        try:
+            return OPS[op](*bounds[name], value)
+        except TypeError:  # a date against a string: let the rows tell
+            return True
+
+    return any(all(possible(*term) for term in one) for one in dnf)
+
+
+# -- partitions ---------------------------------------------------------------------------------
+class Group(NamedTuple):
+    """A row group: its number in the file, and the number of its first row in all files."""
+
+    number: int
+    start: int
+
+
+class Rows(NamedTuple):
+    """The row groups of one partition."""
+
+    path: str
+    groups: tuple[Group, ...]
+    keys: tuple[Any, ...]
+
+
+def cut(
+    paths: list[str],
+    footers: list[pq.FileMetaData],
+    keys: dict[str, pd.Series],
+    dnf: Dnf | None,
+    limit: int,
+    start: int,
+) -> list[Rows]:
+    parts: list[Rows] = []
+    for k, (path, footer) in enumerate(zip(paths, footers, strict=True)):
+        values = tuple(series.iloc[k] for series in keys.values())
+        known = {name: (v, v) for name, v in zip(keys, values, strict=True) if not pd.isna(v)}
+        groups: list[Group] = []
+        held = 0
+        for number in range(footer.num_row_groups):
+            group = footer.row_group(number)
+            first, start = start, start + group.num_rows
+            if dnf is not None and not _may_hold(dnf, {**_bounds(group, dnf), **known}):
+                continue
+            size = sum(group.column(c).total_compressed_size for c in range(group.num_columns))
+            if groups and held + size > limit:
+                parts.append(Rows(path, tuple(groups), values))
+                groups, held = [], 0
+            groups.append(Group(number, first))
+            held += size
+        if groups and footer.num_rows:
+            parts.append(Rows(path, tuple(groups), values))
+    return parts or [Rows(paths[0], (), tuple(series.iloc[0] for series in keys.values()))]
+
+
+def _bounds(group: Any, dnf: Dnf) -> dict[str, tuple[Any, Any]]:
+    wanted = {name for one in dnf for name, _, _ in one}
+    found = {}
+    for column in map(group.column, range(group.num_columns)):
+        known = column.statistics
+        if column.path_in_schema in wanted and known is not None and known.has_min_max:
+            found[column.path_in_schema] = (known.min, known.max)
+    return found

@@ -1,0 +1,123 @@
+"""Running a write: every partition once, in the same pass as what is computed beside it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import dask
+import dask.dataframe as dd
+import pandas as pd
+
+from daskimg.io.commit import FileNameError, Run, WriteResult
+from daskimg.lazy.expr import gather
+
+__all__ = ["Job", "as_dask", "submit"]
+
+TICKET = pd.DataFrame({"ticket": pd.array([], pd.StringDtype("pyarrow"))})
+
+
+@dataclass(frozen=True)
+class Job:
+    """A writer's work.
+
+    Attributes
+    ----------
+    run : Run
+    write : callable
+        ``write(frame, run, partition)`` puts the files of one partition and gives its ticket.
+    blank : callable, optional
+        ``blank(run)`` puts the files of a frame without rows.
+    errors : Job, optional
+        Writes the rows that failed.
+    numbers : tuple of int, optional
+        The partitions to write, where a resumed run has others already.
+    """
+
+    run: Run
+    write: Callable[[pd.DataFrame, Run, int], dict[str, Any]]
+    blank: Callable[[Run], list[dict[str, Any]]] | None = None
+    errors: Job | None = None
+    numbers: tuple[int, ...] | None = None
+
+    def ticket(self, frame: pd.DataFrame, number: int) -> dict[str, Any]:
+        """Write one partition, and say so."""
+        beside = {} if self.errors is None else {"errors": self.errors.ticket(frame, number)}
+        ticket = {"partition": number, **self.write(frame, self.run, number), **beside}
+        self.run.record(ticket)
+        return ticket
+
+    def commit(self, tickets: list[dict[str, Any]]) -> WriteResult:
+        """Publish what was written."""
+        if self.errors is not None:
+            self.errors.commit([ticket["errors"] for ticket in tickets])
+        if self.blank is not None and not any(ticket["files"] for ticket in tickets):
+            first = min(tickets, key=lambda ticket: int(ticket["partition"]))
+            first["files"] = self.blank(self.run)
+        return self.run.commit(tickets)
+
+    def discard(self) -> None:
+        """Remove what was written."""
+        self.run.discard()
+        if self.errors is not None:
+            self.errors.discard()
+
+
+def as_dask(df: Any) -> dd.DataFrame:
+    """A frame as a Dask frame: a pandas one is one partition, nothing in it converted."""
+    if isinstance(df, pd.DataFrame):
+        with dask.config.set({"dataframe.convert-string": False}):
+            return dd.from_pandas(df, npartitions=1, sort=False)
+    if not isinstance(df, dd.DataFrame):
+        raise TypeError(f"expected a pandas or Dask DataFrame; got {type(df).__name__}")
+    return df
+
+
+def submit(frame: dd.DataFrame, job: Job, compute: bool) -> Any:
+    """Run a job over all partitions; a `WriteResult`, or a Dask scalar that computes to one."""
+    run = job.run
+    if run.finished:
+        result = run.finish()
+        return result if compute else dask.delayed(result)
+    if run.done:  # partitions are counted as they will be when the frame is optimised
+        frame = frame.optimize()
+        job = replace(job, numbers=tuple(sorted({*range(frame.npartitions)} - {*run.done})))
+        if not job.numbers:
+            result = _Finish(job)([])
+            return result if compute else dask.delayed(result)
+        frame = frame.partitions[list(job.numbers)]
+    tickets = frame.map_partitions(
+        _write_part, job=job, meta=TICKET, enforce_metadata=False, align_dataframes=False
+    )
+    result = gather(tickets, _Finish(job), WriteResult(0, 0, run.target.href("")))
+    if not compute:
+        return result
+    try:
+        return result.optimize().compute()
+    except FileNameError:
+        job.discard()
+        raise
+
+
+def _write_part(
+    frame: pd.DataFrame, job: Job, partition_info: dict[str, Any] | None = None
+) -> pd.DataFrame:
+    number = (partition_info or {"number": 0})["number"]
+    if job.numbers is not None:
+        number = job.numbers[number]
+    text = json.dumps(job.ticket(frame, number))
+    return pd.DataFrame({"ticket": pd.array([text], TICKET["ticket"].dtype)})
+
+
+@dataclass(frozen=True)
+class _Finish:
+    """The last task of a write."""
+
+    job: Job
+
+    def __call__(self, parts: list[pd.DataFrame]) -> WriteResult:
+        tickets = self.job.run.tickets() if self.job.run.done else []
+        tickets += [json.loads(text) for part in parts for text in part["ticket"]]
+        return self.job.commit(tickets)
