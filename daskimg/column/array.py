@@ -17,7 +17,7 @@ from pandas.api.indexers import check_array_indexer
 from daskimg import fetch
 from daskimg.column import cells as c
 from daskimg.column import storage as st
-from daskimg.column.arrow import from_arrow, to_arrow
+from daskimg.column.arrow import from_text, to_arrow
 from daskimg.column.compare import ByContent
 from daskimg.column.dtype import ImageDtype
 from daskimg.column.image import Image
@@ -77,7 +77,7 @@ class ImageArray(ByContent):
             kept: ImageArray = scalars.astype(wanted, copy=copy)
             return kept
         if isinstance(scalars, ExtensionArray) and hasattr(scalars, "__arrow_array__"):
-            made = _from_text(pa.array(scalars, from_pandas=True), wanted)
+            made = from_text(pa.array(scalars, from_pandas=True), wanted)
             if made is not None:
                 return made
         if isinstance(scalars, np.ndarray) and scalars.ndim > 1:
@@ -353,17 +353,7 @@ class ImageArray(ByContent):
         return out if dtype is None else out.astype(dtype, copy=False)
 
     def _formatter(self, boxed: bool = False) -> Callable[[Any], str]:
-        def show(cell: Any) -> str:
-            if isinstance(cell, np.ndarray):
-                return f"<{'x'.join(map(str, cell.shape))} {cell.dtype}>"
-            if isinstance(cell, Image) and boxed:
-                if cell.data is None and cell.path is not None and not cell.failed:
-                    return os.path.basename(fetch.mask_url(cell.path))
-                if isinstance(cell.data, np.ndarray):
-                    return f"<{'x'.join(map(str, cell.data.shape))}>"
-            return str(cell)
-
-        return show
+        return lambda cell: c.label(cell, boxed)
 
     # -- leaving the process --------------------------------------------------------------
     def tight(self) -> ImageArray:
@@ -387,12 +377,12 @@ class ImageArray(ByContent):
     @property
     def has_path(self) -> Mask:
         """Rows whose path is known."""
-        return _present(self.path, len(self))
+        return st.present(self.path, len(self))
 
     @property
     def has_error(self) -> Mask:
         """Rows with a recorded reason."""
-        return _present(self.error, len(self))
+        return st.present(self.error, len(self))
 
     def token(self) -> tuple[Any, ...]:
         """Plain arrays that tell the content of this array and of no other rows."""
@@ -404,22 +394,3 @@ class ImageArray(ByContent):
         dtype = self.dtype.__dask_tokenize__()
         valid = np.ascontiguousarray(self.valid)
         return dtype, valid, data, st.text_token(self.path), st.text_token(self.error)
-
-
-def _present(words: Text, n: int) -> Mask:
-    if words is None:
-        return np.zeros(n, bool)
-    present: Mask = words.is_valid().to_numpy(zero_copy_only=False)
-    return present
-
-
-def _from_text(words: Any, dtype: ImageDtype) -> ImageArray | None:
-    """A column of the paths or the bytes that an Arrow array holds; None if it holds others."""
-    if isinstance(words, pa.ChunkedArray):
-        words = words.combine_chunks()
-    kinds = {pa.large_string(): "file", pa.large_binary(): "encoded"}
-    kinds |= {pa.string(): "file", pa.string_view(): "file", pa.binary(): "encoded"}
-    kind = kinds.get(words.type)
-    if kind is None or dtype.cells not in ("infer", kind):
-        return None
-    return from_arrow(words, dtype.derive(kind))

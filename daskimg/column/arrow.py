@@ -14,8 +14,12 @@ from daskimg.column.storage import CODES, DTYPES, Ragged, Text, Uniform, compact
 if TYPE_CHECKING:
     from daskimg.column.array import ImageArray
 
-__all__ = ["ImageArrowType", "from_arrow", "storage_type", "to_arrow"]
+__all__ = ["ImageArrowType", "from_arrow", "from_text", "storage_type", "to_arrow"]
 
+_PLAIN = {
+    **dict.fromkeys((pa.string(), pa.large_string(), pa.string_view()), "file"),
+    **dict.fromkeys((pa.binary(), pa.large_binary(), pa.binary_view()), "encoded"),
+}
 _TEXT = [("path", pa.large_string()), ("error", pa.large_string())]
 
 
@@ -57,6 +61,9 @@ class ImageArrowType(pa.ExtensionType):  # type: ignore[misc]
             and self._dtype == other._dtype
             and self.storage_type == other.storage_type
         )
+
+    def __ne__(self, other: object) -> bool:  # pyarrow's would ask pyarrow's own ==
+        return not self == other
 
     def __hash__(self) -> int:  # Dask looks Arrow types up in a set
         return hash((type(self), self._dtype))
@@ -181,6 +188,19 @@ def from_arrow(array: pa.Array | pa.ChunkedArray, dtype: ImageDtype) -> ImageArr
             dtype, valid, _uniform(ragged, valid, dtype.cell_dtype, dtype.shape), path, error
         )
     return ImageArray(dtype, valid, ragged if valid.all() else ragged.blank(~valid), path, error)
+
+
+def from_text(words: pa.Array | pa.ChunkedArray, dtype: ImageDtype) -> ImageArray | None:
+    """A column of what an Arrow array holds: paths, bytes, our cells; None if it is others."""
+    if isinstance(words, pa.ChunkedArray):
+        words = words.combine_chunks()
+    if isinstance(words.type, ImageArrowType):  # of an ArrowDtype column
+        kept: ImageArray = from_arrow(words, dtype).astype(dtype)
+        return kept
+    kind = _PLAIN.get(words.type)
+    if kind is None or dtype.cells not in ("infer", kind):
+        return None
+    return from_arrow(words, dtype.derive(kind))
 
 
 def _text(words: pa.Array | None, valid: Any) -> Text:

@@ -11,11 +11,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from daskimg import fetch
 from daskimg.column.dtype import ImageDtype
 from daskimg.column.image import Image, pixels_of
 from daskimg.column.storage import Ragged, Uniform
 
-__all__ = ["as_image", "check", "digest", "infer", "is_missing", "lay_out", "recast"]
+__all__ = ["as_image", "check", "digest", "infer", "is_missing", "label", "lay_out", "recast"]
 
 Array = npt.NDArray[Any]
 
@@ -154,6 +155,18 @@ def recast(
     return lay_out(
         [fit(data.cell(i), target) if valid[i] else None for i in range(len(data))], target
     )
+
+
+def label(cell: Any, boxed: bool) -> str:
+    """A scalar in a printed column; in a frame (`boxed`) a short one."""
+    if isinstance(cell, np.ndarray):
+        return f"<{'x'.join(map(str, cell.shape))} {cell.dtype}>"
+    if isinstance(cell, Image) and boxed:
+        if cell.data is None and cell.path is not None and not cell.failed:
+            return os.path.basename(fetch.mask_url(cell.path))
+        if isinstance(cell.data, np.ndarray):
+            return f"<{'x'.join(map(str, cell.data.shape))}>"
+    return str(cell)
 
 
 def digest(cell: Image | None) -> bytes | None:

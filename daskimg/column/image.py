@@ -25,6 +25,13 @@ def pixels_of(picture: Any) -> npt.NDArray[Any]:
     return np.asarray(picture)
 
 
+def _eight_bits(pixels: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    """Pixels to look at: floats are taken to run from 0 to 1, 16 bits to 65535."""
+    full = {"u2": 65535.0, "b1": 1.0}.get(pixels.dtype.str[1:], 255.0)
+    scale = 255 / (1.0 if pixels.dtype.kind == "f" else full)
+    return np.clip(np.nan_to_num(pixels * scale) + 0.5, 0, 255).astype(np.uint8)
+
+
 class Image:
     """One cell of an image column: a path, encoded bytes, pixels or a recorded failure.
 
@@ -66,6 +73,8 @@ class Image:
             data = bytes(data)
         if data is not None and not isinstance(data, bytes):
             data = pixels_of(data).view()
+            if data.dtype.kind not in "biuf" or not data.ndim:
+                raise TypeError(f"expected pixels or bytes, got an array of {data.dtype}")
             data.flags.writeable = False  # scalars hash by content
         self._data: bytes | npt.NDArray[Any] | None = data
         self.path = None if path is None else os.fspath(path)
@@ -112,19 +121,29 @@ class Image:
         return self._data
 
     def to_pil(self) -> PIL.Image.Image:
-        """A Pillow image (one-channel pixels become mode ``L``)."""
+        """A Pillow image; pixels of a kind that Pillow has no mode for, in 8 bits.
+
+        Raises
+        ------
+        ValueError
+            For pixels of more than four channels.
+        """
         pixels = self.to_numpy()
         if pixels.ndim == 3 and pixels.shape[2] == 1:
             pixels = pixels[:, :, 0]
-        if pixels.dtype == np.float32 and pixels.ndim == 3:
-            pixels = (np.clip(pixels, 0, 1) * 255 + 0.5).astype(np.uint8)
-        return PIL.Image.fromarray(pixels)
+        if pixels.ndim == 3 and pixels.shape[2] > 4:
+            raise ValueError(f"a Pillow image has up to 4 channels; got shape {pixels.shape}")
+        held = ("bool", "uint8", "uint16", "float32") if pixels.ndim == 2 else ("uint8",)
+        return PIL.Image.fromarray(pixels if pixels.dtype in held else _eight_bits(pixels))
 
     def _repr_png_(self) -> bytes | None:
-        if self.failed:
+        try:
+            picture = self.to_pil()
+            if picture.mode in ("I;16", "F"):
+                picture = PIL.Image.fromarray(_eight_bits(self.to_numpy()).squeeze())
+        except (ValueError, OSError):  # then a notebook shows the repr
             return None
         out = io.BytesIO()
-        picture = self.to_pil()
         picture.thumbnail((512, 512))
         picture.save(out, "png")
         return out.getvalue()
@@ -132,7 +151,7 @@ class Image:
     def __repr__(self) -> str:
         path = f" {fetch.mask_url(self.path)}" if self.path else ""
         if self.failed:
-            return f"<Image failed{path}: {self.error}>"
+            return f"<Image failed{path}: {fetch.mask_url(str(self.error))}>"
         if self._data is None:
             return f"<Image{path}>"
         if isinstance(self._data, bytes):

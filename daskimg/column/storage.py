@@ -23,6 +23,7 @@ __all__ = [
     "Uniform",
     "compact_text",
     "concat_text",
+    "present",
     "put_text",
     "take_text",
     "text",
@@ -83,6 +84,14 @@ def compact_text(values: Text) -> Text:
         return None
     held = values.get_total_buffer_size() > values.nbytes + 64  # (buffers are padded)
     return pa.concat_arrays([values]) if held or values.offset else values
+
+
+def present(values: Text, n: int) -> Mask:
+    """Which of `n` values there are."""
+    if values is None:
+        return np.zeros(n, bool)
+    mask: Mask = values.is_valid().to_numpy(zero_copy_only=False)
+    return mask
 
 
 def text_token(values: Text) -> tuple[Array, ...] | None:

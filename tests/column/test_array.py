@@ -1,0 +1,437 @@
+"""Memory, tokens, setting and making cells, what goes with each of them."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import PIL.Image
+import pyarrow as pa
+import pytest
+from dask.tokenize import tokenize
+
+import daskimg as di
+from daskimg.testing import assert_images_equal
+
+KINDS = (
+    "image[file]",
+    "image[encoded]",
+    "image[pixels]",
+    "image[uint8]",
+    "image[uint8, 4x6x3]",
+    "tensor[float32, 4]",
+)
+REASON = "decode: UnidentifiedImageError: cannot identify image file"
+
+
+def cell(kind: str, i: int, error: str | None = None) -> di.Image:
+    """A cell with a path; one in a column of bytes or pixels holds them too."""
+    path = f"folder/{i}.png"
+    if kind == "image[file]":
+        return di.Image(path=path, error=error)
+    if kind == "image[encoded]":
+        return di.Image(b"encoded %d" % i * (i + 1), path, error)
+    if kind == "tensor[float32, 4]":
+        return di.Image(np.full(4, i, "float32"), path, error)
+    shape = (4, 6, 3) if "4x6x3" in kind else (3 + i % 3, 5, 3)
+    dtype = "uint16" if kind == "image[pixels]" and i % 2 else "uint8"
+    return di.Image(np.full(shape, i % 250, dtype), path, error)
+
+
+def column(kind: str, n: int = 6, *, nulls: bool = True) -> di.ImageArray:
+    """`n` cells; with `nulls`, the second failed and the last is missing."""
+    cells: list[di.Image | None] = [cell(kind, i) for i in range(n)]
+    if nulls:
+        cells[1] = di.Image(path="folder/1.png", error=REASON)
+        cells[-1] = None
+    return di.ImageArray.of(cells, pd.api.types.pandas_dtype(kind))
+
+
+def records(array: di.ImageArray) -> list[tuple]:
+    """All that a column knows of each cell."""
+    nothing = [None] * len(array)
+    paths = nothing if array.path is None else array.path.to_pylist()
+    errors = nothing if array.error is None else array.error.to_pylist()
+    return list(zip(array.digests(), paths, errors, array.valid.tolist(), strict=True))
+
+
+@pytest.fixture(params=KINDS)
+def kind(request):
+    return request.param
+
+
+@pytest.fixture(params=[k for k in KINDS if k != "image[file]"])
+def held(request):
+    """The kinds whose cells hold bytes or pixels."""
+    return request.param
+
+
+def memory(array: di.ImageArray) -> np.ndarray:
+    return array.data.values if hasattr(array.data, "values") else array.data.buffer
+
+
+# -- memory --------------------------------------------------------------------------------
+def test_slices_are_views(held):
+    array = column(held, 10)
+    part = array[2:5]
+    assert np.shares_memory(memory(part), memory(array))
+    assert records(part) == records(array)[2:5]
+    assert np.shares_memory(memory(array.copy()), memory(array))
+
+
+def test_a_take_of_under_half_holds_no_other_rows(held):
+    array = column(held, 50, nulls=False)
+    mask = np.arange(50) < 4
+    for few in (array.take([3, 40]), array[mask], array.take([7, -1], allow_fill=True)):
+        assert not np.shares_memory(memory(few), memory(array))
+        assert memory(few).nbytes < memory(array).nbytes / 5
+    assert records(array[mask]) == records(array)[:4]
+
+
+def test_a_take_of_most_rows_copies_no_bytes():
+    array = column("image[uint8]", 50, nulls=False)
+    most = array.take(np.arange(48)[::-1])
+    assert np.shares_memory(memory(most), memory(array))
+    assert records(most) == records(array)[47::-1]
+
+
+def test_all_missing_rows_hold_nothing():
+    array = column("image[uint8]", 50, nulls=False)
+    missing = array.take([-1] * 40, allow_fill=True)
+    assert missing.isna().all()
+    assert memory(missing).nbytes == 0
+
+
+def test_a_one_row_slice_pickles_small(held):
+    big = column(held, 500, nulls=False)
+    one = pickle.dumps(big[250:251], protocol=5)
+    assert len(one) < 5_000 < len(pickle.dumps(big, protocol=5))
+    assert records(pickle.loads(one)) == records(big)[250:251]
+
+
+def test_pickle_5_leaves_pixels_out_of_band():
+    buffers: list[pickle.PickleBuffer] = []
+    array = column("image[uint8, 4x6x3]", 100, nulls=False)[10:90]
+    body = pickle.dumps(array, protocol=5, buffer_callback=buffers.append)
+    sent = [np.frombuffer(buffer.raw(), np.uint8) for buffer in buffers]
+    assert any(np.shares_memory(part, memory(array)) for part in sent)
+    assert records(pickle.loads(body, buffers=buffers)) == records(array)
+
+
+def test_nbytes_are_those_of_the_rows():
+    pixels = [np.zeros((100, 100), "uint8")] * 10
+    ragged = pd.Series(pixels, dtype="image")
+    uniform = pd.Series(pixels, dtype="image[uint8, 100x100]")
+    for series in (ragged, uniform):
+        assert 100_000 <= series.nbytes < 101_000
+        assert 20_000 <= series.iloc[3:5].nbytes < 20_500
+        assert series.memory_usage(index=False) == series.nbytes
+    paths = pd.Series(["x" * 1_000] * 10, dtype="image[file]")
+    assert 10_000 <= paths.nbytes < 10_300
+
+
+# -- tokens --------------------------------------------------------------------------------
+def test_tokens_tell_content_and_nothing_else(kind):
+    array = column(kind, 8)
+    tokens = {
+        "all": tokenize(array),
+        "first": tokenize(array[:3]),
+        "second": tokenize(array[3:6]),
+        "reversed": tokenize(array[::-1]),
+        "blank": tokenize(di.ImageArray.empty(8, array.dtype)),
+    }
+    assert len(set(tokens.values())) == len(tokens)
+    again = column(kind, 8)
+    assert tokenize(again) == tokens["all"]
+    assert tokenize(pickle.loads(pickle.dumps(array))) == tokens["all"]
+    assert tokenize(again[1:][2:5]) == tokens["second"]
+    assert tokenize(array.take([3, 4, 5])) == tokens["second"]
+
+
+def test_tokens_tell_paths_reasons_and_policy():
+    plain = di.ImageArray.of([di.Image(b"x")], di.ImageDtype("encoded"))
+    path = di.ImageArray.of([di.Image(b"x", "a.png")], di.ImageDtype("encoded"))
+    warned = di.ImageArray.of([di.Image(b"x", "a.png", "partial")], di.ImageDtype("encoded"))
+    null = di.ImageArray.of([di.Image(b"x")], di.ImageDtype("encoded", on_error="null"))
+    assert len({tokenize(array) for array in (plain, path, warned, null)}) == 4
+
+
+def test_tokens_tell_where_text_ends():
+    left, right = (
+        pd.Series(paths, dtype="image[file]").array for paths in (["ab", "c"], ["a", "bc"])
+    )
+    assert tokenize(left) != tokenize(right)
+
+
+# -- what goes with a cell -----------------------------------------------------------------
+@pytest.mark.parametrize(
+    "move",
+    [
+        lambda a: a.take(np.arange(len(a))),
+        lambda a: di.ImageArray._concat_same_type([a[:2], a[2:]]),
+        lambda a: pd.concat([pd.Series(a[:4]), pd.Series(a[4:])]).array,
+        lambda a: pickle.loads(pickle.dumps(a)),
+        lambda a: a[np.ones(len(a), bool)],
+        lambda a: pd.Series(a).reindex(range(len(a))).array,
+        lambda a: pd.DataFrame({"x": a}).merge(pd.DataFrame({"k": range(len(a))}),
+                                               left_index=True, right_on="k")["x"].array,
+        lambda a: pd.Series(a).shift(0).array,
+        lambda a: a[::-1][::-1],
+    ],
+)  # fmt: skip
+def test_paths_and_reasons_go_along(kind, move):
+    array = column(kind)
+    assert records(move(array)) == records(array)
+    assert move(array).dtype == array.dtype
+
+
+def test_setting_cells(kind):
+    array, before = column(kind), records(column(kind))
+    view = array[:]
+    array[0] = array[2]
+    array[3:5] = array[[1, 5]]
+    dtype = array.dtype
+    want = [before[2], *before[1:3], before[1], before[5], before[5]]
+    if dtype.tensor:  # a tensor's scalar has no path
+        want[0] = (before[2][0], None, None, True)
+    assert records(array) == want
+    assert records(view) == before
+    array[[0, 2]] = None
+    assert array.isna().tolist() == [True, True, True, True, True, True]
+    assert records(array)[0] == (None, None, None, False)
+    array[np.array([True] * 3 + [False] * 3)] = cell(kind, 5) if not dtype.tensor else np.ones(4)
+    assert array.isna().tolist() == [False] * 3 + [True] * 3
+    with pytest.raises(ValueError, match="cannot set 3 rows from 2 cells"):
+        array[:3] = array[:2]
+
+
+def test_setting_arrays():
+    array = column("tensor[float32, 4]", nulls=False)
+    array[1:3] = np.arange(8, dtype="float32").reshape(2, 4)
+    assert array[2].tolist() == [4, 5, 6, 7]
+    array[:] = np.ones(4)
+    assert np.stack(list(array)).sum() == 24
+    array[0] = np.array([9, 8, 7, 6.5])
+    assert array[0].tolist() == [9, 8, 7, 6.5]
+    pictures = column("image[uint8]", nulls=False)
+    pictures[:2] = np.zeros((2, 7, 7, 3), "uint8")
+    pictures[2:4] = np.ones((7, 7, 3), "uint8")
+    assert [picture.to_numpy().shape for picture in pictures[:4]] == [(7, 7, 3)] * 4
+    assert [picture.to_numpy().max() for picture in pictures[:4]] == [0, 0, 1, 1]
+
+
+def test_missing_and_failed_cells():
+    series = pd.Series(column("image[uint8]"))
+    assert series.isna().tolist() == [False, True, False, False, False, True]
+    assert series[5] is pd.NA
+    failed = series[1]
+    assert isinstance(failed, di.Image)
+    assert failed.failed
+    assert (failed.error, failed.path) == (REASON, "folder/1.png")
+    with pytest.raises(di.ImageError, match="cannot identify image file"):
+        failed.to_numpy()
+    kept, lost = series.notna().sum(), series.img.failed.sum()
+    assert (kept, lost, len(series) - kept - lost) == (4, 1, 1)
+    assert series.dropna().index.tolist() == [0, 2, 3, 4]
+    tensor = column("tensor[float32, 4]")
+    assert tensor[1] is pd.NA
+    assert tensor.error[1].as_py() == REASON
+
+
+# -- making columns ------------------------------------------------------------------------
+def test_series_of_pictures():
+    grey = np.arange(6, dtype="uint16").reshape(2, 3)
+    palette = PIL.Image.new("P", (3, 2))
+    palette.putpalette([10, 20, 30] * 256)
+    series = pd.Series(
+        [grey, PIL.Image.new("RGB", (4, 5), (1, 2, 3)), palette, None], dtype="image"
+    )
+    assert series.dtype == "image[pixels]"
+    assert [c if c is pd.NA else (c.to_numpy().shape, str(c.to_numpy().dtype)) for c in series] == [
+        ((2, 3), "uint16"),
+        ((5, 4, 3), "uint8"),
+        ((2, 3, 3), "uint8"),
+        pd.NA,
+    ]
+    np.testing.assert_array_equal(series[0].to_numpy(), grey)
+    assert series[2].to_numpy()[0, 0].tolist() == [10, 20, 30]
+
+
+@pytest.mark.parametrize("dtype", ["bool", "int8", "uint32", "int64", "float16", "float64", ">u2"])
+def test_pixels_of_any_number(dtype):
+    pixels = np.array([[0, 1, 1], [1, 0, 1]]).astype(dtype)
+    series = pd.Series([pixels, None, pixels[:1]], dtype="image")
+    assert series[0].to_numpy().dtype == np.dtype(dtype).newbyteorder("=")
+    np.testing.assert_array_equal(series[2].to_numpy(), pixels[:1])
+
+
+def test_values_decide_the_kind():
+    here = Path("a") / "b.png"
+    assert pd.Series([None, "a/b.png", here], dtype="image").dtype == "image[file]"
+    assert pd.Series(["a/b.png", here], dtype="image").array.path.to_pylist() == [
+        "a/b.png",
+        os.fspath(here),
+    ]
+    assert pd.Series([b"x", bytearray(b"y"), memoryview(b"z")], dtype="image").dtype == (
+        "image[encoded]"
+    )
+    assert pd.Series([None, None], dtype="image").dtype == "image[pixels]"
+    assert pd.Series([], dtype="image").dtype == "image[pixels]"
+    failed = di.Image(path="x.png", error=REASON)
+    assert pd.Series([failed, b"x"], dtype="image").dtype == "image[encoded]"
+
+
+def test_astype():
+    strings = pd.Series(["a.png", None, "b.png"])
+    files = strings.astype("image[file]")
+    assert files.dtype == "image[file]"
+    assert files.isna().tolist() == [False, True, False]
+    pd.testing.assert_series_equal(files.astype("str"), strings.astype("str"))
+    assert strings.astype("image").dtype == "image[file]"
+    assert strings.astype(di.ImageDtype("file", on_error="null")).dtype.on_error == "null"
+    data = pd.Series([b"one", None, b""])
+    for series in (data, data.astype(pd.ArrowDtype(pa.binary()))):
+        encoded = series.astype("image[encoded]")
+        assert [None if x is pd.NA else x.to_bytes() for x in encoded] == [b"one", None, b""]
+    pixels = pd.Series(column("image[uint8, 4x6x3]"))
+    looser = pixels.astype("image[uint8]").astype("image[pixels]")
+    assert np.shares_memory(memory(looser.array), memory(pixels.array))
+    assert records(looser.array) == records(pixels.array)
+    back = looser.astype("image[uint8, 4x6x3]")
+    assert records(back.array) == records(pixels.array)
+    assert pixels.astype("image[float32]")[0].to_numpy().dtype == "float32"
+    assert pixels.astype("tensor[uint8]").array.error[1].as_py() == REASON
+    assert [type(x) for x in files.astype(object)] == [di.Image, type(pd.NA), di.Image]
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype", "message"),
+    [
+        (["a.png"], "image[encoded]", r"is bytes; got <Image a.png>; .img.read\(\) it first"),
+        ([b"x"], "image[file]", r"a cell of image\[file\] is a path; got <Image 1 bytes>"),
+        ([b"x"], "image[uint8]", r".img.decode\(\) it first"),
+        ([np.zeros((2, 2), "uint8")], "image[encoded]", r".img.encode\(\) it first"),
+        ([np.zeros((2, 2), "uint8")], "image[uint8, 2x2x3]", r"shape \(2, 2, 3\); got \(2, 2\)"),
+        ([np.full((2, 2), 300, "uint16")], "image[uint8]", "uint16 with values that do not fit"),
+        ([np.full((2, 2), 0.5)], "image[uint8]", "float64 with values that do not fit"),
+        ([np.zeros(3)], "image", r"an \(H, W\) or \(H, W, C\) array, .* got ndarray of float64"),
+        ([np.zeros((2, 2), "M8[s]")], "image", "got ndarray of datetime64"),
+        ([3], "image", "got int 3"),
+        ([[[1, 2], [3]]], "image", "got list of object"),
+        ([{}], "image", "got dict {}"),
+        ([3.5], "tensor[float32]", "a cell is an array or None; got float 3.5"),
+        ([np.zeros(3)], "tensor[float32, 4]", r"shape \(4,\); got \(3,\)"),
+    ],
+)
+def test_values_that_are_no_cells(values, dtype, message):
+    with pytest.raises(TypeError, match=message):
+        pd.Series(values, dtype=dtype)
+
+
+@pytest.mark.parametrize(
+    ("frm", "to"),
+    [
+        ("image[file]", "image[encoded]"),
+        ("image[encoded]", "image[uint8]"),
+        ("image[uint8]", "image[file]"),
+        ("image[pixels]", "image[encoded]"),
+    ],
+)
+def test_astype_reads_and_decodes_nothing(frm, to):
+    with pytest.raises(TypeError, match="astype does not read or decode"):
+        pd.Series(column(frm)).astype(to)
+
+
+def test_casts_keep_values():
+    wide = pd.Series([np.full((2, 2), 200, "uint16")], dtype="image")
+    assert wide.astype("image[uint8]")[0].to_numpy().max() == 200
+    with pytest.raises(TypeError, match="do not fit"):
+        pd.Series([np.full((2, 2), 256, "uint16")], dtype="image").astype("image[uint8]")
+
+
+# -- columns together ----------------------------------------------------------------------
+def test_policies_concatenate():
+    def one(policy, path="a.png"):
+        dtype = di.ImageDtype("file", on_error=policy)
+        return pd.Series(di.ImageArray.of([di.Image(path=path)], dtype))
+
+    for policies, want in [
+        (("raise", "null"), "null"),
+        (("null", None), "null"),
+        (("raise", None), "raise"),
+        ((None, None), None),
+    ]:
+        both = pd.concat([one(policy) for policy in policies])
+        assert (both.dtype, both.dtype.on_error) == ("image[file]", want)
+    a, b = di.ImageDtype("file", on_error="null"), di.ImageDtype("file", on_error="raise")
+    assert a == b
+    assert hash(a) == hash(b)
+    assert tokenize(a) != tokenize(b)
+    assert a.name == b.name == "image[file]"
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "want"),
+    [
+        ("image[uint8, 4x6x3]", "image[uint8]", "image[uint8]"),
+        ("image[uint8]", "image[pixels]", "image[pixels]"),
+        ("image[uint8, 4x6x3]", "image[uint8, 4x6x3]", "image[uint8, 4x6x3]"),
+        ("image[pixels]", "image[uint8, 4x6x3]", "image[pixels]"),
+        ("image[file]", "image[encoded]", "object"),
+        ("image[uint8]", "tensor[float32, 4]", "object"),
+    ],
+)
+def test_kinds_concatenate(left, right, want):
+    parts = [pd.Series(column(left)), pd.Series(column(right))]
+    both = pd.concat(parts, ignore_index=True)
+    assert both.dtype == want
+    if want != "object":
+        assert records(both.array) == records(parts[0].array) + records(parts[1].array)
+
+
+def test_a_frame_without_the_column(kind):
+    frame = pd.DataFrame({"k": range(6), "x": column(kind)})
+    both = pd.concat([frame, pd.DataFrame({"k": [9]})], ignore_index=True)
+    assert both.x.dtype == kind
+    assert records(both.x.array) == [*records(frame.x.array), (None, None, None, False)]
+
+
+def test_grouping_by_content():
+    red, blue = np.full((2, 2, 3), 1, "uint8"), np.full((2, 2, 3), 2, "uint8")
+    series = pd.Series([red, blue, None, red.copy(), None], dtype="image")
+    assert series.nunique() == 2
+    assert series.duplicated().tolist() == [False, False, False, True, True]
+    assert series.value_counts().tolist() == [2, 1]
+    assert series.isin([blue, None]).tolist() == [False, True, True, False, True]
+    assert (series == di.Image(red)).tolist() == [True, False, False, True, False]
+    assert (series == 3).tolist() == [False] * 5
+    codes, kinds = pd.factorize(series)
+    assert codes.tolist() == [0, 1, -1, 0, -1]
+    assert_images_equal(kinds, [red, blue])
+    frame = pd.DataFrame({"x": series, "n": range(5)})
+    assert frame.groupby("x", sort=False).n.sum().tolist() == [3, 1]
+    files = pd.Series(["a", "b", "a"], dtype="image[file]")
+    assert (files == "a").tolist() == [True, False, True]
+    assert pd.util.hash_pandas_object(files, index=False).nunique() == 2
+    vectors = pd.Series([[1, 2], [3, 4], [1, 2]], dtype="tensor[float32, 2]")
+    assert vectors.unique().dtype == "tensor[float32, 2]"
+    assert vectors.value_counts().tolist() == [2, 1]
+
+
+def test_order_is_refused_with_advice():
+    with pytest.raises(TypeError, match=r"have no order; sort by .img.path or by a measure"):
+        pd.Series(column("image[uint8]")).sort_values()
+
+
+def test_pixels_are_never_written(kind):
+    series = pd.Series(column(kind, nulls=False))
+    scalar = series[0]
+    pixels = scalar if isinstance(scalar, np.ndarray) else scalar.data
+    if isinstance(pixels, np.ndarray):
+        assert not pixels.flags.writeable
+    before, copied = records(series.array), series.copy()
+    copied.iloc[0] = copied.iloc[1] if kind != "tensor[float32, 4]" else None
+    assert records(series.array) == before
