@@ -33,20 +33,26 @@ def table(paths: list[str | None]) -> pd.DataFrame:
     )
 
 
+def _indexed(frame: pd.DataFrame, column: str | None) -> pd.DataFrame:
+    return frame if column is None else frame.set_index(frame[column].rename("many"))
+
+
 def _part(rows: pa.Table, columns: list[str] | None = None) -> pd.DataFrame:
     frame = rows.to_pandas(types_mapper={pa.string(): TEXT, pa.large_string(): TEXT}.get)
     return frame if columns is None else frame[columns]
 
 
-def eager(paths: list[str | None], **kwargs: Any) -> pd.DataFrame:
-    """The pandas frame, with its image column."""
-    frame = table(paths)
+def eager(paths: list[str | None], *, index: str | None = None, **kwargs: Any) -> pd.DataFrame:
+    """The pandas frame, with its image column; `index` names a column to make its index of."""
+    frame = _indexed(table(paths), index)
     return frame.assign(image=di.images(frame.path, **kwargs))
 
 
-def lazy(paths: list[str | None], parts: int = PARTS, **kwargs: Any) -> dd.DataFrame:
+def lazy(
+    paths: list[str | None], parts: int = PARTS, *, index: str | None = None, **kwargs: Any
+) -> dd.DataFrame:
     """The same as a Dask frame of `parts` partitions."""
-    whole = table(paths)
+    whole = _indexed(table(paths), index)
     cuts = np.linspace(0, len(whole), parts + 1).astype(int)
     pieces = [pa.Table.from_pandas(whole.iloc[a:b]) for a, b in pairwise(cuts)]
     frame = dd.from_map(_part, pieces, meta=whole.iloc[:0])
@@ -64,11 +70,13 @@ def counted():
 
 
 def plain(x: Any) -> Any:
-    """Values alone, in no order: what must be equal whatever the partitioning."""
+    """Values alone, rows in no order: what must be equal whatever the partitioning."""
     if isinstance(x, list):
         return [plain(y) for y in x]
     if isinstance(x, pd.DataFrame):
-        return {str(name): plain(x[name]) for name in sorted(x.columns)}
+        names = sorted(x.columns)
+        columns = [[_cell(value) for value in x[name]] for name in names]
+        return names, sorted(zip(*columns, strict=True))
     if isinstance(x, pd.Series):
         return sorted(_cell(value) for value in x)
     return x
