@@ -1,0 +1,28 @@
+"""A cluster of real processes that tests share: a conftest imports the fixtures."""
+
+from __future__ import annotations
+
+import pytest
+from distributed import Client, LocalCluster
+
+__all__ = ["client", "cluster"]
+
+
+@pytest.fixture(scope="session")
+def cluster():
+    """Two worker processes of one thread, on loopback, without a dashboard."""
+    with LocalCluster(
+        processes=True,
+        n_workers=2,
+        threads_per_worker=1,
+        host="127.0.0.1",
+        dashboard_address=None,
+    ) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def client(cluster):
+    """A client of the cluster, the default scheduler while the test runs."""
+    with Client(cluster) as client:
+        yield client
