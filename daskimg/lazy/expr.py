@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pandas as pd
-from dask._task_spec import List, Task, TaskRef
+from dask._task_spec import Alias, List, Task, TaskRef, convert_legacy_graph
 from dask.dataframe.dask_expr import new_collection
 from dask.dataframe.dask_expr._expr import (
     And,
@@ -22,6 +22,8 @@ from dask.dataframe.dask_expr._expr import (
     Binop,
     Blockwise,
     ColumnsSetter,
+    DropnaFrame,
+    DropnaSeries,
     Elemwise,
     Expr,
     Fillna,
@@ -34,6 +36,7 @@ from dask.dataframe.dask_expr._expr import (
     Unaryop,
     are_co_aligned,
     is_filter_pushdown_available,
+    optimize_blockwise_fusion,
 )
 
 from daskimg import onepass
@@ -43,8 +46,12 @@ __all__ = [
     "HEADERS",
     "NOTHING",
     "PIXELS",
+    "Alias",
     "And",
     "Assign",
+    "Blockwise",
+    "DropnaFrame",
+    "DropnaSeries",
     "Elemwise",
     "Expr",
     "Filter",
@@ -55,12 +62,14 @@ __all__ = [
     "are_co_aligned",
     "args_of",
     "co_aligned",
+    "convert_legacy_graph",
     "empty_like",
     "gather",
     "is_filter_pushdown_available",
     "kept",
     "lowest",
     "new_collection",
+    "optimize_blockwise_fusion",
     "parts_of",
     "rows_of",
     "source_of",

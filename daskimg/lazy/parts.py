@@ -1,0 +1,182 @@
+"""A frame as one task for each partition, and what is done to rows apart from what reads them.
+
+For those who take a frame piece by piece (iterators, trainers): what several partitions need is
+computed first, then each partition is a task of its own that can run alone, anywhere.
+"""
+
+from __future__ import annotations
+
+import functools
+import operator
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+from dask.order import order
+
+from daskimg.lazy.expr import (
+    Alias,
+    Blockwise,
+    DropnaFrame,
+    DropnaSeries,
+    Elemwise,
+    Expr,
+    convert_legacy_graph,
+    new_collection,
+    optimize_blockwise_fusion,
+)
+from daskimg.program import Program
+
+__all__ = ["Part", "Parts", "parts", "settled", "with_programs"]
+
+
+class Part:
+    """The tasks of one partition: called, they run here.
+
+    With `given`, the key of rows to start from, they are called with these rows.
+    """
+
+    def __init__(self, graph: dict[Any, Any], key: Any, given: Any = None) -> None:
+        wanted, todo = {}, [key]
+        while todo:
+            k = todo.pop()
+            if k not in wanted and k != given:
+                wanted[k] = graph[k]
+                todo += graph[k].dependencies
+        places = order(wanted) if len(wanted) > 1 else {key: 0}
+        self.tasks = {k: wanted[k] for k in sorted(wanted, key=places.__getitem__)}
+        self.key, self.given = key, given
+
+    def __call__(self, *rows: Any) -> Any:
+        values = dict(zip([self.given], rows, strict=False))
+        users = Counter(key for task in self.tasks.values() for key in task.dependencies)
+        for key, task in self.tasks.items():
+            values[key] = task(values)
+            users.subtract(task.dependencies)
+            for used in task.dependencies:
+                if not users[used]:
+                    values.pop(used, None)
+        return values[self.key]
+
+    def named(self, key: Any) -> dict[Any, Any]:
+        """A graph for a cluster, in which the result has the name `key` too."""
+        return {**self.tasks, key: Alias(key, self.key)}
+
+
+class Parts(NamedTuple):
+    """A frame as independent partitions, and as sources whose rows can be worked on in slices."""
+
+    whole: list[Part]
+    sources: list[Part]  # before the row-wise work; empty where there is none
+    rows: Part | None  # the row-wise work: rows of a source -> rows of the frame
+    source: Any  # no rows of a source
+    dear: bool  # whether a source is more than rows read: pixels are made for it
+    filters: bool  # whether the row-wise work leaves rows out
+
+
+def settled(frame: Any, **options: Any) -> Any:
+    """`frame` lowered, with what several partitions need (a shuffle, a small table) computed."""
+    expr = frame.optimize(fuse=False).expr
+    if expr.dependencies() and not isinstance(expr, Blockwise) and _shares(expr):
+        return new_collection(expr).persist(**options)
+    todo, seen = [expr], set()
+    held: dict[str, Expr] = {}
+    while todo:
+        node = todo.pop()
+        if node._name in seen:
+            continue
+        seen.add(node._name)
+        for below in node.dependencies():
+            spread = isinstance(node, Blockwise) and below.npartitions < node.npartitions
+            if not (spread or (not isinstance(below, Blockwise) and _shares(below))):
+                todo.append(below)
+            elif below.dependencies() and below._name not in held:
+                held[below._name] = new_collection(below).persist(**options).expr
+    return new_collection(_replaced(expr, lambda node: held.get(node._name)))
+
+
+def _shares(expr: Expr) -> bool:
+    """Whether partitions of `expr`, no Blockwise, need the same partition of what is below it."""
+    layer, seen = convert_legacy_graph(expr._layer()), set()
+    for key in expr.__dask_keys__():
+        todo, mine = [key], set()
+        while todo:
+            k = todo.pop()
+            if k not in mine:
+                mine.add(k)
+                todo += layer[k].dependencies if k in layer else ()
+        if seen & mine:
+            return True
+        seen |= mine
+    return False
+
+
+def _replaced(expr: Expr, new: Callable[[Expr], Expr | None]) -> Expr:
+    """`expr` with each node for which there is a `new` one replaced, from the top down."""
+    found = new(expr)
+    if found is not None:
+        return found
+    operands = [_replaced(x, new) if isinstance(x, Expr) else x for x in expr.operands]
+    same = all(a is b for a, b in zip(operands, expr.operands, strict=True))
+    return expr if same else type(expr)(*operands)
+
+
+def with_programs(frame: Any, change: Callable[[Program], Program]) -> Any:
+    """A lowered frame with each of its image programs changed."""
+
+    def put(value: Any) -> Any:
+        if isinstance(value, Expr):
+            return moved(value)
+        if isinstance(value, tuple) and value and isinstance(value[0], Program):
+            return tuple(map(change, value))
+        return change(value) if isinstance(value, Program) else value
+
+    @functools.cache
+    def moved(expr: Expr) -> Expr:
+        operands = [put(value) for value in expr.operands]
+        same = all(a is b for a, b in zip(operands, expr.operands, strict=True))
+        return expr if same else type(expr)(*operands)
+
+    return new_collection(moved(frame.expr))
+
+
+def parts(frame: Any) -> Parts:
+    """A `settled` frame as one task for each partition, with all that can be fused in it."""
+    expr = frame.expr
+    whole = _parts(expr)
+    sources: dict[str, Expr] = {}
+    rowwise, todo, filters = {}, [expr], False
+    while todo:
+        node = todo.pop()
+        if not _rowwise(node):
+            sources[node._name] = node
+        elif node._name not in rowwise:
+            rowwise[node._name] = node
+            filters |= not isinstance(node, Elemwise)
+            todo += [x for x in node.dependencies() if x.ndim and x.npartitions == expr.npartitions]
+    if len(sources) != 1 or not rowwise or not expr.npartitions:
+        return Parts(whole, [], None, None, True, True)
+    (source,) = sources.values()
+    rows = Part(convert_legacy_graph(expr.__dask_graph__()), (expr._name, 0), (source._name, 0))
+    dear = any(program.decodes for node in source.walk() for program in _programs(node))
+    return Parts(whole, _parts(source), rows, source._meta, dear, filters)
+
+
+def _parts(expr: Expr) -> list[Part]:
+    fused = optimize_blockwise_fusion(expr)
+    graph = convert_legacy_graph(fused.__dask_graph__())
+    return [Part(graph, key) for key in fused.__dask_keys__()]
+
+
+def _rowwise(expr: Expr) -> bool:
+    filters = isinstance(expr, DropnaFrame | DropnaSeries) or (
+        isinstance(expr, Blockwise) and type(expr).operation is operator.getitem
+    )
+    return bool(expr.dependencies()) and (filters or isinstance(expr, Elemwise))
+
+
+def _programs(expr: Expr) -> Iterator[Program]:
+    for value in expr.operands:
+        for item in value if isinstance(value, tuple) else (value,):
+            if isinstance(item, Program):
+                yield item
