@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 import pandas as pd
-from dask.tokenize import tokenize
+from dask.tokenize import normalize_token, tokenize
 
 from daskimg.column.dtype import ImageDtype
 
@@ -128,7 +128,9 @@ class Program:
     def __dask_tokenize__(self) -> tuple[Any, ...]:
         dtype = self.dtype
         declared = dtype.__dask_tokenize__() if isinstance(dtype, ImageDtype) else str(dtype)
-        return ("daskimg.Program", tuple(tuple(step) for step in self.steps), declared)
+        # Dask takes what comes from here as it is: a function in it would be told by its name alone
+        steps = normalize_token([tuple(step) for step in self.steps])
+        return ("daskimg.Program", steps, declared)
 
     def __getstate__(self) -> dict[str, Any]:
         return {"steps": self.steps, "dtype": self.dtype, "label": self.label}
