@@ -30,6 +30,7 @@ from dask.dataframe.dask_expr._expr import (
     Filter,
     IsNa,
     NotNull,
+    Partitions,
     Projection,
     RenameFrame,
     RenameSeries,
@@ -65,6 +66,7 @@ __all__ = [
     "convert_legacy_graph",
     "empty_like",
     "gather",
+    "has_placed_stage",
     "is_filter_pushdown_available",
     "kept",
     "lowest",
@@ -74,6 +76,7 @@ __all__ = [
     "rows_of",
     "source_of",
     "stable",
+    "stage",
     "where_used",
     "work_of",
 ]
@@ -340,3 +343,56 @@ def stable(expr: Expr) -> bool:
 def args_of(expr: Expr) -> list[Expr]:
     """The row-wise arguments: the operands after the named ones."""
     return list(expr.operands[len(expr._parameters) :])
+
+
+# -- stages: see `daskimg.stage` ------------------------------------------------------------------
+def stage(frame: Any, call: Any, meta: pd.DataFrame) -> Any:
+    """`call` on every partition; the scheduler has its say where ``call.placed``."""
+    return new_collection(Stage(frame.expr, call, meta))
+
+
+def has_placed_stage(expr: Expr) -> bool:
+    """Whether a stage that has to be placed stands anywhere in the tree."""
+    return any(isinstance(node, PlacedStage | Stage) and node.call.placed for node in expr.walk())
+
+
+class Stage(Elemwise):  # type: ignore[misc]
+    """A callable on every partition that leaves the rows what they are."""
+
+    _parameters = ["frame", "call", "meta"]  # noqa: RUF012
+
+    @functools.cached_property
+    def _meta(self) -> pd.DataFrame:
+        return self.operand("meta")
+
+    @functools.cached_property
+    def _name(self) -> str:
+        return f"{self.call.label}-{self.deterministic_token}"
+
+    def _task(self, name: Any, index: int) -> Task:
+        return Task(name, self.call, TaskRef((self.frame._name, index)))
+
+    def _lower(self) -> Expr | None:
+        if not self.call.placed:
+            return None
+        self.call.prepare()
+        return PlacedStage(*self.operands)
+
+
+class PlacedStage(Expr):  # type: ignore[misc]
+    """A stage about to run. Not a Blockwise, so that it never fuses with its neighbours."""
+
+    _parameters = ["frame", "call", "meta"]  # noqa: RUF012
+    _is_length_preserving = True
+    _meta = Stage._meta
+    _name = Stage._name
+    _task = Stage._task
+
+    def _divisions(self) -> Any:
+        return self.frame.divisions
+
+    def _simplify_up(self, parent: Expr, dependents: Any) -> Expr | None:
+        if isinstance(parent, Partitions):
+            chosen = Partitions(self.frame, parent.partitions)
+            return PlacedStage(chosen, *self.operands[1:])
+        return None
