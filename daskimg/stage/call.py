@@ -1,0 +1,208 @@
+"""What a stage does to one partition, and what it asks of the place where it runs."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import re
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import cloudpickle
+import pandas as pd
+from dask.base import tokenize
+from dask.utils import parse_bytes, parse_timedelta
+
+from daskimg import config
+from daskimg.errors import PlacementError
+
+__all__ = ["MARK", "StageCall", "local_gpus", "resources_of"]
+
+# The annotation that the scheduler plugin leaves on the tasks that it has placed.
+MARK = "daskimg-placed"
+
+_gates: dict[str, threading.BoundedSemaphore] = {}
+_gates_lock = threading.Lock()
+
+
+def resources_of(
+    num_gpus: float = 0, resources: dict[str, float] | None = None
+) -> dict[str, float] | None:
+    """Worker resources for `num_gpus` GPUs (``daskimg.gpu-resource``) and `resources`.
+
+    Examples
+    --------
+    >>> resources_of(0.5)
+    {'GPU': 0.5}
+    """
+    wanted = dict(resources or {})
+    if num_gpus < 0:
+        raise ValueError(f"num_gpus is a number of GPUs, 0 or more; got {num_gpus!r}")
+    if num_gpus:
+        wanted[config.get("gpu-resource")] = num_gpus
+    return wanted or None
+
+
+def local_gpus() -> int:
+    """How many NVIDIA GPUs this process may use, found without loading CUDA."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        devices = [name.strip() for name in visible.split(",")]
+        return len([name for name in devices if name and name != "-1"])
+    driver = Path("/proc/driver/nvidia/gpus")
+    return len(list(driver.iterdir())) if driver.is_dir() else 0
+
+
+class StageCall:
+    """A task for each partition of one stage, with what it asks for.
+
+    The task is pickled apart, so that a scheduler that unpickles the graph needs none of the
+    modules that the task needs.
+    """
+
+    def __init__(
+        self,
+        task: Callable[[pd.DataFrame], pd.DataFrame],
+        label: str,
+        resources: dict[str, float],
+        concurrency: int | tuple[int, int] | None,
+        heavy: bool,
+    ) -> None:
+        for name, amount in resources.items():
+            if not amount > 0:
+                raise ValueError(f"{label}: resources[{name!r}] must be above 0; got {amount!r}")
+        self._task: Callable[[pd.DataFrame], pd.DataFrame] | None = task
+        self._pickled: bytes | None = None
+        self.label = re.sub(r"[^\w.]+", "-", label).strip("-")
+        self.resources = dict(resources)
+        self.limit = _limit_of(concurrency, label)
+        self.in_flight = _in_flight() if heavy else None
+        self.timeout = parse_timedelta(config.get("worker-timeout"))
+        self.gpu_resource = str(config.get("gpu-resource"))
+        self.token = tokenize(task, label, self.resources, self.limit, self.in_flight)
+
+    @property
+    def placed(self) -> bool:
+        """Whether the scheduler has a say in where or when it runs."""
+        return bool(self.resources) or self.limit is not None
+
+    @property
+    def wants(self) -> str:
+        """The resources, as ``dask worker --resources`` takes them."""
+        return ",".join(f"{name}={amount:g}" for name, amount in self.resources.items())
+
+    def offered_by(self, supplied: dict[str, float] | None) -> bool:
+        """Whether a worker that supplies these resources can run it."""
+        return all((supplied or {}).get(name, 0) >= n for name, n in self.resources.items())
+
+    def __call__(self, part: pd.DataFrame) -> pd.DataFrame:
+        if not self.placed:
+            return self._open()(part)
+        worker = _this_worker()
+        if worker is not None:
+            self._check_placed(worker)
+            return self._open()(part)
+        with self._local_gate():
+            return self._open()(part)
+
+    def _open(self) -> Callable[[pd.DataFrame], pd.DataFrame]:
+        if self._task is None:
+            assert self._pickled is not None
+            self._task = cloudpickle.loads(self._pickled)
+        return self._task
+
+    def prepare(self) -> None:
+        """Called where a computation is about to start."""
+        from daskimg.stage.client import prepare
+
+        prepare(self)
+
+    def check_local(self) -> None:
+        """Raise unless this process alone has what the stage asks for."""
+        others = [name for name in self.resources if name != self.gpu_resource]
+        if others or self.resources.get(self.gpu_resource, 0) > local_gpus():
+            raise PlacementError(
+                f"{self.label} asks for {self.wants}, and there is no cluster: "
+                f"{local_gpus()} GPUs are visible to this process. Start one with "
+                f"di.start_cluster(), connect a distributed.Client to one that has workers "
+                f"started with --resources {self.wants}, or run on CPUs: num_gpus=0"
+            )
+
+    def _check_placed(self, worker: Any) -> None:
+        key = worker.get_current_task()
+        if not (worker.state.tasks[key].annotations or {}).get(MARK):
+            raise PlacementError(
+                f"{self.label} ran as task {key!r} on worker {worker.name}, where nothing placed "
+                "it: the scheduler does not know daskimg's plugin, or the task was packed into "
+                "another one. Call daskimg.stage.register(client) once (di.check_cluster(client) "
+                "tells whether it is registered), and compute the frame itself"
+            )
+
+    @contextlib.contextmanager
+    def _local_gate(self) -> Iterator[None]:
+        """In one process: at most `limit` at once, and as many as share the GPUs."""
+        limits = [] if self.limit is None else [self.limit]
+        if self.resources:
+            self.check_local()
+            limits.append(int(local_gpus() / self.resources[self.gpu_resource]))
+        with _gates_lock:
+            gate = _gates.setdefault(self.token, threading.BoundedSemaphore(min(limits)))
+        with gate:
+            yield
+
+    def __getstate__(self) -> dict[str, Any]:
+        if self._pickled is None:
+            self._pickled = cloudpickle.dumps(self._task)
+        return {**self.__dict__, "_task": None}
+
+    def __dask_tokenize__(self) -> tuple[str, str]:
+        return "daskimg-stage", self.token
+
+    def __repr__(self) -> str:
+        return f"<{self.label}{' on ' + self.wants if self.resources else ''}>"
+
+
+def _limit_of(concurrency: int | tuple[int, int] | None, label: str) -> int | None:
+    if concurrency is None:
+        return None
+    low, high = concurrency if isinstance(concurrency, tuple) else (concurrency, concurrency)
+    if not 1 <= low <= high:
+        raise ValueError(
+            f"{label}: concurrency is a number above 0, or (min, max); got {concurrency!r}"
+        )
+    return int(high)
+
+
+def _in_flight() -> float | None:
+    """A fraction of a worker's memory below 1, else bytes; None: no bound."""
+    allowed = config.get("in-flight")
+    if allowed is None:
+        return None
+    size = allowed if isinstance(allowed, float) else float(parse_bytes(allowed))
+    if not size > 0:
+        raise ValueError(
+            'daskimg.in-flight is a size ("256MiB") or a fraction of a worker\'s memory (0.25), '
+            f"above 0, or null; got {allowed!r}"
+        )
+    return size
+
+
+@functools.cache
+def _get_worker() -> Callable[[], Any]:
+    from distributed import get_worker
+
+    return get_worker
+
+
+def _this_worker() -> Any:
+    """The worker that runs this very thread's task, if any."""
+    if "distributed" not in sys.modules:
+        return None
+    try:
+        return _get_worker()()
+    except ValueError:
+        return None

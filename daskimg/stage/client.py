@@ -1,0 +1,108 @@
+"""Before a computation starts: is the plugin registered, does a worker have the resource?"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+import weakref
+from typing import Any
+
+import dask
+
+from daskimg.errors import PlacementError
+from daskimg.stage.call import StageCall
+
+__all__ = ["active_client", "prepare", "register"]
+
+logger = logging.getLogger("daskimg.stage")
+_registered: weakref.WeakSet[Any] = weakref.WeakSet()
+
+
+def active_client() -> Any:
+    """The client that ``.compute()`` would use, or None."""
+    if "distributed" not in sys.modules:
+        return None
+    from distributed import Client
+
+    chosen = dask.config.get("scheduler", None)
+    if isinstance(chosen, Client):
+        return chosen
+    if chosen not in (None, "distributed", "dask.distributed"):
+        return None
+    try:
+        return Client.current()
+    except ValueError:
+        return None
+
+
+def register(client: Any) -> Any:
+    """Make the scheduler of `client` place stages. It is done once, and without being asked.
+
+    Needed by hand only where frames are computed through an asynchronous client: then await it.
+    """
+    from daskimg.stage.plugin import StagePlugin
+
+    return client.register_plugin(StagePlugin())
+
+
+def prepare(call: StageCall) -> None:
+    """See that a computation about to start can place `call`."""
+    client = active_client()
+    others = _other_clients(client)
+    for each in [client, *others]:
+        if each is not None and each not in _registered and not each.asynchronous:
+            register(each)
+            _registered.add(each)
+    if not call.resources:
+        return
+    if client is None:
+        if not others:
+            call.check_local()
+    elif not client.asynchronous:
+        _await_worker(client, call)
+
+
+def _other_clients(active: Any) -> list[Any]:
+    """Clients that were not made the default: ``client.compute(frame)`` may use one."""
+    if "distributed" not in sys.modules:
+        return []
+    from distributed import Client
+
+    clients = list(getattr(Client, "_instances", ()))
+    return [each for each in clients if each.status == "running" and each is not active]
+
+
+def _await_worker(client: Any, call: StageCall) -> None:
+    deadline, told = time.monotonic() + call.timeout, False
+    while True:
+        workers = client.scheduler_info(n_workers=-1)["workers"]
+        if any(call.offered_by(worker.get("resources")) for worker in workers.values()):
+            return
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise no_worker(call, workers, client.scheduler.address)
+        if not told:
+            told = True
+            logger.warning(
+                "%s waits up to %g s for a worker with %s", call.label, call.timeout, call.wants
+            )
+        time.sleep(min(0.2, left))
+
+
+def no_worker(
+    call: StageCall, workers: dict[str, dict[str, Any]], scheduler: str
+) -> PlacementError:
+    """What there is, and what to do. `workers`: address to name, nthreads and resources."""
+    lines = [
+        f"  {address} ({worker['name']}): {worker['nthreads']} threads, resources "
+        + (", ".join(f"{k}={v:g}" for k, v in (worker.get("resources") or {}).items()) or "none")
+        for address, worker in workers.items()
+    ]
+    listed = "\n".join(lines) or "  none"
+    return PlacementError(
+        f"{call.label} asks for {call.wants} on one worker, and after {call.timeout:g} s no live "
+        f"worker offers it. Workers:\n{listed}\n"
+        f"Start one: dask worker {scheduler} --resources {call.wants} (dask cuda worker for "
+        "GPUs), or di.start_cluster(gpus=1). Or run it on CPU workers: num_gpus=0"
+    )
