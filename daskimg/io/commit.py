@@ -134,7 +134,11 @@ class Run:
         size = memoryview(data).nbytes
         checksum = _checksum(data)
         if self.target.renames:
-            self.target.put(f"{self.folder}/files/{name}", data)
+            try:
+                self.target.put(f"{self.folder}/files/{name}", data)
+            except (FileExistsError, NotADirectoryError, IsADirectoryError):
+                # a file and a folder of one name
+                raise _collision(self.target, name) from None
         else:
             if self.mode == "append" and self.target.has(name):
                 raise _collision(self.target, name)
@@ -143,7 +147,7 @@ class Run:
 
     def record(self, ticket: dict[str, Any]) -> None:
         """Note that a partition is done."""
-        text = json.dumps(ticket, sort_keys=True)
+        text = json.dumps(ticket)
         self.target.put(f"{self.folder}/{ticket['partition']:05d}.json", text.encode())
 
     def tickets(self) -> list[dict[str, Any]]:
@@ -218,17 +222,11 @@ class Run:
         self.target.prune(OWN)
 
     def _check(self, names: Iterable[str]) -> None:
-        seen: set[str] = set()
+        names = list(names)
+        clash = _clash(names)
+        if clash is not None:
+            raise _collision(self.target, clash)
         for name in names:
-            if name in seen:
-                raise _collision(self.target, name)
-            seen.add(name)
-        for name in seen:
-            folder = name.rpartition("/")[0]
-            while folder:
-                if folder in seen:
-                    raise _collision(self.target, folder)
-                folder = folder.rpartition("/")[0]
             if self.target.renames and self.mode == "append":
                 waits = self.target.has(f"{self.folder}/files/{name}")
                 if waits and self.target.has(name):
@@ -377,10 +375,24 @@ def _resumed(target: Target, kind: str, query: str) -> Run:
 
 def safe_names(names: Sequence[str]) -> Sequence[str]:
     """`names`, each safe and no two equal, before any of them is written."""
-    for name, count in Counter(map(check_name, names)).items():
-        if count > 1:
-            raise FileNameError(
-                f"{count} rows of a partition would be written to {name!r}: give names that "
-                "differ with filename="
-            )
+    clash = _clash(list(map(check_name, names)))
+    if clash is not None:
+        raise FileNameError(
+            f"two rows of a partition would be written to {clash!r}: give names that differ with "
+            "filename="
+        )
     return names
+
+
+def _clash(names: Sequence[str]) -> str | None:
+    """A name that occurs twice, or is a folder of another."""
+    seen = {*names}
+    if len(seen) < len(names):
+        return next(name for name, n in Counter(names).items() if n > 1)
+    for name in names:
+        folder = name.rpartition("/")[0]
+        while folder:
+            if folder in seen:
+                return folder
+            folder = folder.rpartition("/")[0]
+    return None

@@ -15,6 +15,7 @@ import pandas as pd
 from dask.tokenize import tokenize
 
 from daskimg import onepass
+from daskimg.column.dtype import ImageDtype
 from daskimg.io.commit import Mode, Run, begin, safe_names
 from daskimg.io.failures import count, image_column, image_columns
 from daskimg.io.parquet import failures_job, split
@@ -147,14 +148,21 @@ def _common_root(series: Any) -> str:
     """The folder that all pictures are below, ending in a slash."""
     paths = series.img.path
     expr = paths.expr
-    # the folder of the rows before a filter is as good, and asks for no picture
-    while found := [node for node in expr.walk() if type(node).__name__ == "Filter"]:
+    # Rows before a filter share a folder as well, and no op changes where a picture came from:
+    # without either, this reads the listing alone.
+    while found := [node for node in expr.walk() if _opens(node)]:
         expr = expr.substitute(found[0], found[0].frame)
     paths = type(paths)(expr)
     ends = [end for end in dask.compute(paths.min(), paths.max()) if isinstance(end, str)]
     # of URLs too, so by characters; what is left of a name goes with rpartition
     common = os.path.commonprefix([own_part(end) for end in ends])  # noqa: RUF071
     return common.rpartition("/")[0] + "/"
+
+
+def _opens(node: Any) -> bool:
+    """Whether an expression is a filter, or an op that makes pictures of pictures."""
+    kind = type(node).__name__
+    return kind == "Filter" or (kind == "ImageOp" and isinstance(node._meta.dtype, ImageDtype))
 
 
 @dataclass(frozen=True)
