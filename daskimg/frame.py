@@ -12,6 +12,7 @@ import pandas as pd
 from dask.dataframe.extensions import register_dataframe_accessor as register_on_dask
 from pandas.api.extensions import register_dataframe_accessor
 
+from daskimg import batch
 from daskimg.column.dtype import ImageDtype
 from daskimg.io import files, parquet
 
@@ -43,6 +44,8 @@ class FrameAccessor:
     def __init__(self, frame: Any) -> None:
         self._frame = frame
 
+    map = _method(batch.map)
+    map_batches = _method(batch.map_batches)
     write_images = _method(files.write_images)
     write_parquet = _method(parquet.write_parquet)
 

@@ -1,0 +1,192 @@
+"""A result column of a partition, filled batch by batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from daskimg.column.array import ImageArray
+from daskimg.column.cells import as_image, check, is_missing
+from daskimg.column.dtype import ImageDtype
+from daskimg.column.storage import Ragged, Uniform
+
+__all__ = ["Column", "column_for"]
+
+Rows = npt.NDArray[np.intp]
+Texts = Sequence[str | None] | None
+
+
+def column_for(dtype: Any, n: int) -> Column:
+    """An empty column of `n` rows and this dtype."""
+    if isinstance(dtype, ImageDtype):
+        return ImageColumn(dtype, n)
+    if isinstance(dtype, np.dtype) and dtype.kind in "biufmM":
+        return NumberColumn(dtype, n)
+    return Column(dtype, n)
+
+
+class Column:
+    """Values of any pandas dtype; what nobody put is null."""
+
+    def __init__(self, dtype: Any, n: int) -> None:
+        self.dtype = dtype
+        self.filled = np.zeros(n, bool)
+        self.kept = np.zeros(n, bool)
+        self.source: str | None = None
+        self._start(n)
+
+    def _start(self, n: int) -> None:
+        self.values = np.full(n, None, object)
+
+    def put(self, rows: Rows, values: Any) -> None:
+        """Values of `rows`, checked against the dtype.
+
+        Raises
+        ------
+        TypeError, ValueError
+            When they are of another kind, or do not fit.
+        """
+        try:
+            cells = pd.array(_objects(values, self.dtype), dtype=self.dtype)
+        except (TypeError, ValueError) as error:
+            raise TypeError(f"expected {self.dtype} values: {error}; give meta=") from error
+        for row, cell in zip(rows, cells, strict=True):
+            self.values[row] = cell
+        self.filled[rows] = True
+
+    def keep(self, rows: Rows, name: str) -> None:
+        """These rows are the cells of column `name` as they came."""
+        self.source = name
+        self.filled[rows] = self.kept[rows] = True
+
+    def drop(self, rows: Rows) -> None:
+        """These rows are null after all."""
+        self.filled[rows] = self.kept[rows] = False
+
+    def finish(self, part: pd.DataFrame, reasons: Texts, paths: Texts) -> Any:
+        """The whole column of `part`'s rows.
+
+        `reasons` and `paths` tell of each row why it is null, and where its picture came from.
+        """
+        made = self._array(reasons, paths)
+        if self.source is None:
+            return made
+        both = pd.concat([pd.Series(made, copy=False), part[self.source]], ignore_index=True)
+        rows = np.arange(len(made))
+        return both.array.take(np.where(self.kept, rows + len(made), rows))
+
+    def _array(self, reasons: Texts, paths: Texts) -> Any:
+        self.values[~self.filled] = None
+        return pd.array(self.values, dtype=self.dtype)
+
+
+def _objects(values: Any, dtype: Any) -> Any:
+    """Values to make an array of `dtype` from; text is never made of other things."""
+    if isinstance(dtype, pd.StringDtype):
+        wrong = [x for x in values if not isinstance(x, str) and not is_missing(x)]
+        if wrong:
+            raise TypeError(f"got {type(wrong[0]).__name__} {wrong[0]!r}")
+        return [None if is_missing(x) else x for x in values]
+    if isinstance(dtype, pd.BooleanDtype):
+        return [None if is_missing(x) else x for x in values]
+    return values
+
+
+class NumberColumn(Column):
+    """Values of a NumPy dtype."""
+
+    def _start(self, n: int) -> None:
+        self.values = np.zeros(n, self.dtype)
+
+    def put(self, rows: Rows, values: Any) -> None:
+        """Numbers of `rows`; they may become wider, never lose what they are."""
+        wanted = self.dtype
+        null = np.zeros(len(rows), bool)
+        if not isinstance(values, np.ndarray):
+            cells = list(values)
+            null = np.array([is_missing(x) for x in cells], bool)
+            fill: Any = np.nan if wanted.kind == "f" else np.zeros((), wanted)[()]
+            given = np.asarray([fill if gone else x for x, gone in zip(cells, null, strict=True)])
+        else:
+            given = values
+        if given.ndim != 1 or given.dtype.kind not in "biufmM":
+            raise TypeError(f"expected {wanted} values, got {_told(values, given)}; give meta=")
+        cast = given.astype(wanted)
+        if wanted.kind not in "fmM" and not np.array_equal(cast, given):
+            raise TypeError(f"expected {wanted} values; got {given.dtype} ones; give meta=")
+        self.values[rows] = cast
+        self.filled[rows] = ~null
+
+    def _array(self, reasons: Texts, paths: Texts) -> Any:
+        null = ~self.filled
+        if null.any():
+            if self.dtype.kind in "biu":
+                room = "boolean" if self.dtype.kind == "b" else "Int64"
+                raise ValueError(
+                    f"{int(null.sum())} rows have no picture, and so no value, and {self.dtype} "
+                    f'holds no null: give meta={{name: "{room}"}}, or drop these rows first'
+                )
+            self.values[null] = np.nan if self.dtype.kind == "f" else np.array("NaT", self.dtype)
+        return self.values
+
+
+def _told(values: Any, given: npt.NDArray[Any]) -> str:
+    if given.ndim > 1:
+        return f"an array of shape {given.shape}"
+    return "a list of other things" if isinstance(values, list) else f"{given.dtype} ones"
+
+
+class ImageColumn(Column):
+    """Pictures, or tensors; a null cell keeps its reason."""
+
+    dtype: ImageDtype
+
+    def _start(self, n: int) -> None:
+        self.uniform: Uniform | None = None
+        self.cells: list[Any] = []
+        if self.dtype.shape is not None and self.dtype.cell_dtype is not None:
+            self.uniform = Uniform.empty(n, self.dtype.cell_dtype, self.dtype.shape)
+        else:
+            self.cells = [None] * n
+
+    def put(self, rows: Rows, values: Any) -> None:
+        """Arrays of `rows`: of the dtype's shape and number type, or that fit it."""
+        whole = isinstance(values, np.ndarray) and self.uniform is not None
+        if whole and values.shape[1:] == self.dtype.shape and values.dtype == self.dtype.cell_dtype:
+            self.uniform.values[rows] = values  # type: ignore[union-attr]
+            self.filled[rows] = True
+            return
+        for row, value in zip(rows, values, strict=True):
+            cell = None if is_missing(value) else as_image(value, self.dtype.tensor)
+            content = None
+            if cell is not None and not cell.failed:
+                try:
+                    content = check(cell, self.dtype)
+                except TypeError as error:
+                    raise TypeError(f"{error}; give meta=") from error
+            if content is not None and self.uniform is not None:
+                self.uniform.values[row] = content
+            elif self.uniform is None:
+                self.cells[row] = content
+            self.filled[row] = content is not None
+
+    def _array(self, reasons: Texts, paths: Texts) -> Any:
+        self._blank()
+        data: Any = self.uniform
+        if data is None and self.dtype.cells == "file":
+            paths = self.cells
+        elif data is None:
+            encoded = self.dtype.cells == "encoded"
+            data = (Ragged.of_bytes if encoded else Ragged.of_arrays)(self.cells)
+        return ImageArray(self.dtype, self.filled & ~self.kept, data, paths, reasons)
+
+    def _blank(self) -> None:
+        for row in np.flatnonzero(~self.filled | self.kept):
+            if self.uniform is not None:
+                self.uniform.values[row] = 0
+            else:
+                self.cells[row] = None

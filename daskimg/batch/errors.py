@@ -1,0 +1,68 @@
+"""What the user's function did wrong: on which rows of which batch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+__all__ = ["BatchError", "failure", "told"]
+
+
+class BatchError(ValueError):
+    """The user's function failed, or returned what is no batch of its rows.
+
+    An exception of the function arrives as a BatchError that is also of the function's own
+    exception class, so that ``except KeyError`` goes on working.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+    def __str__(self) -> str:
+        return self.message
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return BatchError, (self.message,)
+
+
+class _CausedError(BatchError):
+    """A BatchError that is also an exception of the class `cause`."""
+
+    cause: type[Exception]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _caused, (self.cause, self.message)
+
+
+def _caused(cause: type[Exception], message: str) -> BatchError:
+    try:
+        kind = type(cause.__name__, (_CausedError, cause), {"cause": cause})
+        error: BatchError = kind(message)
+    except TypeError:  # a class that cannot be combined or built of a text
+        return BatchError(message)
+    return error
+
+
+def failure(error: Exception, name: str, number: int, index: pd.Index[Any]) -> BatchError:
+    """`error` with the function, the batch and the rows it happened to."""
+    message = f"{name}, batch {number} ({told(index)}): {type(error).__name__}: {error}"
+    if issubclass(BatchError, type(error)):  # a ValueError, an Exception
+        return BatchError(message)
+    return _caused(type(error), message)
+
+
+def told(index: pd.Index[Any]) -> str:
+    """The rows of a batch in words.
+
+    Examples
+    --------
+    >>> told(pd.RangeIndex(3, 9))
+    'rows 3 to 8'
+    """
+    if len(index) == 1:
+        return f"row {index[0]!r}"
+    if len(index) <= 4:
+        return f"rows {', '.join(map(repr, index.tolist()))}"
+    return f"rows {index[0]!r} to {index[-1]!r}"

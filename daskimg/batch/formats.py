@@ -1,0 +1,125 @@
+"""Rows of a frame as a batch: NumPy, pandas, Arrow, torch or cupy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from daskimg.column.array import ImageArray
+from daskimg.column.dtype import ImageDtype
+from daskimg.column.storage import DTYPES, Ragged, Uniform
+
+__all__ = ["FORMATS", "pixels_of", "to_batch"]
+
+
+def to_batch(rows: pd.DataFrame, batch_format: str, device: str) -> Any:
+    """`rows`, whose image columns hold pixels and no nulls, in a format of `FORMATS`."""
+    return FORMATS[batch_format](rows, device)
+
+
+def pixels_of(cells: ImageArray) -> Any:
+    """Pixels of cells that are all valid: one ``(N, ...)`` array if of one shape, else a list."""
+    data = cells.data
+    if isinstance(data, Uniform):
+        return _frozen(data.values)
+    if not isinstance(data, Ragged) or data.shape is None or data.code is None:
+        raise TypeError(f"a batch holds pixels; got {cells.dtype}")
+    if len(data) and (data.shape == data.shape[0]).all() and (data.code == data.code[0]).all():
+        flat = data.tight().buffer
+        dtype, shape = DTYPES[data.code[0]], data.shape[0]
+        if flat.ctypes.data % dtype.itemsize:
+            flat = flat.copy()
+        return _frozen(flat.view(dtype).reshape(len(data), *shape[shape >= 0]))
+    return [_frozen(data.cell(i)) for i in range(len(data))]
+
+
+def _frozen(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    view = values.view()
+    view.flags.writeable = False
+    return view
+
+
+def _numpy(rows: pd.DataFrame, device: str) -> dict[str, Any]:
+    return {str(name): _column(rows[name]) for name in rows.columns}
+
+
+def _column(series: pd.Series) -> Any:
+    dtype = series.dtype
+    if isinstance(dtype, ImageDtype):
+        return pixels_of(series.array)
+    if isinstance(dtype, np.dtype):
+        return _frozen(series.to_numpy())
+    null = series.isna().to_numpy(bool)
+    number = getattr(dtype, "numpy_dtype", np.dtype(object))  # of nullable and Arrow numbers
+    if number.kind in "biuf" and not null.any():
+        return _frozen(series.to_numpy(number))
+    if number.kind in "iuf":
+        return _frozen(series.to_numpy(np.float64, na_value=np.nan))
+    values = np.array(series.array, object)
+    values[null] = None
+    return _frozen(values)
+
+
+def _pandas(rows: pd.DataFrame, device: str) -> pd.DataFrame:
+    return rows
+
+
+def _arrow(rows: pd.DataFrame, device: str) -> pa.Table:
+    columns = {}
+    for name in rows.columns:
+        series = rows[name]
+        values = pixels_of(series.array) if isinstance(series.dtype, ImageDtype) else None
+        if isinstance(values, np.ndarray) and values.dtype.kind in "iuf" and len(values):
+            columns[str(name)] = pa.FixedShapeTensorArray.from_numpy_ndarray(
+                np.ascontiguousarray(values)
+            )
+        else:
+            columns[str(name)] = pa.array(series.array, from_pandas=True)
+    return pa.table(columns)
+
+
+def _torch(rows: pd.DataFrame, device: str) -> dict[str, Any]:
+    import torch
+
+    cuda = device == "gpu" and torch.cuda.is_available()
+
+    def tensor(values: Any) -> Any:
+        if isinstance(values, list):
+            return [tensor(value) for value in values]
+        if values.dtype.kind not in "biuf":
+            return values.tolist()
+        # a copy: models work in place, and the rows stay what they are
+        made = torch.from_numpy(np.array(values))
+        return made.pin_memory().to("cuda", non_blocking=True) if cuda else made
+
+    return {name: tensor(values) for name, values in _numpy(rows, device).items()}
+
+
+def _cupy(rows: pd.DataFrame, device: str) -> dict[str, Any]:
+    try:
+        import cupy
+    except ImportError as error:
+        raise ImportError(
+            'batch_format="cupy" needs cupy where the stage runs: pip install cupy-cuda13x; '
+            'or use batch_format="torch"'
+        ) from error
+
+    def array(values: Any) -> Any:
+        if isinstance(values, list):
+            return [array(value) for value in values]
+        return cupy.asarray(values) if values.dtype.kind in "biuf" else values.tolist()
+
+    return {name: array(values) for name, values in _numpy(rows, device).items()}
+
+
+FORMATS: dict[str, Callable[[pd.DataFrame, str], Any]] = {
+    "numpy": _numpy,
+    "pandas": _pandas,
+    "arrow": _arrow,
+    "torch": _torch,
+    "cupy": _cupy,
+}

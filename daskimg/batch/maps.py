@@ -1,0 +1,288 @@
+"""`map` and `map_batches`: user code on the rows of a frame, pandas or Dask."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+import dask.dataframe as dd
+import pandas as pd
+from dask.tokenize import tokenize
+
+from daskimg.batch import kinds, models
+from daskimg.batch.formats import FORMATS
+from daskimg.batch.frames import declare, decoded, holds_pixels, may_be_null, regroup
+from daskimg.batch.task import Task
+from daskimg.column.dtype import check_policy
+from daskimg.stage import resources_of, run_stage
+
+__all__ = ["map", "map_batches"]
+
+
+def map(
+    frame: Any,
+    fn: Callable[[dict[str, Any]], Mapping[str, Any]],
+    *,
+    meta: Mapping[str, Any] | pd.DataFrame | None = None,
+) -> Any:
+    """`fn` of each row: a dict of values in, a dict of values out.
+
+    A picture is an HWC array, read-only. Rows with a failed or missing picture are left out, and
+    come back null with their reason.
+
+    Parameters
+    ----------
+    fn : callable
+        Takes a dict of a row's values by column, returns one of the columns that come back.
+    meta : dict of name to dtype, optional
+        The columns that come back. None: a few real rows are tried.
+
+    Returns
+    -------
+    DataFrame
+        Exactly the keys that `fn` returned, on the same index.
+
+    See Also
+    --------
+    map_batches : many rows at once, models, GPUs.
+
+    Examples
+    --------
+    >>> df = pd.DataFrame({"image": pictures, "name": ["a", "b", "c"]})
+    >>> df.img.map(lambda row: {"name": row["name"].upper(), "size": row["image"].size})
+       name  size
+    0     A    72
+    1     B     6
+    2  <NA>  <NA>
+    """
+    if not callable(fn) or isinstance(fn, type):
+        raise TypeError(f"map takes a function of a row; got {fn!r}; classes go to map_batches")
+    return map_batches(frame, _EachRow(fn), batch_size=64, meta=meta)
+
+
+def map_batches(
+    frame: Any,
+    fn: Callable[..., Any],
+    *,
+    columns: str | Sequence[str] | None = None,
+    batch_size: int | Literal["auto"] | None = "auto",
+    batch_format: Literal["numpy", "pandas", "arrow", "torch", "cupy"] = "numpy",
+    fn_args: Sequence[Any] = (),
+    fn_kwargs: Mapping[str, Any] | None = None,
+    fn_constructor_args: Sequence[Any] = (),
+    fn_constructor_kwargs: Mapping[str, Any] | None = None,
+    concurrency: int | tuple[int, int] | None = None,
+    num_cpus: float | None = None,
+    num_gpus: float = 0,
+    prefetch_batches: int = 2,
+    resources: Mapping[str, float] | None = None,
+    fill_batches: bool = False,
+    meta: Mapping[str, Any] | pd.DataFrame | None = None,
+    on_error: Literal["raise", "null"] = "raise",
+) -> Any:
+    """`fn` of batches of rows: a function, or a class whose instances stay loaded.
+
+    A batch is a dict of read-only arrays by column. Pictures are decoded first, in one pass with
+    all else that the frame asks of them: ``(N, H, W, C)`` where those of a batch are of one
+    shape, else a list of HWC arrays. Rows with a failed or missing picture are left out, and come
+    back null with their reason. The number of rows, their order and index stay.
+
+    Parameters
+    ----------
+    fn : callable or class
+        Takes a batch, returns a dict of columns (or a DataFrame, or an Arrow table) with a value
+        for each row. Numbers keep their NumPy dtype; ``(N, H, W)`` and ``(N, H, W, 1|3|4)``
+        arrays, and lists of such, are pictures; ``(N, D)`` arrays vectors, any other array a
+        tensor (``tensor[float32, 512]``); text becomes ``string``, lists and dicts ``json``. A
+        column of the batch that comes back untouched keeps its source cells.
+
+        A class is constructed once per worker process, by the first batch that needs it, and its
+        instance called with each batch. Calls do not overlap, unless the class says
+        ``thread_safe = True``; with ``per_thread = True`` each thread has an instance. An
+        instance that nobody used for ``daskimg.model-idle`` is freed.
+    columns : str or list of str, optional
+        What is passed, and decoded; the other columns stay beside the result. None: all are
+        passed, and the result is what `fn` returns.
+    batch_size : int, "auto" or None
+        Rows of a batch; "auto": those of 32 MiB of pixels, 1 to 1024; None: a partition.
+    batch_format : {"numpy", "pandas", "arrow", "torch", "cupy"}
+        torch and cupy on the stage's GPU, where it has one.
+    fn_args, fn_kwargs : sequence, dict
+        Handed to `fn` after the batch.
+    fn_constructor_args, fn_constructor_kwargs : sequence, dict
+        Handed to the class.
+    concurrency : int or (min, max), optional
+        At most so many batches at work at once in the whole cluster, each with an instance of its
+        own.
+    num_cpus : float, optional
+        Threads of a process that a batch takes up, where `fn` is parallel itself.
+    num_gpus : float
+        Run on workers with the resource ``GPU``; a fraction lets several instances share one.
+    prefetch_batches : int
+        Batches of Arrow, torch or cupy that are made ahead.
+    resources : dict, optional
+        Other worker resources to ask for.
+    fill_batches : bool
+        Let batches cross partition borders, so that only the last is smaller.
+    meta : dict of name to dtype, optional
+        The columns that come back (``list``, ``dict``, ``"image"``, ``"tensor[float32, 512]"``).
+        None: one tiny batch of real rows is tried, where the stage would run. Given, `fn` does
+        not run before the frame is computed.
+    on_error : {"raise", "null"}
+        "null": rows that make `fn` raise, or return what is no column of them, become null with
+        their reason; the others are not lost.
+
+    Returns
+    -------
+    DataFrame
+        The columns not passed, then those returned.
+
+    Raises
+    ------
+    BatchError
+        When `fn` fails (it is of `fn`'s own exception class too), or returns what is no batch of
+        the rows it got; it names function, batch and rows.
+    PlacementError
+        When no worker has the resources.
+    TypeError
+        When a class or its arguments do not pickle.
+
+    Examples
+    --------
+    >>> df = di.read_images(folder)
+    >>> df["small"] = df.image.img.decode("RGB").img.resize(8, 8)
+    >>> def embed(batch):
+    ...     return {"vector": batch["small"].mean(axis=(1, 2), dtype="float32")}
+    >>> df.img.map_batches(embed, columns=["small"]).dtypes["vector"]
+    tensor[float32, 3]
+
+    >>> class Above:
+    ...     def __init__(self, level):
+    ...         self.level = level
+    ...     def __call__(self, batch):
+    ...         return {"bright": batch["small"].mean(axis=(1, 2, 3)) > self.level}
+    >>> model = df.img.map_batches(
+    ...     Above, columns="small", fn_constructor_args=[255], meta={"bright": bool}
+    ... )
+    >>> model.bright.compute().tolist()
+    [False, False, False, False]
+    """
+    names = _names(frame, columns)
+    _check(fn, batch_size, batch_format, on_error, prefetch_batches)
+    label = _name(fn)
+    function: Any = fn
+    if isinstance(fn, type):
+        limit = _instances(concurrency, num_gpus)
+        made_of = tuple(fn_constructor_args), dict(fn_constructor_kwargs or {})
+        function = models.spec_of(fn, *made_of, limit)
+    elif fn_constructor_args or fn_constructor_kwargs:
+        raise TypeError(f"fn_constructor_args are for classes; {label} is a function")
+    prepared, passed = decoded(frame, names)
+    does = label, function, tuple(fn_args), dict(fn_kwargs or {}), passed
+    device = "gpu" if num_gpus else "cpu"
+    task = Task(
+        *does,
+        kept=tuple(name for name in frame.columns if name not in names),
+        batch_size=batch_size,
+        batch_format=batch_format,
+        device=device,
+        prefetch=prefetch_batches,
+        num_cpus=num_cpus,
+        on_error=on_error,
+        nulls=on_error == "null" or may_be_null(frame, names),
+        declared=None if meta is None else kinds.declared(meta),
+        token=tokenize(does, batch_size, batch_format, device, num_cpus, on_error),
+    )
+    if isinstance(frame, pd.DataFrame):
+        return task(prepared)
+    wanted = resources_of(num_gpus, dict(resources or {}))
+    heavy = holds_pixels(prepared, list(passed.values()))
+
+    def stage(part: dd.DataFrame, work: Callable[..., Any], like: pd.DataFrame) -> dd.DataFrame:
+        return run_stage(
+            part,
+            work,
+            like,
+            resources=wanted,
+            concurrency=concurrency,
+            label=label,
+            heavy=heavy,
+        )
+
+    tried, _ = decoded(frame, names, policy="null")
+    task, like = declare(task, prepared, tried, stage)
+    if fill_batches:
+        prepared = regroup(prepared, passed, batch_size)
+    return stage(prepared, task, like)
+
+
+class _EachRow:
+    """A function of a row as a function of a batch."""
+
+    def __init__(self, function: Callable[[dict[str, Any]], Mapping[str, Any]]) -> None:
+        self.function = function
+        self.__name__ = _name(function)
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
+        names = list(batch)
+        found: dict[str, list[Any]] = {}
+        for n, values in enumerate(zip(*batch.values(), strict=True)):
+            row = self.function(dict(zip(names, values, strict=True)))
+            if not isinstance(row, Mapping):
+                raise TypeError(
+                    f"expected a dict of the row's new values; got {type(row).__name__}"
+                )
+            if n and set(row) != set(found):
+                raise ValueError(
+                    f"expected the same keys of every row, {', '.join(found)}; got {', '.join(row)}"
+                )
+            for name, value in row.items():
+                found.setdefault(name, []).append(value)
+        return found
+
+    def __dask_tokenize__(self) -> tuple[str, Any]:
+        return "daskimg.batch.map", tokenize(self.function)
+
+
+def _name(fn: Any) -> str:
+    named = getattr(fn, "func", fn)  # of a functools.partial
+    return str(getattr(named, "__name__", type(named).__name__))
+
+
+def _names(frame: Any, columns: str | Sequence[str] | None) -> list[str]:
+    """The columns to pass."""
+    there = list(frame.columns)
+    if len(set(there)) < len(there):
+        raise ValueError("the frame has several columns of one name; rename them first")
+    names = there if columns is None else [columns] if isinstance(columns, str) else list(columns)
+    for name in names:
+        if name not in there:
+            raise KeyError(
+                f"no column {name!r}; the columns are {', '.join(str(n) for n in there)}"
+            )
+    if not names:
+        raise ValueError("no columns to pass; name what the function needs")
+    return names
+
+
+def _check(fn: Any, batch_size: Any, batch_format: str, on_error: str, prefetch: int) -> None:
+    if not callable(fn):
+        raise TypeError(f"map_batches takes a function or a class; got {fn!r}")
+    number = isinstance(batch_size, int) and not isinstance(batch_size, bool)
+    if not (number or batch_size in ("auto", None)) or (number and batch_size < 1):
+        raise ValueError(f'batch_size is 1 or more, "auto" or None; got {batch_size!r}')
+    if batch_format not in FORMATS:
+        raise ValueError(f"batch_format is one of {', '.join(FORMATS)}; got {batch_format!r}")
+    if check_policy(on_error) is None:
+        raise ValueError('on_error is "raise" or "null"; got None')
+    if prefetch < 0:
+        raise ValueError(f"prefetch_batches is 0 or more; got {prefetch!r}")
+
+
+def _instances(concurrency: int | tuple[int, int] | None, num_gpus: float) -> int:
+    """Most instances of a class in one process."""
+    share = int(1 / num_gpus) if 0 < num_gpus < 1 else 1
+    if concurrency is None:
+        return share
+    most = concurrency[1] if isinstance(concurrency, tuple) else concurrency
+    return max(1, most)

@@ -1,0 +1,215 @@
+"""A column of lists and dicts, as Python values here and JSON text in Arrow.
+
+Columns of Python objects do not survive Dask: a shuffle turns their lists into arrays and gives
+every dict the keys of all, and Parquet does not take them. Text keeps each cell what it is.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence, Set
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+from pandas.api.extensions import (
+    ExtensionArray,
+    ExtensionDtype,
+    register_extension_dtype,
+)
+from pandas.api.indexers import check_array_indexer
+
+__all__ = ["JsonArray", "JsonDtype", "plain"]
+
+
+def plain(value: Any) -> Any:
+    """`value` as JSON has it: lists, dicts with text for keys, str, bool, int, float, None.
+
+    Tuples, sets and arrays become lists.
+
+    Raises
+    ------
+    TypeError
+        For what JSON does not hold, such as bytes.
+
+    Examples
+    --------
+    >>> plain({"box": np.array([1, 2]), "score": np.float32(0.5)})
+    {'box': [1, 2], 'score': 0.5}
+    """
+    if value is None or value is pd.NA or isinstance(value, str | bool | int | float):
+        return None if value is pd.NA else value
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, Set):
+        return sorted(plain(item) for item in value)
+    if hasattr(value, "tolist"):  # NumPy, pandas, torch
+        return plain(value.tolist())
+    raise TypeError(
+        "a column of lists and dicts holds what JSON does (str, bool, int, float, None in them); "
+        f"got {type(value).__name__}"
+    )
+
+
+@register_extension_dtype
+class JsonDtype(ExtensionDtype):
+    """The dtype of lists and dicts: ``json``.
+
+    Examples
+    --------
+    >>> tags = pd.Series([["cat", "sofa"], []], dtype="json")
+    >>> tags.explode().tolist()
+    ['cat', 'sofa', <NA>]
+    """
+
+    na_value = pd.NA
+    name = "json"
+    type = object
+    kind = "O"
+
+    def __repr__(self) -> str:
+        return self.name
+
+    @classmethod
+    def construct_array_type(cls) -> type[JsonArray]:  # type: ignore[valid-type]
+        """The array class of this dtype."""
+        return JsonArray
+
+    def __from_arrow__(self, array: pa.Array | pa.ChunkedArray) -> JsonArray:
+        chunks = array.chunks if isinstance(array, pa.ChunkedArray) else [array]
+        values: list[Any] = []
+        for chunk in chunks:
+            words = chunk.storage if isinstance(chunk, pa.ExtensionArray) else chunk
+            if pa.types.is_string(words.type) or pa.types.is_large_string(words.type):
+                values += [None if x is None else json.loads(x) for x in words.to_pylist()]
+            else:
+                values += words.to_pylist()
+        return JsonArray._from_sequence(values)
+
+
+class JsonArray(ExtensionArray):
+    """Cells that are lists, dicts or what stands in them.
+
+    Parameters
+    ----------
+    values : (N,) object array
+        JSON values, as `plain` makes them; None where a cell is missing.
+    """
+
+    def __init__(self, values: npt.NDArray[np.object_]) -> None:
+        self._values = values
+
+    @classmethod
+    def _from_sequence(cls, scalars: Any, *, dtype: Any = None, copy: bool = False) -> JsonArray:
+        values = np.empty(len(scalars), object)
+        for i, value in enumerate(scalars):
+            missing = isinstance(value, float) and np.isnan(value)
+            values[i] = None if missing else plain(value)
+        return cls(values)
+
+    @classmethod
+    def _from_factorized(cls, values: Any, original: JsonArray) -> JsonArray:
+        return cls._from_sequence([json.loads(text) for text in values])
+
+    @property
+    def dtype(self) -> JsonDtype:
+        """``json``."""
+        return JsonDtype()
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the cells' text."""
+        return sum(len(text) for text in self._texts() if text is not None)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __getitem__(self, item: Any) -> Any:
+        item = check_array_indexer(self, item)
+        found = self._values[item]
+        if isinstance(item, int | np.integer):
+            return pd.NA if found is None else found
+        return JsonArray(found)
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        key = check_array_indexer(self, key)
+        if isinstance(key, int | np.integer):
+            self._values[key] = plain(value)
+            return
+        n = len(self._values[key])
+        one = isinstance(value, str | Mapping) or not isinstance(value, Sequence | ExtensionArray)
+        cells = [value] * n if one else value
+        self._values[key] = JsonArray._from_sequence(cells)._values
+
+    def __eq__(self, other: Any) -> Any:
+        if isinstance(other, pd.Series | pd.Index | pd.DataFrame):
+            return NotImplemented
+        cells = other if isinstance(other, JsonArray) else [other] * len(self)
+        pairs = zip(self, cells, strict=True)
+        return np.array([a is not pd.NA and b is not pd.NA and a == b for a, b in pairs], bool)
+
+    def isna(self) -> npt.NDArray[np.bool_]:
+        """True where a cell is missing."""
+        return np.array([value is None for value in self._values], bool)
+
+    def copy(self) -> JsonArray:
+        """An array whose cells can be set without changing this one."""
+        return JsonArray(self._values.copy())
+
+    def take(self, indices: Any, *, allow_fill: bool = False, fill_value: Any = None) -> JsonArray:
+        """Rows at `indices`; with `allow_fill`, -1 is a missing cell (or `fill_value`)."""
+        fill = None if fill_value is None else plain(fill_value)
+        values = pd.api.extensions.take(
+            self._values, np.asarray(indices, np.intp), allow_fill=allow_fill, fill_value=fill
+        )
+        return JsonArray(np.asarray(values))
+
+    @classmethod
+    def _concat_same_type(cls, to_concat: Sequence[JsonArray]) -> JsonArray:
+        return cls(np.concatenate([part._values for part in to_concat]))
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
+        # by itself NumPy makes lists of one length a second axis
+        out = self._values.copy()
+        out[self.isna()] = pd.NA
+        return out if dtype is None else out.astype(dtype, copy=False)
+
+    def to_numpy(
+        self, dtype: Any = None, copy: bool = False, na_value: Any = pd.NA
+    ) -> npt.NDArray[Any]:
+        """An object array of the cells."""
+        out = self.__array__()
+        out[self.isna()] = na_value
+        return out if dtype is None else out.astype(dtype, copy=False)
+
+    def _texts(self) -> list[str | None]:
+        return [None if value is None else json.dumps(value) for value in self._values]
+
+    def _values_for_factorize(self) -> tuple[npt.NDArray[Any], Any]:
+        values = np.empty(len(self), object)
+        values[:] = self._texts()
+        return values, None
+
+    def _values_for_argsort(self) -> npt.NDArray[Any]:
+        texts, _ = self._values_for_factorize()
+        return np.where(self.isna(), "", texts)
+
+    def _hash_pandas_object(
+        self, *, encoding: str, hash_key: str, categorize: bool
+    ) -> npt.NDArray[np.uint64]:
+        texts, _ = self._values_for_factorize()
+        return pd.util.hash_array(texts, encoding, hash_key, categorize)
+
+    def _explode(self) -> tuple[JsonArray, npt.NDArray[np.uint64]]:
+        """A row for each item of a list; an empty list is a missing one."""
+        rows = [value or [None] if isinstance(value, list) else [value] for value in self._values]
+        items = [item for row in rows for item in row]
+        return JsonArray._from_sequence(items), np.array([len(row) for row in rows], np.uint64)
+
+    def __arrow_array__(self, type: pa.DataType | None = None) -> pa.Array:
+        words = pa.array(self._texts(), pa.string())
+        return pa.ExtensionArray.from_storage(pa.json_(pa.string()), words)
