@@ -1,0 +1,259 @@
+"""The rows: what is measured, against which loop, and what ratio is wanted."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import dask.dataframe as dd
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+
+import daskimg as di
+from benchmarks import fresh, library, loop, pictures
+from benchmarks.pictures import list_pictures
+from benchmarks.timing import Line, compare
+
+COMPRESSION = "zstd"
+
+
+@dataclass
+class Setting:
+    """What the rows work on. `folder` is for what they write."""
+
+    images: Path
+    large: str | None
+    folder: Path
+    pairs: int = 5
+    quick: bool = False
+
+    @cached_property
+    def files(self) -> list[str]:
+        return list_pictures(self.images)
+
+    @cached_property
+    def large_images(self) -> Path:
+        return Path(self.large) if self.large else pictures.make_large(4 if self.quick else 48)
+
+    def compare(self, row: str, what: str, ours: Any, loops: Any, **more: Any) -> Line:
+        more = {"pictures": len(self.files), "pairs": self.pairs, **more}
+        return compare(row, what, ours, loops, **more)
+
+
+def row_loops(s: Setting) -> list[Line]:
+    """The limit itself against what one would write first."""
+    rows = [
+        ("B", "decode, resize, iterate", _drained(loop.batches), _drained(loop.pillow_batches)),
+        ("C", "full-size statistics", loop.statistics, loop.pillow_statistics),
+        ("D", "headers", loop.headers, loop.pillow_headers),
+    ]
+    return [
+        s.compare(
+            f"loop {key}",
+            f"{what}: the bare loop (as library) against a Pillow loop",
+            lambda limit=limit: limit(s.files),
+            lambda first=first: first(s.files),
+            wanted="above 1",
+        )
+        for key, what, limit, first in rows
+    ]
+
+
+def row_b(s: Setting) -> list[Line]:
+    return [
+        s.compare(
+            "B",
+            "decode, resize to 224, iterate in batches of 64",
+            lambda: drain(library.batches(s.images)),
+            lambda: drain(loop.batches(list_pictures(s.images))),
+            wanted="0.95",
+        )
+    ]
+
+
+def row_c(s: Setting) -> list[Line]:
+    return [
+        s.compare(
+            "C",
+            "full-size height, width, mean, std to a pandas frame",
+            lambda: library.statistics(s.images)[loop.COLUMNS],
+            lambda: loop.statistics(list_pictures(s.images)),
+            wanted="0.95",
+        )
+    ]
+
+
+def row_d(s: Setting) -> list[Line]:
+    count = 8 if s.quick else 10_000
+    many = pictures.repeat(s.files, count, s.folder / "many")
+    what = f"headers of {count:,} files: height and width"
+    loops = [("a simplejpeg loop", loop.headers), ("a Pillow loop", loop.pillow_headers)]
+    return [
+        s.compare(
+            "D",
+            f"{what}, against {name}",
+            lambda: library.headers(many)[loop.COLUMNS[:2]],
+            lambda headers=headers: headers(list_pictures(many)),
+            pictures=count,
+            wanted="0.8, 5,000/s",
+        )
+        for name, headers in loops
+    ]
+
+
+def row_e(s: Setting) -> list[Line]:
+    large = s.large_images
+    return [
+        s.compare(
+            "E",
+            "12-megapixel JPEGs to 224, against a loop that decodes at reduced scale",
+            lambda: drain(library.batches(large)),
+            lambda: drain(loop.batches(list_pictures(large), loop.TWICE)),
+            pictures=len(list_pictures(large)),
+            wanted="0.95",
+        )
+    ]
+
+
+def row_a(s: Setting) -> list[Line]:
+    return [
+        s.compare(
+            "A",
+            f"resize to 224, mean and std of that, Parquet with pixels ({COMPRESSION})",
+            lambda: library.parquet(s.images, _empty(s.folder / "ours"), COMPRESSION),
+            lambda: loop.parquet(
+                list_pictures(s.images), _empty(s.folder / "loops", make=True), COMPRESSION
+            ),
+            wanted="0.9",
+            look=_figures,
+        )
+    ]
+
+
+def row_j(s: Setting) -> list[Line]:
+    count = 10_000 if s.quick else 1_000_000
+    sales = library.make_sales(s.files, count)
+    partitions = di.read_images(s.images).npartitions
+
+    def in_steps() -> pd.DataFrame:
+        table = dd.from_pandas(library.statistics(s.images), npartitions=partitions)
+        return library.joined(sales, table)
+
+    return [
+        s.compare(
+            "J",
+            f"statistics joined to {count:,} sales, groupby, against C and then the join",
+            lambda: library.joined(sales, library.with_statistics(di.read_images(s.images))),
+            in_steps,
+            wanted="0.77 (1.3 times)",
+        )
+    ]
+
+
+def row_cluster(s: Setting) -> list[Line]:
+    from distributed import Client, LocalCluster
+
+    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": "127.0.0.1:0"}
+    with LocalCluster(**options) as cluster, Client(cluster, set_as_default=False) as client:
+
+        def distributed() -> pd.DataFrame:
+            with client.as_current():
+                return library.statistics(s.images)[loop.COLUMNS]
+
+        return [
+            s.compare(
+                "cluster",
+                "C on a LocalCluster of 2 processes, against threads",
+                distributed,
+                lambda: library.statistics(s.images)[loop.COLUMNS],
+                wanted="0.85",
+                cpu=False,
+            )
+        ]
+
+
+def row_cold(s: Setting) -> list[Line]:
+    files = s.files[:1000]
+    lines = []
+    for what, code, work in [
+        ("statistics (C)", fresh.STATISTICS, "statistics"),
+        ("decode and resize to 224 (B)", fresh.RESIZED, "batches"),
+    ]:
+        told = fresh.cold_start(code, work, files, s.folder, s.pairs)
+        lines.append(
+            Line(
+                "cold",
+                f"whole process, {len(files):,} pictures: {what}",
+                f"{told['wall']:.2f} s, {told['peak']:.0f} MB",
+                f"{told['loop_work']:.2f} s of work in {told['loop_wall']:.2f} s, "
+                f"{told['loop_peak']:.0f} MB",
+                f"{told['beyond']:.2f} s beyond",
+                "",
+                "3 s beyond, 400 MB",
+            )
+        )
+    return lines
+
+
+def row_memory(s: Setting) -> list[Line]:
+    files = list_pictures(s.large_images)
+    files = list(itertools.islice(itertools.cycle(files), min(40, len(files))))
+    told = fresh.run(fresh.MEMORY, files, s.folder)
+    what = f"mean and sharpness of {len(files)} 12-megapixel pictures in one partition"
+    growth = f"{told['peak'] - told['before']:.0f} MB of growth"
+    return [Line("memory", what, growth, "", "", "", "400 MB")]
+
+
+def row_torchless(s: Setting) -> list[Line]:
+    arguments = ["--rows", "B,C", "--images", str(s.images), "--pairs", str(s.pairs)]
+    lines = fresh.without_torch([*arguments, "--quick"] if s.quick else arguments)
+    return [Line(**{**line, "row": f"{line['row']} without torch"}) for line in lines]
+
+
+ROWS: dict[str, Callable[[Setting], list[Line]]] = {
+    "loops": row_loops,
+    "B": row_b,
+    "C": row_c,
+    "D": row_d,
+    "E": row_e,
+    "A": row_a,
+    "J": row_j,
+    "cluster": row_cluster,
+    "cold": row_cold,
+    "memory": row_memory,
+    "torchless": row_torchless,
+}
+
+
+def drain(batches: Iterable[np.ndarray]) -> list[float]:
+    """How many pictures came, and the mean of the last one."""
+    count, last = 0, np.zeros(1)
+    for batch in batches:
+        count, last = count + len(batch), batch[-1]
+    return [count, float(last.mean())]
+
+
+def _drained(batches: Callable[[list[str]], Iterable[np.ndarray]]) -> Callable[[list[str]], Any]:
+    return lambda files: drain(batches(files))
+
+
+def _figures(written: Path) -> pd.DataFrame:
+    table = pq.read_table(sorted(written.glob("*.parquet")), columns=["path", "mean", "std"])
+    return table.to_pandas().sort_values("path")[["mean", "std"]]
+
+
+def _empty(folder: Path, make: bool = False) -> Path:
+    shutil.rmtree(folder, ignore_errors=True)
+    if make:
+        folder.mkdir()
+    return folder
+
+
+def as_json(lines: list[Line]) -> list[dict[str, str]]:
+    return [asdict(line) for line in lines]
