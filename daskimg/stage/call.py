@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import os
 import re
 import sys
@@ -20,7 +21,7 @@ from dask.utils import parse_bytes, parse_timedelta
 from daskimg import config
 from daskimg.errors import PlacementError
 
-__all__ = ["MARK", "StageCall", "local_gpus", "resources_of"]
+__all__ = ["MARK", "StageCall", "resources_of", "visible_gpus"]
 
 # The annotation that the scheduler plugin leaves on the tasks that it has placed.
 MARK = "daskimg-placed"
@@ -47,14 +48,14 @@ def resources_of(
     return wanted or None
 
 
-def local_gpus() -> int:
-    """How many NVIDIA GPUs this process may use, found without loading CUDA."""
+def visible_gpus() -> list[str]:
+    """The NVIDIA GPUs that this process may use, found without loading CUDA."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
-        devices = [name.strip() for name in visible.split(",")]
-        return len([name for name in devices if name and name != "-1"])
-    driver = Path("/proc/driver/nvidia/gpus")
-    return len(list(driver.iterdir())) if driver.is_dir() else 0
+    if visible is None:
+        driver = Path("/proc/driver/nvidia/gpus")
+        return [str(n) for n, _ in enumerate(driver.iterdir())] if driver.is_dir() else []
+    names = [name.strip() for name in visible.split(",")]
+    return list(itertools.takewhile(lambda name: name not in ("", "-1"), names))
 
 
 class StageCall:
@@ -124,10 +125,10 @@ class StageCall:
     def check_local(self) -> None:
         """Raise unless this process alone has what the stage asks for."""
         others = [name for name in self.resources if name != self.gpu_resource]
-        if others or self.resources.get(self.gpu_resource, 0) > local_gpus():
+        if others or self.resources.get(self.gpu_resource, 0) > len(visible_gpus()):
             raise PlacementError(
                 f"{self.label} asks for {self.wants}, and there is no cluster: "
-                f"{local_gpus()} GPUs are visible to this process. Start one with "
+                f"{len(visible_gpus())} GPUs are visible to this process. Start one with "
                 f"di.start_cluster(), connect a distributed.Client to one that has workers "
                 f"started with --resources {self.wants}, or run on CPUs: num_gpus=0"
             )
@@ -148,7 +149,7 @@ class StageCall:
         limits = [] if self.limit is None else [self.limit]
         if self.resources:
             self.check_local()
-            limits.append(int(local_gpus() / self.resources[self.gpu_resource]))
+            limits.append(int(len(visible_gpus()) / self.resources[self.gpu_resource]))
         with _gates_lock:
             gate = _gates.setdefault(self.token, threading.BoundedSemaphore(min(limits)))
         with gate:

@@ -22,7 +22,8 @@ def feeders_of(pending: Iterable[Any], stages: set[Any]) -> dict[Any, list[Any]]
     stages : set of TaskState
         Those of stages.
     """
-    todo, held = set(pending), {}
+    todo = set(pending)
+    held: dict[Any, list[Any]] = {}
     left = set(stages)
     while left:
         below = _ancestors(left, todo)

@@ -68,7 +68,7 @@ class StagePlugin(SchedulerPlugin):
     name = "daskimg-stage"
     idempotent = True
 
-    def start(self, scheduler: Any) -> None:
+    async def start(self, scheduler: Any) -> None:
         self.scheduler = scheduler
         self.restart(scheduler)
 
@@ -323,8 +323,8 @@ def _fit(call: StageCall, ws: Any) -> int:
     return int(min([ws.nthreads, *room]))
 
 
-def dask_setup(scheduler: Any) -> None:
+async def dask_setup(scheduler: Any) -> None:
     """For ``dask scheduler --preload daskimg.stage.plugin``."""
     plugin = StagePlugin()
-    plugin.start(scheduler)
+    await plugin.start(scheduler)
     scheduler.add_plugin(plugin)
