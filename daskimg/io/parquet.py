@@ -147,13 +147,13 @@ class Part:
         step = _group_rows(frame)
         sink = pa.BufferOutputStream()
         first = self.layout.fill(plain.slice(0, step), frame.iloc[:step])
-        small = [name for name in first.column_names if name not in set(self.layout.pixel_names)]
+        plain_names = [name for name in first.column_names if name not in self.layout.image_names]
         with pq.ParquetWriter(
             sink,
             first.schema,
             compression=self.compression or "none",
-            use_dictionary=small,  # every picture is its own: nothing to look up
-            write_statistics=small,
+            use_dictionary=[*plain_names, *self.layout.looked_up],
+            write_statistics=plain_names,
         ) as writer:
             writer.write_table(first, step)
             for start in range(step, len(frame), step):

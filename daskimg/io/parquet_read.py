@@ -113,7 +113,7 @@ def read_parquet(
     reader.check(columns)
     start = scan.range_start(footers)
     parts = scan.cut(paths, footers, keys, dnf, limit, start)
-    meta = reader.frame(reader.schema.empty_table(), np.empty(0, np.int64), ())
+    meta = reader.frame(reader.no_rows, np.empty(0, np.int64), ())
     meta = meta.astype({name: values.dtype for name, values in keys.items()})
     total = start + sum(footer.num_rows for footer in footers)
     divisions = None
@@ -176,6 +176,18 @@ class Reader:
         """Of the files."""
         return pa.ipc.read_schema(pa.BufferReader(self.layout))
 
+    @property
+    def no_rows(self) -> pa.Table:
+        """An empty table (pyarrow makes none of tensors that have a permutation)."""
+        kinds = [(kind, getattr(kind, "storage_type", None)) for kind in self.schema.types]
+        arrays = [
+            pa.array([], kind)
+            if storage is None
+            else pa.ExtensionArray.from_storage(kind, pa.array([], storage))
+            for kind, storage in kinds
+        ]
+        return pa.Table.from_arrays(arrays, schema=self.schema)
+
     @cached_property
     def _pandas(self) -> dict[str, Any]:
         found: dict[str, Any] = json.loads((self.schema.metadata or {}).get(b"pandas", b"{}"))
@@ -219,7 +231,7 @@ class Reader:
         stored = [name for name in self.schema.names if name in wanted]
         tables, numbers = [], []
         if not rows.groups:
-            return self.schema.empty_table().select(stored), np.empty(0, np.int64)
+            return self.no_rows.select(stored), np.empty(0, np.int64)
         with scan.opened(rows.path, self.source) as file:
             for group in rows.groups:
                 n = file.metadata.row_group(group.number).num_rows

@@ -138,6 +138,8 @@ def nulls_in(footers: list[pq.FileMetaData], schema: pa.Schema) -> Nulls:
     rows = 0
     for footer in footers:
         for group in map(footer.row_group, range(footer.num_row_groups)):
+            if not group.num_rows:
+                continue
             rows += group.num_rows
             for column in map(group.column, range(group.num_columns)):
                 found = column.statistics
@@ -221,12 +223,14 @@ def normal_filters(filters: Any) -> Dnf | None:
     return found
 
 
-def _may_hold(dnf: Dnf, bounds: Mapping[str, tuple[Any, Any]]) -> bool:
+def _may_hold(dnf: Dnf, bounds: Mapping[str, tuple[Any, Any] | None]) -> bool:
     """Whether rows with values within `bounds` can pass."""
 
     def possible(name: str, op: str, value: Any) -> bool:
         if name not in bounds:
             return True
+        if bounds[name] is None:  # a null passes nothing
+            return False
         try:
             return OPS[op](*bounds[name], value)
         except TypeError:  # a date against a string: let the rows tell
@@ -262,7 +266,10 @@ def cut(
     parts: list[Rows] = []
     for k, (path, footer) in enumerate(zip(paths, footers, strict=True)):
         values = tuple(series.iloc[k] for series in keys.values())
-        known = {name: (v, v) for name, v in zip(keys, values, strict=True) if not pd.isna(v)}
+        known = {
+            name: None if pd.isna(value) else (value, value)
+            for name, value in zip(keys, values, strict=True)
+        }
         groups: list[Group] = []
         held = 0
         for number in range(footer.num_row_groups):

