@@ -12,7 +12,7 @@ import pandas as pd
 from dask.dataframe.extensions import register_dataframe_accessor as register_on_dask
 from pandas.api.extensions import register_dataframe_accessor
 
-from daskimg import batch
+from daskimg import batch, stream
 from daskimg.column.dtype import ImageDtype
 from daskimg.io import files, parquet
 
@@ -46,6 +46,9 @@ class FrameAccessor:
 
     map = _method(batch.map)
     map_batches = _method(batch.map_batches)
+    iter_batches = _method(stream.iter_batches)
+    iter_rows = _method(stream.iter_rows)
+    take_batch = _method(stream.take_batch)
     write_images = _method(files.write_images)
     write_parquet = _method(parquet.write_parquet)
 

@@ -21,6 +21,8 @@ from daskimg.lazy.expr import (
     DropnaSeries,
     Elemwise,
     Expr,
+    Stage,
+    TaskRef,
     convert_legacy_graph,
     new_collection,
     optimize_blockwise_fusion,
@@ -38,9 +40,12 @@ class Part:
 
     def __init__(self, graph: dict[Any, Any], key: Any, given: Any = None) -> None:
         wanted, todo = {}, [key]
+        self.futures = []  # what a cluster holds: a reference keeps it there
         while todo:
             k = todo.pop()
-            if k not in wanted and k != given:
+            if isinstance(graph.get(k), TaskRef):
+                self.futures.append(graph[k])
+            elif k not in wanted and k != given:
                 wanted[k] = graph[k]
                 todo += graph[k].dependencies
         places = order(wanted) if len(wanted) > 1 else {key: 0}
@@ -97,7 +102,8 @@ def settled(frame: Any, **options: Any) -> Any:
 
 def _shares(expr: Expr) -> bool:
     """Whether partitions of `expr`, no Blockwise, need the same partition of what is below it."""
-    layer, seen = convert_legacy_graph(expr._layer()), set()
+    layer = convert_legacy_graph(expr._layer())
+    seen: set[Any] = set()
     for key in expr.__dask_keys__():
         todo, mine = [key], set()
         while todo:
@@ -157,25 +163,36 @@ def parts(frame: Any) -> Parts:
     if len(sources) != 1 or not rowwise or not expr.npartitions:
         return Parts(whole, [], None, None, True, True)
     (source,) = sources.values()
-    rows = Part(convert_legacy_graph(expr.__dask_graph__()), (expr._name, 0), (source._name, 0))
+    rows = Part(_graph(expr), (expr._name, 0), (source._name, 0))
+    if rows.futures:  # they cannot leave this process
+        return Parts(whole, [], None, None, True, True)
     dear = any(program.decodes for node in source.walk() for program in _programs(node))
     return Parts(whole, _parts(source), rows, source._meta, dear, filters)
 
 
 def _parts(expr: Expr) -> list[Part]:
     fused = optimize_blockwise_fusion(expr)
-    graph = convert_legacy_graph(fused.__dask_graph__())
+    graph = _graph(fused)
     return [Part(graph, key) for key in fused.__dask_keys__()]
+
+
+def _graph(expr: Expr) -> dict[Any, Any]:
+    """The tasks of `expr`, and futures as they are."""
+    found = expr.__dask_graph__()
+    futures = {key: value for key, value in found.items() if isinstance(value, TaskRef)}
+    return {**convert_legacy_graph(found), **futures}
 
 
 def _rowwise(expr: Expr) -> bool:
     filters = isinstance(expr, DropnaFrame | DropnaSeries) or (
         isinstance(expr, Blockwise) and type(expr).operation is operator.getitem
     )
-    return bool(expr.dependencies()) and (filters or isinstance(expr, Elemwise))
+    # a user's stage sees whole partitions
+    apart = isinstance(expr, Stage) or not expr.dependencies()
+    return not apart and (filters or isinstance(expr, Elemwise))
 
 
-def _programs(expr: Expr) -> Iterator[Program]:
+def _programs(expr: Any) -> Iterator[Program]:
     for value in expr.operands:
         for item in value if isinstance(value, tuple) else (value,):
             if isinstance(item, Program):

@@ -1,0 +1,164 @@
+"""Where pieces of a frame are made: threads of this process, a cluster, or the caller's thread."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import count
+from typing import Any
+
+import pandas as pd
+
+__all__ = ["Cluster", "Here", "Rows", "Runner", "Source", "Threads"]
+
+Source = Callable[[], pd.DataFrame]
+Rows = Callable[[pd.DataFrame], pd.DataFrame]
+
+
+def _cut(rows: Rows, frame: pd.DataFrame, start: int, stop: int) -> pd.DataFrame:
+    return rows(frame if stop - start == len(frame) else frame.iloc[start:stop])
+
+
+class Runner:
+    """Makes pieces; leaving it as a context manager ends all that it has begun."""
+
+    workers = 0  # pieces that are made at the same time; 0: when they are asked for
+
+    def load(self, source: Source, sliced: bool = False) -> Any:
+        """Begin to read a source (all of a piece, or rows that are `sliced` later)."""
+        raise AssertionError("a runner loads")
+
+    def ready(self, loaded: Any) -> bool:
+        """Whether a source is there without waiting."""
+        raise AssertionError("a runner knows what it has loaded")
+
+    def count(self, loaded: Any) -> int:
+        """Rows of a source."""
+        raise AssertionError("a runner counts")
+
+    def run(self, rows: Rows, loaded: Any, start: int, stop: int) -> Any:
+        """Begin the work on some rows of a source."""
+        raise AssertionError("a runner runs")
+
+    def result(self, future: Any) -> pd.DataFrame:
+        """What `run`, or `load` of a whole piece, gave."""
+        frame: pd.DataFrame = future.result()
+        return frame
+
+    def close(self) -> None:
+        """Cancel what is under way, and wait until no thread is left."""
+
+    def __enter__(self) -> Runner:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+class Here(Runner):
+    """The caller's own thread: a piece is made when it is asked for."""
+
+    def load(self, source: Source, sliced: bool = False) -> Any:
+        return _Later(source)
+
+    def ready(self, loaded: Any) -> bool:
+        return True
+
+    def count(self, loaded: Any) -> int:
+        return len(loaded.result())
+
+    def run(self, rows: Rows, loaded: Any, start: int, stop: int) -> Any:
+        return _Later(_cut, rows, loaded.result(), start, stop)
+
+
+class _Later:
+    def __init__(self, func: Callable[..., Any], *args: Any) -> None:
+        self.func, self.args, self.made = func, args, None
+
+    def result(self) -> Any:
+        if self.made is None:
+            self.made = self.func(*self.args)
+        return self.made
+
+
+class Threads(Runner):
+    """Threads of this process, as many as Dask would use."""
+
+    def __init__(self, n: int) -> None:
+        self.workers = n
+        self.pool = ThreadPoolExecutor(n, thread_name_prefix="daskimg-stream")
+
+    def load(self, source: Source, sliced: bool = False) -> Future[pd.DataFrame]:
+        return self.pool.submit(source)
+
+    def ready(self, loaded: Any) -> bool:
+        return bool(loaded.done())
+
+    def count(self, loaded: Any) -> int:
+        return len(loaded.result())
+
+    def run(self, rows: Rows, loaded: Any, start: int, stop: int) -> Future[pd.DataFrame]:
+        return self.pool.submit(_cut, rows, loaded.result(), start, stop)
+
+    def close(self) -> None:
+        self.pool.shutdown(wait=True, cancel_futures=True)
+
+
+_numbers = count()
+
+
+class Cluster(Runner):
+    """The workers of a client. Results come over while the caller is busy with those before."""
+
+    def __init__(self, client: Any) -> None:
+        self.client = client
+        self.workers = sum(client.nthreads().values()) or 1
+        self.pool = ThreadPoolExecutor(4 * self.workers + 16, "daskimg-fetch")
+        self.open: set[Any] = set()
+        self.lock = threading.Lock()
+        self.name = f"stream-{client.id}-{next(_numbers)}"
+        self.keys = count()
+
+    def _begun(self, future: Any) -> Any:
+        with self.lock:
+            self.open.add(future)
+        return future
+
+    def _fetch(self, future: Any) -> Any:
+        try:
+            return future.result()
+        finally:
+            with self.lock:
+                self.open.discard(future)
+
+    def load(self, source: Any, sliced: bool = False) -> Any:
+        key = (self.name, next(self.keys))
+        named = getattr(source, "named", None)
+        if named is None:
+            future = self.client.submit(source, key=key, pure=False)
+        else:  # as a graph: the scheduler sees the stages in it, and places them
+            (future,) = self.client.get(named(key), [key], sync=False)
+        self._begun(future)
+        if not sliced:
+            return self.pool.submit(self._fetch, future)
+        rows = self.client.submit(len, future, key=(self.name, next(self.keys)), pure=False)
+        return future, self.pool.submit(self._fetch, self._begun(rows))
+
+    def ready(self, loaded: Any) -> bool:
+        return bool(loaded[1].done())
+
+    def count(self, loaded: Any) -> int:
+        return int(loaded[1].result())
+
+    def run(self, rows: Rows, loaded: Any, start: int, stop: int) -> Any:
+        key = (self.name, next(self.keys))
+        future = self.client.submit(_cut, rows, loaded[0], start, stop, key=key, pure=False)
+        return self.pool.submit(self._fetch, self._begun(future))
+
+    def close(self) -> None:
+        with self.lock:
+            left = list(self.open)
+        if left and self.client.status == "running":
+            self.client.cancel(left, reason="the iterator was closed")
+        self.pool.shutdown(wait=True, cancel_futures=True)

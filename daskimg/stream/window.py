@@ -1,0 +1,212 @@
+"""The pieces of a frame, in order, a bounded number of them under way.
+
+A piece is a partition, or some rows of one where pixels are large: first the source's rows are
+read (paths, encoded bytes), then slices of them go through the row-wise work (decode, resize),
+so that what is in flight stays bounded whatever the size of partitions and pictures.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from typing import Any, NamedTuple
+
+import dask
+import numpy as np
+import pandas as pd
+
+from daskimg.column.dtype import ImageDtype
+from daskimg.errors import ImageError
+from daskimg.lazy.parts import parts, settled
+from daskimg.stream.runners import Cluster, Here, Rows, Runner, Source, Threads
+
+__all__ = ["Work", "pieces", "runner", "work_of"]
+
+BYTES = 2**26  # pixels of one piece, about
+FIRST = 16  # rows of the first pieces, while the size of a picture is not known
+
+
+class Work(NamedTuple):
+    """A frame as sources of rows, and what is done to any of their rows."""
+
+    sources: Sequence[Source]
+    rows: Rows | None
+    meta: pd.DataFrame
+
+
+class _Given:
+    """A frame in memory as a source."""
+
+    def __init__(self, frame: pd.DataFrame) -> None:
+        self.frame = frame
+
+    def __call__(self) -> pd.DataFrame:
+        return self.frame
+
+
+def with_pixels(frame: Any) -> Any:
+    """`frame` with the files and encoded pictures in it decoded, where nothing else is said."""
+    names = [
+        name
+        for name, dtype in frame.dtypes.items()
+        if isinstance(dtype, ImageDtype) and not dtype.holds_pixels
+    ]
+    return frame.assign(**{name: frame[name].img.decode() for name in names}) if names else frame
+
+
+def work_of(frame: Any) -> Work:
+    """What has to be done for the rows of `frame`, with pixels in its image columns."""
+    if isinstance(frame, pd.DataFrame):
+        meta = with_pixels(frame.iloc[:0])
+        rows = None if meta.dtypes.equals(frame.dtypes) else with_pixels
+        return Work([_Given(frame)], rows, meta)
+    frame = with_pixels(frame)
+    found = parts(settled(frame))
+    meta = frame._meta
+    wide = any(isinstance(dtype, ImageDtype) for dtype in meta.dtypes)
+    if found.rows is None or found.dear or not wide:
+        return Work(found.whole, None, meta)
+    return Work(found.sources, found.rows, meta)
+
+
+def runner() -> Runner:
+    """Where Dask would compute now: a cluster, this thread, or threads."""
+    from daskimg.stage.client import active_client
+
+    client = active_client()
+    if client is not None:
+        return Cluster(client)
+    if dask.config.get("scheduler", None) in ("sync", "synchronous", "single-threaded"):
+        return Here()
+    return Threads(dask.config.get("num_workers", None) or dask.system.CPU_COUNT)
+
+
+class _Size:
+    """How many rows make a piece."""
+
+    def __init__(self, meta: pd.DataFrame, batch: int, most: int | None) -> None:
+        self.batch, self.most = batch, most
+        kinds = [dtype for dtype in meta.dtypes if isinstance(dtype, ImageDtype)]
+        known = [
+            int(np.prod(kind.shape)) * kind.cell_dtype.itemsize
+            for kind in kinds
+            if kind.shape is not None and kind.cell_dtype is not None
+        ]
+        self.known = len(known) == len(kinds)
+        self.row_bytes = sum(known)
+
+    def rows(self) -> int:
+        n = BYTES // max(self.row_bytes, 1) if self.known else FIRST
+        if self.most is not None:
+            n = min(n, self.most)
+        # whole batches where there are several in a piece: each is a view of it
+        return max(n // self.batch * self.batch if n >= self.batch else n, 1)
+
+    def saw(self, piece: pd.DataFrame) -> None:
+        if len(piece):
+            arrays = (piece[name].array for name in piece.columns)
+            used = sum(a.nbytes for a in arrays if isinstance(a.dtype, ImageDtype))
+            self.row_bytes = max(self.row_bytes, used // len(piece))
+            self.known = True
+
+
+def pieces(
+    work: Work, run: Runner, *, ahead: int = 2, batch: int = 1, most: int | None = None
+) -> Iterator[pd.DataFrame]:
+    """The rows of `work`, in order, piece by piece.
+
+    Parameters
+    ----------
+    work : Work
+    run : Runner
+        Closed at the end, however that comes.
+    ahead : int
+        Pieces under way beyond those that the runner's threads work on.
+    batch : int
+        Rows that are wanted at once: so many are under way in any case.
+    most : int, optional
+        Rows of a piece at most.
+    """
+    with _short_switch_interval(), run:
+        window = max(run.workers + ahead, 1) if run.workers else 1
+        if work.rows is None:
+            waiting: deque[Any] = deque()
+            for source in work.sources:
+                waiting.append(run.load(source))
+                if len(waiting) >= window:
+                    yield run.result(waiting.popleft())
+            while waiting:
+                yield run.result(waiting.popleft())
+            return
+        size = _Size(work.meta, batch, most)
+        yield from _sliced(iter(work.sources), work.rows, run, window, size)
+
+
+class _Slice(NamedTuple):
+    loaded: Any
+    start: int
+    stop: int
+    future: Any
+
+
+def _sliced(
+    sources: Iterator[Source], work: Rows, run: Runner, window: int, size: _Size
+) -> Iterator[pd.DataFrame]:
+    loading = deque(run.load(s, True) for s in islice(sources, window if run.workers else 1))
+    slices: deque[_Slice] = deque()
+    loaded, start, end = None, 0, 0
+    while True:
+        while len(slices) < window or sum(s.stop - s.start for s in slices) < size.batch:
+            if start >= end:
+                if not loading or (slices and not run.ready(loading[0])):
+                    break
+                loaded, start = loading.popleft(), 0
+                end = run.count(loaded)
+                loading.extend(run.load(s, True) for s in islice(sources, 1))
+                continue
+            stop = min(start + size.rows(), end)
+            slices.append(_Slice(loaded, start, stop, run.run(work, loaded, start, stop)))
+            start = stop
+        if not slices:
+            return
+        piece = slices.popleft()
+        try:
+            rows = run.result(piece.future)
+        except ImageError:
+            # those before the one that failed are good
+            for i in range(piece.start, piece.stop):
+                yield run.result(run.run(work, piece.loaded, i, i + 1))
+            continue
+        size.saw(rows)
+        yield rows
+        del rows, piece
+
+
+_lock = threading.Lock()
+_users = 0
+_before = 0.005
+
+
+@contextmanager
+def _short_switch_interval() -> Iterator[None]:
+    """Threads that decode wait less for Python code that runs between batches.
+
+    A consumer in pure Python holds the interpreter for 5 ms each time that a codec hands back.
+    """
+    global _users, _before
+    with _lock:
+        if _users == 0:
+            _before = sys.getswitchinterval()
+            sys.setswitchinterval(min(0.0005, _before))
+        _users += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _users -= 1
+            if _users == 0:
+                sys.setswitchinterval(_before)
