@@ -287,8 +287,8 @@ def test_filters(frame, tmp_path, monkeypatch):
 
 
 def test_row_groups_are_bounded_and_split(tmp_path):
-    pixels = np.zeros((40, 512, 512, 4), "uint8")  # 40 MiB
-    dtype = di.ImageDtype("uint8", (512, 512, 4))
+    pixels = np.zeros((40, 512, 512), "float32")  # 40 MiB
+    dtype = di.ImageDtype("float32", (512, 512))
     frame = pd.DataFrame({"x": di.ImageArray.of([di.Image(p) for p in pixels], dtype)})
     frame.img.write_parquet(tmp_path / "out", compression=None)
     footer = pq.read_metadata(tmp_path / "out" / "part-00000.parquet")
