@@ -122,10 +122,6 @@ class ImageOp(ImageNode):
             program = below.program.then(self.program, len(args))
             return ImageOp(below.frame, program, self.out, *args, *args_of(self))
         source = below if column is None else Projection(below, column)
-        if isinstance(below, Filter) and not args_of(self):
-            frame, name, passing, filters = flattened(below, column)
-            if len(filters) > 1:
-                source = Filter(frame if name is None else Projection(frame, name), passing)
         args = [lowest(arg) for arg in args_of(self)]
         moved = ImageOp(source, self.program, self.out, *args)
         return moved if moved._name != self._name else None
@@ -172,10 +168,28 @@ class ImageOp(ImageNode):
         return ImageOp(Filter(self.frame, first), self.program, self.out, *args)
 
     def _simplify_up(self, parent: Expr, dependents: Any) -> Expr | None:
-        if type(parent) is Assign:
-            return ImageAssign(*parent.operands)
+        if isinstance(parent, Assign):
+            plain = self._on_one_filter()
+            if plain is not None or type(parent) is Assign:
+                return ImageAssign(
+                    *parent.substitute(self, self if plain is None else plain).operands
+                )
         later = self._after_cheap(parent, dependents)
         return super()._simplify_up(parent, dependents) if later is None else later
+
+    def _on_one_filter(self) -> ImageOp | None:
+        """The same op on a filter in place of several, as Dask makes one of the frame's.
+
+        Not in a predicate: Dask would no longer find there the rows of a frame that it merges.
+        """
+        below, column = source_of(self.frame)
+        if not isinstance(below, Filter) or args_of(self):
+            return None
+        frame, name, passing, filters = flattened(below, column)
+        if len(filters) == 1:
+            return None
+        source = Filter(frame if name is None else Projection(frame, name), passing)
+        return ImageOp(source, self.program, self.out)
 
     def _after_cheap(self, parent: Expr, dependents: Any) -> Expr | None:
         """Filter down, within a conjunction."""
@@ -185,8 +199,9 @@ class ImageOp(ImageNode):
         if not cheap:
             return None
         op, first = self._lowest(), lowest(all_of(cheap))
-        if rows_of(first) != rows_of(op.frame):
-            return None
+        rows = rows_of(op.frame)
+        if rows_of(first) != rows or any(isinstance(frame, tuple) for frame in rows):
+            return None  # a filter below has yet to become one with this one
         return parent.substitute(self, Spread(op._only(first), first))
 
     def _lower(self) -> Expr:

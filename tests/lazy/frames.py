@@ -91,4 +91,6 @@ def _cell(value: Any) -> str:
         return repr((value.path, value.data))
     if pd.isna(value):
         return "null"
-    return repr(round(float(value), 9)) if isinstance(value, float | np.number) else str(value)
+    if isinstance(value, float | np.floating):  # a join with gaps makes floats of integers
+        return str(int(value)) if value == int(value) else repr(round(float(value), 9))
+    return str(value)

@@ -126,7 +126,8 @@ def recorded(df, d):
 
 
 def row_wise(df, d):
-    top = df.price // 4 if d.b < 60 else df.price % 3
+    price = df.price.fillna(0).astype("int64")  # a join may have left gaps
+    top = price // 4 if d.b < 60 else price % 3
     return df.assign(**{f"thumb{d.k}": df[pictures(df, d)].img.crop(top, 0, 2, 3)})
 
 
