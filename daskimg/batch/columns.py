@@ -178,7 +178,8 @@ class ImageColumn(Column):
         self._blank()
         data: Any = self.uniform
         if data is None and self.dtype.cells == "file":
-            paths = self.cells
+            known = paths or self.cells
+            paths = [b if a is None else a for a, b in zip(self.cells, known, strict=True)]
         elif data is None:
             encoded = self.dtype.cells == "encoded"
             data = (Ragged.of_bytes if encoded else Ragged.of_arrays)(self.cells)

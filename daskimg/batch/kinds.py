@@ -101,7 +101,7 @@ def unchanged(value: Any, given: Any) -> bool:
     """Whether a returned column is one of the batch, untouched."""
     if hasattr(given, "_version"):  # torch counts the changes in place
         return bool(value is given and given._version == 0)
-    if isinstance(value, list) and isinstance(given, list):
+    if isinstance(value, list) and isinstance(given, list | np.ndarray):
         pairs = zip(value, given, strict=False)
         return len(value) == len(given) and all(unchanged(a, b) for a, b in pairs)
     if isinstance(value, pa.ChunkedArray) and isinstance(given, pa.ChunkedArray):

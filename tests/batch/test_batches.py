@@ -1,0 +1,375 @@
+"""What a batch holds, where batches end, what is left out, and what goes wrong."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+import torch
+
+import daskimg as di
+from daskimg import metrics
+from daskimg.batch import BatchError
+from daskimg.testing import assert_images_equal, make_images
+
+NONE = {"n": "int64"}
+
+
+def seen(frame, meta=None, **kwargs):
+    """The batches that a function got, in order of their first rows, and the result."""
+    batches = []
+
+    def look(batch):
+        batches.append(batch)
+        return {"n": [0] * len(next(iter(batch.values())))}
+
+    result = frame.img.map_batches(look, meta=meta or NONE, **kwargs)
+    if not isinstance(result, pd.DataFrame):
+        parts = [result.partitions[i].compute() for i in range(result.npartitions)]
+        result = pd.concat(parts)
+    return batches, result
+
+
+def test_uniform_pictures_are_one_read_only_array(small):
+    batches, _ = seen(small, columns=["small", "path"], batch_size=2)
+    assert [batch["small"].shape for batch in batches][:2] == [(2, 8, 8, 3), (1, 8, 8, 3)]
+    assert {*batches[0]} == {"small", "path"}
+    assert not batches[0]["small"].flags.writeable
+    assert batches[0]["path"].tolist() == small.path.head(2).tolist()
+
+
+def test_ragged_pictures_are_a_list(df):
+    batches, _ = seen(df, columns="image")
+    pictures = [picture for batch in batches for picture in batch["image"]]
+    assert isinstance(batches[0]["image"], list)
+    assert not pictures[0].flags.writeable
+    assert_images_equal(pictures, df.image)
+
+
+def test_files_of_one_size_are_one_array(tmp_path):
+    make_images(tmp_path, 5, size=(6, 7))
+    batches, _ = seen(di.read_images(tmp_path), columns="image")
+    assert [batch["image"].shape for batch in batches] == [(5, 6, 7, 3)]
+
+
+def test_bytes_are_passed_only_when_asked_for(df):
+    batches, _ = seen(df.assign(data=df.image.img.to_bytes()), columns="data")
+    assert batches[0]["data"][0].startswith(b"\xff\xd8")
+    batches, _ = seen(df.assign(image=df.image.img.read()), columns="image")
+    assert batches[0]["image"][0].ndim == 3
+
+
+def test_other_columns_come_as_arrays():
+    frame = pd.DataFrame(
+        {
+            "i": [1, 2],
+            "nullable": pd.array([1, None], "Int64"),
+            "full": pd.array([1, 2], "UInt8"),
+            "text": pd.array(["a", None], "string"),
+            "when": pd.to_datetime(["2026-01-01", "2026-01-02"]),
+            "kind": pd.Categorical(["x", "y"]),
+            "tags": pd.Series([["a"], ["b"]], dtype="json"),
+            "yes": pd.array([True, None], "boolean"),
+        }
+    )
+    batches, _ = seen(frame)
+    batch = batches[0]
+    assert [str(batch[k].dtype) for k in ("i", "nullable", "full")] == ["int64", "float64", "uint8"]
+    assert batch["text"].tolist() == ["a", None]
+    assert batch["when"].dtype.kind == "M"
+    assert batch["kind"].tolist() == ["x", "y"]
+    assert batch["tags"].tolist() == [["a"], ["b"]]
+    assert batch["yes"].tolist() == [True, None]
+
+
+def test_formats(small):
+    arrays = small.img.map_batches(means, columns="small").m.compute()
+    for batch_format, kind in [("pandas", pd.DataFrame), ("arrow", pa.Table), ("torch", dict)]:
+        batches = []
+
+        def function(batch, batches=batches):
+            batches.append(batch)
+            return means(batch)
+
+        found = small.img.map_batches(function, columns="small", batch_format=batch_format)
+        assert found.m.compute().tolist() == arrays.tolist()
+        assert isinstance(batches[0], kind)
+    assert isinstance(batches[0]["small"], torch.Tensor)
+
+
+def means(batch):
+    pixels = batch["small"]
+    if isinstance(batch, pd.DataFrame):
+        return batch.assign(m=pixels.img.mean())[["m"]]
+    if isinstance(batch, pa.Table):
+        pixels = pixels.combine_chunks().to_numpy_ndarray()
+        return pa.table({"m": pixels.mean(axis=(1, 2, 3))})
+    return {"m": pixels.double().mean((1, 2, 3)) if torch.is_tensor(pixels) else
+            pixels.mean(axis=(1, 2, 3))}  # fmt: skip
+
+
+def test_cupy_says_what_it_needs(small):
+    pytest.importorskip("torch")
+    try:
+        import cupy  # noqa: F401
+    except ImportError:
+        with pytest.raises(ImportError, match="cupy"):
+            seen(small, columns="small", batch_format="cupy")
+    else:
+        batches, _ = seen(small, columns="small", batch_format="cupy", num_gpus=1)
+        assert hasattr(batches[0]["small"], "__cuda_array_interface__")
+
+
+def test_auto_batches_are_bounded_in_bytes_and_rows():
+    big = pd.DataFrame(
+        {"image": di.ImageArray._from_sequence([np.zeros((2**12, 2**12), "uint8")] * 5)}
+    )
+    batches, _ = seen(big)
+    assert [len(batch["image"]) for batch in batches] == [1, 1, 1, 1, 1] or [
+        len(batch["image"]) for batch in batches
+    ] == [2, 2, 1]
+    tiny = pd.DataFrame({"image": di.ImageArray._from_sequence([np.zeros((2, 2), "uint8")] * 1500)})
+    batches, _ = seen(tiny)
+    assert [len(batch["image"]) for batch in batches] == [1024, 476]
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 4, 7, 100])
+def test_filled_batches_cross_partitions(null, batch_size):
+    batches, rows = seen(null, columns="image", batch_size=batch_size, fill_batches=True)
+    sizes = [len(batch["image"]) for batch in batches]
+    assert sizes == [batch_size] * (10 // batch_size) + [10 % batch_size] * (10 % batch_size > 0)
+    assert rows.index.tolist() == list(range(14))
+    assert rows.path.tolist() == null.path.compute().tolist()
+
+
+def test_batches_stay_within_a_partition(df):
+    batches, _ = seen(df, columns="image", batch_size=2)
+    assert [len(batch["image"]) for batch in batches] == [2, 1, 2, 1, 2, 1, 1]
+
+
+def test_a_partition_is_one_batch_without_a_size(df):
+    batches, _ = seen(df, columns="image", batch_size=None)
+    assert [len(batch["image"]) for batch in batches] == [3, 3, 3, 1]
+
+
+def test_decoding_joins_the_one_pass(df):
+    metrics.reset()
+    frame = df.assign(mean=df.image.img.mean())
+    frame.img.map_batches(
+        lambda b: {"n": [1] * len(b["image"])}, columns="image", meta=NONE
+    ).compute()
+    assert metrics.snapshot() == {"fetch": 10, "decode": 10}
+
+
+def test_trying_decodes_few_rows_once(folder):
+    frame = di.read_images(folder, files_per_partition=10)
+
+    def function(batch):
+        return {"n": [1] * len(batch["image"])}
+
+    metrics.reset()
+    frame.img.map_batches(function, columns="image")
+    frame.img.map_batches(function, columns="image")
+    assert metrics.snapshot()["decode"] == 4
+
+
+def test_trying_goes_on_to_the_first_good_row(null):
+    rows = null[null.path.str.contains("broken") | null.path.str.contains("00009")]
+    assert rows.partitions[0].path.compute().tolist() == []
+    found = rows.img.map_batches(lambda b: {"n": [2] * len(b["image"])}, columns="image")
+    assert found.dtypes["n"] == "Int64"
+    assert found.n.compute().tolist() == [2, pd.NA, pd.NA, pd.NA, pd.NA]
+
+
+def test_no_row_to_try_asks_for_meta(null):
+    rows = null[null.path.str.contains("broken")]
+    with pytest.raises(BatchError, match="meta="):
+        rows.img.map_batches(lambda b: {"n": [2]}, columns="image")
+    found = rows.img.map_batches(lambda b: {"n": [2]}, columns="image", meta={"n": int})
+    assert found.n.compute().isna().tolist() == [True] * 4
+
+
+@pytest.mark.parametrize("lazy", [True, False])
+def test_failed_and_missing_rows_come_back_null_with_their_reason(null, lazy):
+    rows = null.compute()
+    rows.loc[3, "image"] = None
+    frame = rows if not lazy else dd_of(rows)
+    lengths = []
+
+    def function(batch):
+        n = len(batch["image"])
+        lengths.append(n)
+        return {
+            "n": np.arange(n),
+            "text": ["a"] * n,
+            "tags": [["a"]] * n,
+            "masks": np.ones((n, 2, 2), "uint8"),
+            "vector": np.ones((n, 2)),
+            "image": batch["image"],
+        }
+
+    found = frame.img.map_batches(function, columns="image")
+    dtypes = found.dtypes
+    if lazy:
+        lengths.clear()
+        found = found.compute()
+    assert found.dtypes.to_dict() == dtypes.to_dict()
+    assert sum(lengths) == 9
+    gone = [3, 10, 11, 12, 13]
+    for name in ("n", "text", "tags", "masks", "vector", "image"):
+        assert np.flatnonzero(found[name].isna()).tolist() == gone, name
+    reasons = rows.image.img.decode().img.error
+    for name in ("masks", "vector", "image"):
+        told = found[name].img.error
+        assert told.isna().equals(reasons.isna()), name
+        assert told.dropna().tolist() == reasons.dropna().tolist(), name
+    assert found.image.img.path.tolist()[10:] == found.path.tolist()[10:]
+
+
+def dd_of(rows):
+    import dask.dataframe as dd
+
+    return dd.from_pandas(rows, npartitions=3)
+
+
+def test_rows_without_a_picture_after_a_left_join(df):
+    rows = df.compute()
+    left = dd_of(pd.DataFrame({"id": np.arange(14)}))
+    joined = left.merge(dd_of(rows.assign(id=rows.index)), on="id", how="left")
+    found = joined.img.map_batches(lambda b: {"n": [1] * len(b["image"])}, columns="image")
+    assert found.dtypes["n"] == "Int64"
+    assert found.compute().sort_values("id").n.isna().tolist() == [False] * 10 + [True] * 4
+
+
+def test_whole_numbers_without_room_for_null_say_what_to_do(df):
+    rows = df.compute()
+    rows.loc[9, "image"] = None
+    frame = dd_of(rows)
+    found = frame.img.map_batches(lambda b: {"n": [1] * len(b["image"])}, columns="image")
+    assert found.dtypes["n"] == "int64"
+    with pytest.raises(BatchError, match="Int64"):
+        found.compute()
+
+
+# -- errors ----------------------------------------------------------------------------------------
+WRONG = {
+    "length": (lambda b: {"n": [1]}, ValueError, "'n' has 1 values for 2 rows"),
+    "scalar": (lambda b: {"n": 3}, TypeError, "'n'.*got int"),
+    "text": (lambda b: {"n": "ab"}, TypeError, "'n'.*got str"),
+    "list": (lambda b: [1, 2], TypeError, "a dict of columns"),
+    "nothing": (lambda b: None, TypeError, "got NoneType"),
+    "no columns": (lambda b: {}, ValueError, "got none"),
+    "key": (lambda b: {1: [1, 2]}, TypeError, "names of columns"),
+    "mix": (lambda b: {"n": [1, "a"]}, TypeError, "mix of int, str"),
+    "ragged": (lambda b: {"n": [[1], 2]}, TypeError, "mix of int, list"),
+    "complex": (lambda b: {"n": np.ones(2, complex)}, TypeError, "complex"),
+    "raises": (lambda b: {}["lost"], KeyError, "KeyError: 'lost'"),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_what_is_wrong_names_function_batch_and_rows(df, wrong):
+    function, kind, text = WRONG[wrong]
+    function.__name__ = "look"
+    rows = df.compute().iloc[4:6]
+    with pytest.raises(kind, match=rf"look, batch 0 \(rows 4, 5\): .*{text}") as caught:
+        rows.img.map_batches(function)
+    assert isinstance(caught.value, BatchError)
+    again = pickle.loads(pickle.dumps(caught.value))
+    assert isinstance(again, kind)
+    assert str(again) == str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "second, text",
+    [
+        (lambda n: {"n": ["a"] * n}, "expected int64 values"),
+        (lambda n: {"n": [1.5] * n}, "expected int64 values; got float64"),
+        (lambda n: {"n": np.ones((n, 2))}, "shape"),
+        (lambda n: {"m": [1] * n}, "expected the columns n; got m"),
+        (lambda n: {"n": [1] * n, "m": [1] * n}, "expected the columns n; got n, m"),
+    ],
+)
+def test_a_later_batch_is_like_the_first(df, second, text):
+    def function(batch):
+        n = len(batch["path"])
+        return {"n": [1] * n} if batch["path"][0].endswith("00000.jpg") else second(n)
+
+    with pytest.raises(BatchError, match=text):
+        df.img.map_batches(function, columns="path").compute()
+    with pytest.raises(BatchError, match=text):
+        df.compute().img.map_batches(function, columns="path", batch_size=5)
+
+
+def test_a_failed_row_costs_only_itself(small):
+    def function(batch):
+        if any(path.endswith(("2.jpg", "7.png")) for path in batch["path"]):
+            raise KeyError("one of these")
+        n = len(batch["path"])
+        return {"n": [1] * n, "small": batch["small"], "masks": np.ones((n, 2, 2), "uint8")}
+
+    for size in (1, 3, 10):
+        found = small.img.map_batches(
+            function, columns=["path", "small"], batch_size=size, on_error="null"
+        )
+        rows = found.compute()
+        assert rows.dtypes.to_dict() == found.dtypes.to_dict()
+        assert found.dtypes["n"] == "Int64"
+        for name in ("n", "small", "masks"):
+            assert np.flatnonzero(rows[name].isna()).tolist() == [2, 7]
+        assert rows.masks.img.error[2] == "map_batches: KeyError: 'one of these'"
+        assert rows.small.img.error[7] == "map_batches: KeyError: 'one of these'"
+        kept = small.small.compute()
+        assert_images_equal(rows.small.drop([2, 7]), kept.drop([2, 7]))
+
+
+def test_a_wrong_length_costs_only_its_rows(small):
+    def function(batch):
+        return {"n": [int(path[-5]) for path in batch["path"] if path[-5] != "4"]}
+
+    found = small.img.map_batches(function, columns="path", on_error="null").n.compute()
+    assert found.tolist() == [0, 1, 2, 3, pd.NA, 5, 6, 7, 8, 9]
+
+
+def test_bad_arguments(df):
+    with pytest.raises(KeyError, match="no column 'img'"):
+        df.img.map_batches(len, columns="img")
+    for kwargs in (
+        {"batch_size": 0},
+        {"batch_size": True},
+        {"batch_format": "list"},
+        {"on_error": "drop"},
+        {"prefetch_batches": -1},
+        {"columns": []},
+    ):
+        with pytest.raises(ValueError, match=next(iter(kwargs))):
+            df.img.map_batches(len, **kwargs)
+    with pytest.raises(TypeError, match="function or a class"):
+        df.img.map_batches(3)
+    with pytest.raises(TypeError, match="fn_constructor_args"):
+        df.img.map_batches(len, fn_constructor_args=[1])
+
+
+# -- map ------------------------------------------------------------------------------------------
+def test_map_takes_rows(df):
+    def function(row):
+        return {"name": row["path"][-9:], "height": row["image"].shape[0]}
+
+    lazy = df.img.map(function)
+    rows = lazy.compute()
+    assert list(rows.columns) == ["name", "height"]
+    assert rows.height.tolist() == df.image.img.height.compute().tolist()
+    pd.testing.assert_frame_equal(rows, df.compute().img.map(function))
+
+
+def test_map_names_the_row_and_the_function(df):
+    def function(row):
+        return row["image"].shape
+
+    with pytest.raises(BatchError, match=r"function, batch 0 .*dict of the row's"):
+        df.img.map(function)
+    with pytest.raises(TypeError, match="classes go to map_batches"):
+        df.img.map(dict)
