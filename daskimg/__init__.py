@@ -19,6 +19,8 @@ from daskimg.frame import FrameAccessor
 from daskimg.io.images import images, read_images
 from daskimg.io.parquet_read import read_parquet
 from daskimg.io.sql import read_sql
+from daskimg.io.tfrecord import read_tfrecords
+from daskimg.io.webdataset import read_webdataset
 from daskimg.lazy import register as _register  # noqa: F401
 
 __all__ = [
@@ -35,6 +37,8 @@ __all__ = [
     "read_images",
     "read_parquet",
     "read_sql",
+    "read_tfrecords",
+    "read_webdataset",
     "testing",
 ]
 

@@ -12,9 +12,9 @@ import pandas as pd
 from dask.dataframe.extensions import register_dataframe_accessor as register_on_dask
 from pandas.api.extensions import register_dataframe_accessor
 
-from daskimg import batch, stream
+from daskimg import batch, export, stream
 from daskimg.column.dtype import ImageDtype
-from daskimg.io import files, parquet
+from daskimg.io import csv_file, files, parquet, tfrecord, webdataset
 
 __all__ = ["FrameAccessor"]
 
@@ -49,8 +49,14 @@ class FrameAccessor:
     iter_batches = _method(stream.iter_batches)
     iter_rows = _method(stream.iter_rows)
     take_batch = _method(stream.take_batch)
+    iter_torch_batches = _method(export.iter_torch_batches)
+    to_torch = _method(export.to_torch)
+    to_tf = _method(export.to_tf)
     write_images = _method(files.write_images)
     write_parquet = _method(parquet.write_parquet)
+    write_tfrecords = _method(tfrecord.write_tfrecords)
+    write_webdataset = _method(webdataset.write_webdataset)
+    write_csv = _method(csv_file.write_csv)
 
     def errors(self) -> Any:
         """Every failed cell: ``path``, ``column``, ``stage`` and ``error``, a row each.

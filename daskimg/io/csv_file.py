@@ -1,0 +1,163 @@
+"""Tables as CSV: the plain columns of a frame."""
+
+from __future__ import annotations
+
+import gzip
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from daskimg import fetch
+from daskimg.io import shards as sh
+from daskimg.io.commit import Mode, Run
+from daskimg.io.failures import count, image_columns
+from daskimg.io.single import write_single
+from daskimg.io.walk import own_part
+from daskimg.io.write import as_dask
+
+__all__ = ["write_csv"]
+
+
+def write_csv(
+    df: Any,
+    path: str | os.PathLike[str],
+    *,
+    sep: str = ",",
+    index: bool | None = None,
+    compression: str | None = None,
+    mode: Mode = "error",
+    storage_options: Mapping[str, Any] | None = None,
+    compute: bool = True,
+    errors: str | os.PathLike[str] | None = None,
+) -> Any:
+    """Write a frame without pictures as CSV: a folder of files, or one file.
+
+    Parameters
+    ----------
+    df : DataFrame
+        Dask or pandas.
+    path : str or path
+        One that ends in ``.csv`` (or ``.csv.gz``) is one file, put together in memory; else a
+        folder with a file for each partition, each with a header.
+    sep : str
+        Between values.
+    index : bool, optional
+        Whether the index is the first column. None: if it has a name.
+    compression : {None, "gzip"}
+        Of each file of a folder; of one file its name tells.
+    mode, storage_options, compute, errors
+        As in `write_parquet`; one file cannot be appended to.
+
+    Returns
+    -------
+    WriteResult
+        Or, with ``compute=False``, a Dask scalar that computes to one.
+
+    Raises
+    ------
+    FileExistsError
+        In mode "error", when there is something already.
+    TypeError
+        For an image column, which a CSV file cannot hold.
+
+    Examples
+    --------
+    >>> df = di.read_images(folder)
+    >>> sizes = df.assign(width=df.image.img.width).drop(columns=["image", "path"])
+    >>> sizes.img.write_csv("sizes.csv")
+    WriteResult(4 written)
+    >>> pd.read_csv("sizes.csv").width.tolist()
+    [24, 24, 24, 24]
+    """
+    frame = as_dask(df)
+    for name in image_columns(frame):
+        raise TypeError(
+            f"write_csv: the column {name!r} is {frame.dtypes[name]}, and a CSV file holds no "
+            "pictures: drop it or write its .img.path; pictures go to write_parquet, write_images"
+        )
+    if compression not in (None, "gzip"):
+        raise ValueError(f'compression is None or "gzip"; got {compression!r}')
+    if not isinstance(sep, str) or len(sep) != 1:
+        raise ValueError(f"sep is one character; got {sep!r}")
+    with_index = frame._meta.index.name is not None if index is None else bool(index)
+    ending = own_part(os.fspath(path)).lower()
+    single = ending.endswith((".csv", ".csv.gz"))
+    if compression is not None and single and not ending.endswith(".gz"):
+        raise ValueError(
+            f'one file is compressed if it ends in ".csv.gz"; got {fetch.mask_url(ending)!r}'
+        )
+    packed = ending.endswith(".gz") if single else compression == "gzip"
+    part = Part(sep, with_index, packed)
+    options: dict[str, Any] = {
+        "mode": mode,
+        "storage_options": storage_options,
+        "compute": compute,
+        "errors": errors,
+    }
+    if single:
+        return write_single(frame, path, part.rows, part.joined(frame._meta), **options)
+    return sh.write_shards(frame, part, path, "csv", blank=Blank(part, frame._meta), **options)
+
+
+@dataclass(frozen=True)
+class Part:
+    """Writes the file of one partition."""
+
+    sep: str
+    index: bool
+    packed: bool
+
+    def __call__(self, frame: pd.DataFrame, run: Run, number: int) -> dict[str, Any]:
+        ticket = count(frame, []).ticket()
+        files = [self.file(frame, run, number)] if len(frame) else []
+        return {**ticket, "files": files}
+
+    def file(self, frame: pd.DataFrame, run: Run, number: int) -> dict[str, Any]:
+        """Put a file with a header; its line of the manifest."""
+        data = self.pack(self.header(frame) + self.rows(frame))
+        return run.put(run.part_name(number, ".csv.gz" if self.packed else ".csv"), data)
+
+    def rows(self, frame: pd.DataFrame) -> bytes:
+        """The lines of a frame, without a header."""
+        return self._text(frame, header=False)
+
+    def header(self, frame: pd.DataFrame) -> bytes:
+        """The first line."""
+        return self._text(frame.iloc[:0], header=True)
+
+    def pack(self, data: bytes) -> bytes:
+        """Compressed if asked for, always to the same bytes."""
+        return gzip.compress(data, 6, mtime=0) if self.packed else data
+
+    def joined(self, meta: pd.DataFrame) -> Joined:
+        """What puts one file together."""
+        return Joined(self, self.header(meta))
+
+    def _text(self, frame: pd.DataFrame, header: bool) -> bytes:
+        text = frame.to_csv(sep=self.sep, index=self.index, header=header, lineterminator="\n")
+        return text.encode()
+
+
+@dataclass(frozen=True)
+class Joined:
+    """One file of the lines of all partitions."""
+
+    part: Part
+    header: bytes
+
+    def __call__(self, pieces: list[bytes]) -> bytes:
+        return self.part.pack(b"".join([self.header, *pieces]))
+
+
+@dataclass(frozen=True)
+class Blank:
+    """A header alone, for a frame without rows."""
+
+    part: Part
+    meta: pd.DataFrame
+
+    def __call__(self, run: Run) -> list[dict[str, Any]]:
+        return [self.part.file(self.meta.iloc[:0], run, 0)]

@@ -1,0 +1,230 @@
+"""Files of many rows: which there are, their bytes, frames and writes of one after another."""
+
+from __future__ import annotations
+
+import glob
+import io
+import itertools
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, BinaryIO, NamedTuple
+
+import dask
+import dask.dataframe as dd
+import pandas as pd
+from dask.tokenize import tokenize
+
+from daskimg import config, fetch
+from daskimg.column.dtype import ImageDtype
+from daskimg.io.commit import Mode, Run, begin, published, unfinished
+from daskimg.io.listing import UrlPath, list_images
+from daskimg.io.parquet import failures_job
+from daskimg.io.target import Target
+from daskimg.io.walk import own_part
+from daskimg.io.write import Job, submit
+
+__all__ = [
+    "EXTENT",
+    "Shard",
+    "check_count",
+    "from_shards",
+    "list_shards",
+    "numbered",
+    "open_shard",
+    "read_range",
+    "with_bytes",
+    "write_shards",
+]
+
+# Shards whose rows are not counted: the index of row r of shard s is s * EXTENT + r.
+EXTENT = 10**9
+PNG = ("bool", "uint8", "uint16")  # values that it can hold
+_BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}")
+
+
+class Shard(NamedTuple):
+    """A file of many rows, and its size where the listing told it."""
+
+    path: str
+    size: int | None
+
+    @property
+    def shown(self) -> str:
+        """The path without credentials."""
+        return fetch.mask_url(self.path)
+
+
+def list_shards(
+    urlpath: UrlPath | Iterable[UrlPath], names: re.Pattern[str], source: fetch.Source
+) -> list[Shard]:
+    """The files that `urlpath` stands for, sorted by path.
+
+    A file named as such is taken; of a folder the files are whose names `names` matches, and of
+    a glob too, unless none does. ``{000..011}`` in a path counts.
+
+    Raises
+    ------
+    FileNotFoundError
+        Naming the path that is missing, or holds no such file.
+
+    Examples
+    --------
+    >>> import fsspec
+    >>> fsspec.filesystem("memory").pipe({"/tars/0.tar": b"12", "/tars/1.tar": b"1"})
+    >>> list_shards("memory://tars/{0..1}.tar", re.compile("tar$"), fetch.Source.default)
+    [Shard(path='memory://tars/0.tar', size=2), Shard(path='memory://tars/1.tar', size=1)]
+    """
+    entries = [urlpath] if isinstance(urlpath, str | os.PathLike) else list(urlpath)
+    if not entries:
+        raise ValueError("urlpath: the list is empty; give at least one path")
+    found: dict[str, int | None] = {}
+    for entry in itertools.chain.from_iterable(_expanded(os.fspath(e)) for e in entries):
+        files = _listed(entry, source)
+        right = {path: size for path, size in files.items() if names.search(own_part(path))}
+        if not right and (glob.has_magic(entry) or _is_file(entry, [*files])):
+            right = files
+        if not right:
+            seen = ", ".join(path.rpartition("/")[2] for path in itertools.islice(files, 3))
+            raise FileNotFoundError(
+                f"no file in {fetch.mask_url(entry)!r} that ends as {names.pattern!r}; it holds "
+                f"{seen or 'none'}{', ...' if len(files) > 3 else ''}. Name the files, or give a "
+                "glob"
+            )
+        found.update(right)
+    return [Shard(path, found[path]) for path in sorted(found)]
+
+
+def _listed(entry: str, source: fetch.Source) -> dict[str, int | None]:
+    """Files with their sizes; those of a committed folder are those of its manifest."""
+    listing = list_images(entry, file_extensions="*", storage_options=source)
+    paths = listing.paths.to_pylist()
+    if not glob.has_magic(entry) and not _is_file(entry, paths):
+        target = Target(entry, source)
+        files = published(target)
+        if files is not None:
+            return {target.href(file["name"]): file["bytes"] for file in files}
+        if unfinished(target):
+            raise ValueError(
+                f"the write into {target.shown} never finished: call the writer again with "
+                'mode="resume", or "overwrite"'
+            )
+    sizes = [None] * len(paths) if listing.sizes is None else listing.sizes.tolist()
+    return dict(zip(paths, sizes, strict=True))
+
+
+def _is_file(entry: str, paths: list[str]) -> bool:
+    name = entry.rstrip("/").rpartition("/")[2]
+    return len(paths) == 1 and own_part(paths[0]).rpartition("/")[2] == own_part(name)
+
+
+def _expanded(entry: str) -> Iterator[str]:
+    found = _BRACES.search(entry)
+    if found is None:
+        yield entry
+        return
+    first, last = found.groups()
+    for number in range(int(first), int(last) + 1):
+        name = entry[: found.start()] + str(number).zfill(len(first)) + entry[found.end() :]
+        yield from _expanded(name)
+
+
+def read_range(shard: Shard, source: fetch.Source, start: int, end: int) -> bytes:
+    """The bytes of a file from `start` to `end`, in one request; fewer where it ends before."""
+    retries = config.get("retries")
+    local = fetch.local_path(shard.path)
+    if local is not None:
+
+        def read() -> bytes:
+            with open(local, "rb") as file:
+                file.seek(start)
+                return file.read(end - start)
+
+        return fetch.retrying(read, shard.path, retries)
+    fs, name = source.filesystem(shard.path)
+    return bytes(
+        fetch.retrying(
+            lambda: fs.cat_file(name, start=start, end=end), shard.path, retries, source.mask
+        )
+    )
+
+
+def open_shard(shard: Shard, source: fetch.Source, head: bool = False) -> BinaryIO:
+    """A file to read from its start: a remote one comes in one request, by blocks for its head."""
+    retries = config.get("retries")
+    if head or fetch.local_path(shard.path) is not None:
+        return fetch.open_head(shard.path, source, retries=retries)
+    return io.BytesIO(fetch.read_bytes(shard.path, source, retries=retries))
+
+
+def check_count(name: str, count: int | None) -> None:
+    """Refuse a number of rows below one."""
+    if count is not None and (isinstance(count, bool) or int(count) != count or count < 1):
+        raise ValueError(f"{name} is 1 or more; got {count!r}")
+
+
+def numbered(shards: int) -> list[int]:
+    """Divisions of one partition a shard, whose rows nobody counted."""
+    return [*(n * EXTENT for n in range(shards)), shards * EXTENT - 1]
+
+
+def from_shards(
+    read: Callable[..., pd.DataFrame],
+    parts: Sequence[Any],
+    meta: pd.DataFrame,
+    divisions: Sequence[int],
+    label: str,
+) -> dd.DataFrame:
+    """A lazy frame of ``read(part, columns=...)``, its columns left as they are declared."""
+    with dask.config.set({"dataframe.convert-string": False}):  # lists would become strings
+        return dd.from_map(read, parts, meta=meta, divisions=divisions, label=label)
+
+
+def with_bytes(frame: dd.DataFrame, where: str) -> dd.DataFrame:
+    """The frame with its pictures as the bytes of files: as they are, pixels as PNG.
+
+    Raises
+    ------
+    ValueError
+        For pixels that PNG cannot hold, and for column names that are no strings.
+    """
+    made = {}
+    for name in frame.columns:
+        if not isinstance(name, str):
+            raise ValueError(f"columns of {where} have names that are strings; got {name!r}")
+        dtype = frame.dtypes[name]
+        if not isinstance(dtype, ImageDtype) or dtype.tensor or dtype.cells == "encoded":
+            continue
+        if dtype.cell_dtype is not None and dtype.cells not in PNG:
+            raise ValueError(
+                f"the column {name!r} is {dtype}, and {where} holds pictures as files: "
+                'astype("uint8") or encode() them first, or use write_parquet or write_numpy'
+            )
+        cells = frame[name].img
+        made[name] = cells._op("export", "PNG", None) if dtype.holds_pixels else cells.read()
+    return frame.assign(**made) if made else frame
+
+
+def write_shards(
+    frame: dd.DataFrame,
+    part: Callable[..., dict[str, Any]],
+    path: str | os.PathLike[str],
+    kind: str,
+    *,
+    mode: Mode,
+    storage_options: Mapping[str, Any] | None,
+    compute: bool,
+    errors: str | os.PathLike[str] | None,
+    blank: Callable[[Run], list[dict[str, Any]]] | None = None,
+) -> Any:
+    """Run `part` over the partitions of `frame` as one committed write.
+
+    `blank` puts the files of a frame without rows.
+    """
+    query = tokenize(frame, part)
+    job = Job(begin(Target(path, storage_options), mode, kind, query), part, blank)
+    if errors is not None:
+        beside = failures_job(frame._meta, Target(errors, storage_options), mode, query)
+        job = replace(job, errors=beside)
+    return submit(frame, job, compute)

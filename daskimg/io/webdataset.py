@@ -1,0 +1,317 @@
+"""WebDataset shards: tar files of samples, read and written."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import itertools
+import os
+import re
+import tarfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import dask.dataframe as dd
+import numpy as np
+import pandas as pd
+
+from daskimg import fetch
+from daskimg.column.dtype import check_policy
+from daskimg.io import shards as sh
+from daskimg.io.commit import Mode, Run
+from daskimg.io.failures import count, image_columns
+from daskimg.io.rows import IMAGE, Record, failed, kept, meta_of, to_frame
+from daskimg.io.tar_members import tar_of
+from daskimg.io.tar_samples import KEY, Sample, dtype_of, plain_tar, samples, value_of
+from daskimg.io.write import as_dask
+from daskimg.ops import policy_of
+from daskimg.program import STRING
+
+__all__ = ["read_webdataset", "write_webdataset"]
+
+NAMES = re.compile(r"\.(tar|tar\.gz|tgz)$", re.IGNORECASE)
+FIRST_SAMPLES, FIRST_BYTES = 100, 64 * 2**20  # that tell the columns
+
+
+def read_webdataset(
+    urlpath: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+    *,
+    extensions: Sequence[str] | None = None,
+    on_error: str | None = None,
+    rows_per_partition: int | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+) -> dd.DataFrame:
+    """Read tar shards as a Dask DataFrame, a row for each sample, a column for each extension.
+
+    A sample is the members whose names agree up to the first dot of the file name, next to each
+    other in the tar, as the webdataset package groups them. Nothing is extracted to disk.
+
+    Parameters
+    ----------
+    urlpath : str, path, or a list of these
+        A tar file (also gzipped), a folder, a glob or ``train-{000..099}.tar``, on any fsspec
+        filesystem.
+    extensions : list of str, optional
+        The members to read, others are left out: ``["jpg", "cls"]``. None: all that the first
+        samples have; a sample that has another one then fails.
+    on_error : {"raise", "null"}, optional
+        What a damaged sample does: end the run with an `ImageError`, or become a row of nulls
+        with a reason in its image columns. Where a tar file breaks, one row says so; what
+        follows in it is lost.
+    rows_per_partition : int, optional
+        Cut shards into partitions of so many samples at most: the shards are looked through when
+        the frame is made, and the index numbers all rows. None: a shard is a partition; the
+        index of sample ``r`` of shard ``s`` is ``s * 10**9 + r``.
+    storage_options : dict, optional
+        Options of the filesystem.
+
+    Returns
+    -------
+    dask.dataframe.DataFrame
+        ``__key__``, then a column named by each extension: pictures ``image[encoded]`` (their
+        path is ``tar://member::shard``), ``cls`` and the like ``Int64``, ``txt`` strings,
+        ``json`` what it holds (dtype ``json``), ``npy`` ``tensor[pixels]``, others bytes.
+        Building it reads headers of the first shard, and nothing with `extensions`.
+
+    Raises
+    ------
+    FileNotFoundError
+        When nothing matches.
+    ValueError
+        When the first shards hold no sample, and `extensions` is not given.
+
+    Examples
+    --------
+    >>> df = di.read_images(folder)
+    >>> df.assign(cls=7).img.write_webdataset("shards")
+    WriteResult(4 written)
+    >>> di.read_webdataset("shards", extensions=["jpg", "cls"]).dtypes.astype(str).tolist()
+    ['string', 'image[encoded]', 'Int64']
+    """
+    sh.check_count("rows_per_partition", rows_per_partition)
+    if isinstance(extensions, str):
+        raise TypeError(f'extensions is a list such as ["jpg", "cls"]; got {extensions!r}')
+    policy = check_policy(on_error)
+    source = fetch.Source(storage_options)
+    shards = sh.list_shards(urlpath, NAMES, source)
+    tars = Tars(source, policy_of(IMAGE.derive("encoded", on_error=policy)))
+    if extensions is None:
+        names, given = tars.first(shards), False
+    else:
+        names, given = [name.strip().lstrip(".").lower() for name in extensions], True
+    dtypes = {KEY: STRING, **{name: dtype_of(name, policy) for name in names}}
+    reader = Reader(tars, dtypes, given)
+    meta = meta_of(dtypes)
+    if rows_per_partition is None:
+        parts = [Part(shard, n * sh.EXTENT) for n, shard in enumerate(shards)]
+        return sh.from_shards(reader, parts, meta, sh.numbered(len(shards)), "read-webdataset")
+    parts = list(tars.cut(shards, rows_per_partition))
+    ends = max(sum(part.rows or 0 for part in parts) - 1, 0)
+    divisions = [*(part.row for part in parts), ends]
+    return sh.from_shards(reader, parts, meta, divisions, "read-webdataset")
+
+
+class Part(NamedTuple):
+    """Samples of one shard: all, or `rows` from `first` on (bytes `start` to `end`)."""
+
+    shard: sh.Shard
+    row: int  # the index of the first
+    first: int = 0
+    rows: int | None = None
+    start: int = 0
+    end: int | None = None
+
+
+@dataclass(frozen=True)
+class Tars:
+    """How the shards are opened."""
+
+    source: fetch.Source
+    policy: str
+
+    def samples(self, part: Part) -> Iterator[tuple[tarfile.TarFile | None, Sample]]:
+        """The samples of a part."""
+        if part.end is not None:
+            data = sh.read_range(part.shard, self.source, part.start, part.end)
+            if data:
+                yield from samples(io.BytesIO(data))
+            return
+        with sh.open_shard(part.shard, self.source) as file:
+            found = samples(*plain_tar(file))
+            stop = None if part.rows is None else part.first + part.rows
+            yield from itertools.islice(found, part.first, stop)
+
+    def first(self, shards: Sequence[sh.Shard]) -> list[str]:
+        """The extensions of the first samples, in the order met."""
+        for shard in shards:
+            names: dict[str, None] = {}
+            with sh.open_shard(shard, self.source, head=True) as file:
+                plain, problem = plain_tar(file, FIRST_BYTES)
+                for _, sample in itertools.islice(samples(plain, problem), FIRST_SAMPLES):
+                    if sample.error is None:
+                        names.update(dict.fromkeys(sample.members))
+                    elif not names:
+                        kept(failed(shard.path, sample.error), self.policy, [IMAGE])
+            if names:
+                return [*names]
+        raise ValueError(
+            f"no sample in {shards[0].shown!r}{' and what follows' if len(shards) > 1 else ''}: "
+            "the columns are not known; give extensions="
+        )
+
+    def cut(self, shards: Sequence[sh.Shard], most: int) -> Iterator[Part]:
+        """Parts of at most so many samples; all shards are looked through."""
+        row = 0
+        for shard in shards:
+            with sh.open_shard(shard, self.source) as file:
+                plain, problem = plain_tar(file)
+                starts = [sample.start for _, sample in samples(plain, problem)]
+                end = file.seek(0, io.SEEK_END) if plain is file else None
+            for first in range(0, len(starts), most):
+                number = min(most, len(starts) - first)
+                if end is None:
+                    yield Part(shard, row, first, number)
+                else:
+                    last = first + number
+                    stop = starts[last] if last < len(starts) else end
+                    yield Part(shard, row, first, number, starts[first], stop)
+                row += number
+        if not row:
+            yield Part(shards[0], 0, 0, 0)
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Reads one part."""
+
+    tars: Tars
+    dtypes: Mapping[str, Any]
+    given: bool  # members that are no column are left out
+
+    def __call__(self, part: Part, columns: Sequence[str]) -> pd.DataFrame:
+        policy, every = self.tars.policy, self.dtypes.values()
+        records = [
+            kept(self._record(tar, sample, part.shard, columns), policy, every)
+            for tar, sample in self.tars.samples(part)
+        ]
+        return to_frame(records, {name: self.dtypes[name] for name in columns}, part.row)
+
+    def _record(
+        self,
+        tar: tarfile.TarFile | None,
+        sample: Sample,
+        shard: sh.Shard,
+        columns: Sequence[str],
+    ) -> Record:
+        place = f"{shard.path}#{sample.key}" if sample.key else shard.path
+        known = {KEY: sample.key} if sample.key else {}
+        if sample.error is not None or tar is None:
+            return failed(place, sample.error or ValueError("no tar file"), **known)
+        unknown = [name for name in sample.members if name not in self.dtypes]
+        if unknown and not self.given:
+            error = ValueError(
+                f"a member with the extension {unknown[0]!r}, which the first samples do not "
+                "have: name those to read with extensions="
+            )
+            return failed(place, error, **known)
+        try:
+            values = {
+                name: value_of(tar, sample.members[name], name, shard.path)
+                for name in columns
+                if name in sample.members
+            }
+        except (ValueError, OSError, tarfile.TarError) as error:
+            return failed(place, error, **known)
+        return Record(place, {**known, **values})
+
+
+# -- writing --------------------------------------------------------------------------------------
+def write_webdataset(
+    df: Any,
+    path: str | os.PathLike[str],
+    *,
+    compression: str | None = None,
+    mode: Mode = "error",
+    storage_options: Mapping[str, Any] | None = None,
+    compute: bool = True,
+    errors: str | os.PathLike[str] | None = None,
+) -> Any:
+    """Write each row as a sample of a tar shard, a shard for each partition.
+
+    A picture is a member named by its format (``jpg``, ``png``; pixels become PNG), or by its
+    column, if that is called ``jpg`` or ``seg.png``; of several image columns each is
+    ``<column>.<format>``. Columns called ``txt``, ``cls``, ``json`` and the like are members of
+    their own, bytes too, tensors are ``<column>.npy``; all other columns go into ``json``. The
+    key is the column ``__key__`` if there is one, else made of partition and row. Nulls are left
+    out; so is a row with a picture that failed, and counted. The index is not written.
+
+    Parameters
+    ----------
+    df : DataFrame
+        Dask or pandas.
+    path : str or path
+        A folder, on any filesystem.
+    compression : {None, "gzip"}
+        Of whole shards.
+    mode, storage_options, compute, errors
+        As in `write_parquet`.
+
+    Returns
+    -------
+    WriteResult
+        Or, with ``compute=False``, a Dask scalar that computes to one.
+
+    Raises
+    ------
+    FileExistsError
+        In mode "error", when `path` is not empty.
+    ValueError
+        For keys that are not safe or occur twice, and pixels that PNG cannot hold.
+
+    Examples
+    --------
+    >>> df = di.read_images(folder)
+    >>> result = df.assign(label="cat").img.write_webdataset("shards")
+    >>> [file.rpartition("/")[2] for file in result.files]
+    ['part-00000.tar']
+    >>> di.read_webdataset("shards").compute().json[0]["label"]
+    'cat'
+    """
+    if compression not in (None, "gzip"):
+        raise ValueError(f'compression is None or "gzip"; got {compression!r}')
+    frame = sh.with_bytes(as_dask(df), "a tar shard")
+    if bad := [name for name in frame.columns if "/" in name or not name]:
+        raise ValueError(f"columns become extensions of members: rename {bad[0]!r}")
+    part = Writer(compression, tuple(image_columns(frame)))
+    return sh.write_shards(
+        frame,
+        part,
+        path,
+        "webdataset",
+        mode=mode,
+        storage_options=storage_options,
+        compute=compute,
+        errors=errors,
+    )
+
+
+@dataclass(frozen=True)
+class Writer:
+    """Writes the samples of one partition."""
+
+    compression: str | None
+    images: tuple[str, ...]
+
+    def __call__(self, frame: pd.DataFrame, run: Run, number: int) -> dict[str, Any]:
+        census = count(frame, self.images)
+        rows = np.flatnonzero(~census.failed)
+        files = [self._file(frame.iloc[rows], rows, run, number)] if len(rows) else []
+        return {**census.ticket(), "files": files}
+
+    def _file(self, frame: pd.DataFrame, rows: Any, run: Run, number: int) -> dict[str, Any]:
+        stem = run.part_name(number, "").removeprefix("part-")
+        data = tar_of(frame, [f"{stem}-{row:06d}" for row in rows])
+        if self.compression == "gzip":
+            return run.put(run.part_name(number, ".tar.gz"), gzip.compress(data, 6, mtime=0))
+        return run.put(run.part_name(number, ".tar"), data)
