@@ -244,7 +244,7 @@ class Run:
         files: list[dict[str, Any]],
         old: dict[str, Any] | None,
     ) -> dict[str, Any]:
-        before = {"rows": 0, "failed": 0, "missing": 0, "files": []}
+        before: dict[str, Any] = {"rows": 0, "failed": 0, "missing": 0, "files": []}
         if self.mode == "append":
             before = _before(self, old) if old else {**before, "files": _foreign(self, files)}
         total = self.result(tickets)

@@ -72,10 +72,10 @@ def failed_rows(frame: pd.DataFrame, census: Census) -> pd.DataFrame:
     out = kept.copy(deep=False)
     path = np.full(len(kept), None, object)
     for name in image_columns(kept):
-        if kept[name].dtype.tensor:
+        cells: ImageArray = kept[name].array
+        if cells.dtype.tensor:
             out = out.drop(columns=name)
             continue
-        cells: ImageArray = kept[name].array
         dtype = ImageDtype("file", on_error=cells.dtype.on_error, source=cells.dtype.source)
         out[name] = ImageArray(dtype, cells.has_path, None, cells.path)
         if cells.path is not None:

@@ -220,7 +220,7 @@ class Naming:
         if self.kind == "column":
             return [_text(value, self.value) for value in frame[self.value]]
         rows = frame.reset_index(drop=frame.index.name is None or frame.index.name in frame)
-        records = rows.assign(index=frame.index).to_dict("records")
+        records: Any = rows.assign(index=frame.index).to_dict("records")
         if self.kind == "function":
             return [_text(self.value(record), "filename()") for record in records]
         formatter = _Formatter()
@@ -274,9 +274,9 @@ class Part:
         cells = frame[self.column].array
         rows = np.flatnonzero(cells.valid)
         names = safe_names(
-            [_with_extension(bases[i], memoryview(cells.data.cell(i)), self.naming) for i in rows]
+            [_with_extension(str(bases[i]), cells.data.cell(i), self.naming) for i in rows]
         )
-        data = (memoryview(cells.data.cell(i)) for i in rows)
+        data = (cells.data.cell(i) for i in rows)
         if run.target.local:
             files = list(map(run.put, names, data))
         else:
@@ -284,7 +284,7 @@ class Part:
                 files = list(pool.map(run.put, names, data))
         return {**census.ticket(), "files": files}
 
-    def _bases(self, frame: pd.DataFrame, number: int) -> list[str]:
+    def _bases(self, frame: pd.DataFrame, number: int) -> list[str | None]:
         cells = frame[self.column].array
         paths = [None] * len(frame) if cells.path is None else cells.path.to_pylist()
         bases = np.full(len(frame), None, object)
@@ -310,7 +310,8 @@ class Part:
             dtype=object,
         )
         cells = frame[self.column]
-        program = build(cells.dtype, "export", Row(0), self.quality)
+        dtype: Any = cells.dtype
+        program = build(dtype, "export", Row(0), self.quality)
         return frame.assign(**{self.column: onepass.run(cells, [program], formats)[0]})
 
 
@@ -318,7 +319,7 @@ def _extension(name: str) -> str:
     return os.path.splitext(name)[1].lower()
 
 
-def _with_extension(name: str, data: memoryview, naming: Naming) -> str:
+def _with_extension(name: str, data: Any, naming: Naming) -> str:
     """`name` with an extension that tells the format, where it has none of its own."""
     own = codec.sniff(data) or "PNG"
     extension = _extension(name)

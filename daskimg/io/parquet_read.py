@@ -229,7 +229,8 @@ class Reader:
         wanted = {*names, *self.index_names}
         wanted |= {part for column in self.images if column.name in names for part in column.parts}
         stored = [name for name in self.schema.names if name in wanted]
-        tables, numbers = [], []
+        tables: list[pa.Table] = []
+        numbers: list[Any] = []
         if not rows.groups:
             return self.no_rows.select(stored), np.empty(0, np.int64)
         with scan.opened(rows.path, self.source) as file:
@@ -272,7 +273,7 @@ class Reader:
             first = int(numbers[0]) if len(numbers) else 0
             index = pd.RangeIndex(first, first + len(numbers)) if ranged else pd.Index(numbers)
             frame.index = index.rename(self.range_name)
-        found = {
+        found: dict[str, Any] = {
             name: decode_column(column, table, column.dtype) for name, column in images.items()
         }
         for name, (value, dtype) in keys:

@@ -229,10 +229,11 @@ def _may_hold(dnf: Dnf, bounds: Mapping[str, tuple[Any, Any] | None]) -> bool:
     def possible(name: str, op: str, value: Any) -> bool:
         if name not in bounds:
             return True
-        if bounds[name] is None:  # a null passes nothing
+        span = bounds[name]
+        if span is None:  # a null passes nothing
             return False
         try:
-            return OPS[op](*bounds[name], value)
+            return OPS[op](span[0], span[1], value)
         except TypeError:  # a date against a string: let the rows tell
             return True
 

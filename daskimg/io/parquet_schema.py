@@ -80,7 +80,7 @@ class Column:
             beside.append(_text(cells.path, len(cells)))
         if self.error:
             beside.append(_text(cells.error, len(cells)))
-        elif (lost := ~cells.valid & cells.has_error).any():
+        elif cells.error is not None and (lost := ~cells.valid & cells.has_error).any():
             row = int(np.flatnonzero(lost)[0])
             path = None if cells.path is None else cells.path[row].as_py()
             raise ImageError(cells.error[row].as_py(), path)
@@ -219,7 +219,7 @@ class Layout:
             found.setdefault(name, plain.column(name))
         return pa.table(found).replace_schema_metadata(plain.schema.metadata)
 
-    def _json(self, index: pd.RangeIndex | None) -> bytes:
+    def _json(self, index: Any) -> bytes:
         columns = {
             column.name: {
                 # a handle of credentials means nothing elsewhere
@@ -239,7 +239,7 @@ def _anonymous(dtype: ImageDtype) -> ImageDtype:
     return dtype.derive(dtype.cells, dtype.shape, source=None)
 
 
-def _column(name: str, dtype: ImageDtype) -> Column:
+def _column(name: str, dtype: Any) -> Column:
     return Column(name, dtype, dtype.holds_pixels, policy_of(dtype) == "null")
 
 
@@ -289,9 +289,9 @@ def recognise(
             found[name] = Column(name, _named(name, schema.field(name).type, unread))
     for field in schema:
         if field.name not in found and (wanted is None or field.name in wanted):
-            dtype = _implied(field, unread)
-            if dtype is not None:
-                found[field.name] = Column(field.name, dtype)
+            implied = _implied(field, unread)
+            if implied is not None:
+                found[field.name] = Column(field.name, implied)
     return tuple(found.values())
 
 

@@ -16,7 +16,8 @@ from daskimg.lazy.expr import gather
 
 __all__ = ["Job", "as_dask", "submit"]
 
-TICKET = pd.DataFrame({"ticket": pd.array([], pd.StringDtype("pyarrow"))})
+STRING = pd.StringDtype("pyarrow")
+TICKET = pd.DataFrame({"ticket": pd.Series([], dtype=STRING)})
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ def _write_part(
     if job.numbers is not None:
         number = job.numbers[number]
     text = json.dumps(job.ticket(frame, number))
-    return pd.DataFrame({"ticket": pd.array([text], TICKET["ticket"].dtype)})
+    return pd.DataFrame({"ticket": pd.Series([text], dtype=STRING)})
 
 
 @dataclass(frozen=True)
