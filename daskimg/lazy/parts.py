@@ -29,7 +29,7 @@ from daskimg.lazy.expr import (
 )
 from daskimg.program import Program
 
-__all__ = ["Part", "Parts", "parts", "settled", "with_programs"]
+__all__ = ["Part", "Parts", "decodes", "parts", "settled", "with_programs"]
 
 
 class Part:
@@ -190,6 +190,11 @@ def _rowwise(expr: Expr) -> bool:
     # a user's stage sees whole partitions
     apart = isinstance(expr, Stage) or not expr.dependencies()
     return not apart and (filters or isinstance(expr, Elemwise))
+
+
+def decodes(frame: Any) -> bool:
+    """Whether pictures are opened for a `settled` frame."""
+    return any(program.decodes for node in frame.expr.walk() for program in _programs(node))
 
 
 def _programs(expr: Any) -> Iterator[Program]:

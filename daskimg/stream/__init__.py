@@ -81,7 +81,7 @@ def iter_batches(
     >>> [batch["image"].shape for batch in df.img.iter_batches(batch_size=3)]
     [(3, 8, 8, 3), (1, 8, 8, 3)]
     """
-    _check_batches(batch_size, batch_format, on_null, shuffle_buffer)
+    check_batches(batch_size, batch_format, on_null, shuffle_buffer)
     if prefetch_partitions < 0:
         raise ValueError(f"prefetch_partitions is 0 or more; got {prefetch_partitions}")
     frame = chosen(frame, columns)
@@ -114,7 +114,7 @@ def row_frames(
     most: int | None = None,
     drop: bool = False,
     shuffle_buffer: int | None = None,
-    seed: int | None = None,
+    seed: Any = None,
 ) -> Any:
     """A generator of the frames that batches are cut from; closing it ends the run."""
     found = pieces(work, run, ahead=ahead, batch=max(batch, shuffle_buffer or 0), most=most)
@@ -136,7 +136,7 @@ def chosen(frame: Any, columns: Sequence[str] | None) -> Any:
     return frame[list(columns)]
 
 
-def _check_batches(size: Any, batch_format: str, on_null: str, buffer: int | None) -> None:
+def check_batches(size: Any, batch_format: str, on_null: str, buffer: int | None) -> None:
     if isinstance(size, bool) or not hasattr(size, "__index__") or size < 1:
         raise ValueError(f"batch_size is a number of rows, 1 or more; got {size!r}")
     if batch_format not in FORMATS:
@@ -207,7 +207,7 @@ def take_batch(
     >>> di.read_images(folder, size=(8, 8)).img.take_batch(2)["image"].shape
     (2, 8, 8, 3)
     """
-    _check_batches(batch_size, batch_format, on_null, None)
+    check_batches(batch_size, batch_format, on_null, None)
     work = work_of(frame)
     run = runner()
     one = -run.workers  # pieces under way: no more than one

@@ -73,7 +73,7 @@ def cut(
         yield held[0] if len(held) == 1 else pd.concat(held)
 
 
-def shuffled(frames: Iterable[pd.DataFrame], size: int, seed: int | None) -> Iterator[pd.DataFrame]:
+def shuffled(frames: Iterable[pd.DataFrame], size: int, seed: Any) -> Iterator[pd.DataFrame]:
     """The same rows out of order: each is held back among `size` others, and drawn by `seed`.
 
     What comes out depends on the order of the rows alone, not on how they are cut into frames.

@@ -1,0 +1,237 @@
+"""Which rows one reader of many takes: each row goes to one of them, once an epoch.
+
+The readers of a training run are its ranks, and in each rank the workers of its DataLoader.
+Where rows can be counted without reading pictures, every rank gets as many as the others (but
+for one), else whole partitions are dealt out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import cloudpickle
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from daskimg.column.dtype import ImageDtype
+from daskimg.kernels import augment
+from daskimg.lazy.parts import Parts, decodes, parts, settled, with_programs
+from daskimg.program import Program
+from daskimg.stream.window import Work, with_pixels
+
+__all__ = ["Dataset", "Place", "plan_batches", "reseeded"]
+
+LIGHT = 4_000_000  # rows of paths that a reader may hold to shuffle all of them
+PIECE = 256  # rows of a source cut from them
+
+
+class Place(NamedTuple):
+    """Which reader this is."""
+
+    rank: int = 0
+    ranks: int = 1
+    worker: int = 0
+    workers: int = 1
+
+    def bounds(self, n: int) -> tuple[int, int]:
+        """Of `n` rows, those from start to stop are this reader's."""
+        first, last = _share(n, self.rank, self.ranks)
+        start, stop = _share(last - first, self.worker, self.workers)
+        return first + start, first + stop
+
+
+def _share(n: int, i: int, of: int) -> tuple[int, int]:
+    return n * i // of, n * (i + 1) // of
+
+
+def plan_batches(n: int, place: Place, size: int, drop_last: bool) -> list[int] | None:
+    """Rows of each batch, such that all ranks make the same number of batches.
+
+    Where the last batches of some ranks would be one more than those of the others, the others
+    split their last batch in two: no row is left out or seen twice. None where that cannot be
+    (fewer rows than ranks, or batches of one row that do not come out even).
+
+    Examples
+    --------
+    >>> [plan_batches(65, Place(rank, 2), 32, False) for rank in (0, 1)]
+    [[16, 16], [32, 1]]
+    >>> plan_batches(65, Place(), 32, True)
+    [32, 32]
+    """
+    shares = [place._replace(rank=rank).bounds(n) for rank in range(place.ranks)]
+    rows = [stop - start for start, stop in shares]
+    mine = rows[place.rank]
+    if drop_last:
+        return [size] * (min(rows) // size)
+    steps = max(-(-k // size) for k in rows)
+    if min(rows) < steps and min(rows) != max(rows):
+        return None
+    full, rest = divmod(mine, size)
+    plan = [size] * full + [rest] * bool(rest)
+    if len(plan) < steps:
+        last = plan.pop()
+        plan += [last - last // 2, last // 2]
+    return plan
+
+
+def reseeded(frame: Any, epoch: int) -> Any:
+    """A settled frame whose random ops are `epoch` epochs on."""
+
+    def later(program: Program) -> Program:
+        steps = tuple(
+            step._replace(params=(*step.params[:2], step.params[2] + epoch, *step.params[3:]))
+            if step.name in augment.__all__
+            else step
+            for step in program.steps
+        )
+        return program if steps == program.steps else Program(steps, program.dtype)
+
+    return with_programs(frame, later)
+
+
+class Rows:
+    """Some rows of a source, in their order or by a seed."""
+
+    def __init__(
+        self, source: Callable[[], pd.DataFrame], start: int, stop: int | None, seed: Any = None
+    ) -> None:
+        self.source, self.start, self.stop, self.seed = source, start, stop, seed
+
+    def __call__(self) -> pd.DataFrame:
+        frame = self.source()
+        if self.seed is None:
+            return frame.iloc[self.start : self.stop]
+        order = np.random.default_rng(self.seed).permutation(len(frame))
+        return frame.take(order[self.start : self.stop])
+
+
+class Given:
+    """Rows in memory as a source."""
+
+    def __init__(self, frame: pd.DataFrame) -> None:
+        self.frame = frame
+
+    def __call__(self) -> pd.DataFrame:
+        return self.frame
+
+
+class Dataset:
+    """A frame that is read epoch by epoch, by one reader of many. It pickles.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Dask or pandas; its files and encoded pictures are decoded.
+    """
+
+    def __init__(self, frame: Any) -> None:
+        if isinstance(frame, pd.DataFrame):
+            import dask.dataframe as dd
+
+            frame = dd.from_pandas(frame, npartitions=1, sort=False)
+        wanted = with_pixels(frame)
+        self.meta = wanted._meta
+        # in this process: other readers get it with the dataset
+        self.frame = settled(wanted, scheduler="threads")
+        self.lengths = self._count(frame)
+
+    @cached_property
+    def parts(self) -> Parts:
+        """The frame as tasks."""
+        return parts(self.frame)
+
+    @cached_property
+    def light(self) -> bool:
+        """Whether a source holds paths and numbers, no pictures."""
+        return all(map(_small, self.parts.source.dtypes))
+
+    def _count(self, frame: Any) -> list[int] | None:
+        """Rows of each source, where they can be known without reading pictures."""
+        found = self.parts
+        if found.rows is None or found.dear:
+            return None
+        if self.light:
+            return [len(source()) for source in found.sources]
+        if found.filters:
+            return None
+        for name in frame.columns:  # one that can be read without opening pictures
+            column = frame[[name]]
+            if not decodes(settled(column, scheduler="threads")):
+                lengths = column.map_partitions(len, meta=(None, "int64"), enforce_metadata=False)
+                return [int(n) for n in lengths.compute(scheduler="threads")]
+        return None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        state = (self.frame, self.meta, self.lengths)
+        return _loaded, (cloudpickle.dumps(state),)
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """All rows of a light source."""
+        return pd.concat([source() for source in self.parts.sources])
+
+    def rows(self) -> int | None:
+        """How many rows there are, where that is known."""
+        return None if self.lengths is None or self.parts.filters else sum(self.lengths)
+
+    def work(self, place: Place, epoch: int, seed: int | None) -> Work:
+        """What the reader at `place` has to do; in the frame's order where `seed` is None."""
+        found = self.parts
+        if epoch and (later := reseeded(self.frame, epoch)).expr._name != self.frame.expr._name:
+            found = parts(later)
+        draw = None if seed is None else [seed, epoch]
+        if self.lengths is None:
+            rows = None if found.rows is None or found.dear else found.rows
+            sources = found.whole if rows is None else found.sources
+            return Work(list(_dealt(sources, place, draw)), rows, self.meta)
+        if draw is not None and self.light and sum(self.lengths) <= LIGHT:
+            start, stop = place.bounds(sum(self.lengths))
+            order = np.random.default_rng(draw).permutation(sum(self.lengths))[start:stop]
+            pieces = [self.table.take(order[i : i + PIECE]) for i in range(0, len(order), PIECE)]
+            return Work([Given(piece) for piece in pieces], found.rows, self.meta)
+        return Work(list(self._spans(found, place, draw)), found.rows, self.meta)
+
+    def _spans(self, found: Parts, place: Place, draw: list[int] | None) -> Iterator[Rows]:
+        lengths = self.lengths or []
+        start, stop = place.bounds(sum(lengths))
+        at = 0
+        for i in _order(len(lengths), draw):
+            low, high = max(start - at, 0), min(stop - at, lengths[i])
+            if low < high:
+                yield Rows(found.sources[i], low, high, None if draw is None else [*draw, i])
+            at += lengths[i]
+
+
+def _order(n: int, draw: list[int] | None) -> list[int]:
+    if draw is None:
+        return list(range(n))
+    order: list[int] = np.random.default_rng(draw).permutation(n).tolist()
+    return order
+
+
+def _dealt(
+    sources: Sequence[Callable[[], pd.DataFrame]], place: Place, draw: list[int] | None
+) -> Iterator[Rows]:
+    """Whole partitions, one by one to each reader in turn."""
+    readers = place.ranks * place.workers
+    mine = place.rank + place.ranks * place.worker
+    for i in _order(len(sources), draw)[mine::readers]:
+        yield Rows(sources[i], 0, None, None if draw is None else [*draw, i])
+
+
+def _small(dtype: Any) -> bool:
+    """Whether values of a column are paths, numbers or words."""
+    if isinstance(dtype, ImageDtype):
+        return dtype.cells == "file"
+    if isinstance(dtype, pd.ArrowDtype):
+        return not (pa.types.is_nested(kind := dtype.pyarrow_dtype) or "binary" in str(kind))
+    return not (isinstance(dtype, np.dtype) and dtype.kind == "O")
+
+
+def _loaded(state: bytes) -> Dataset:
+    made = Dataset.__new__(Dataset)
+    made.frame, made.meta, made.lengths = cloudpickle.loads(state)
+    return made
