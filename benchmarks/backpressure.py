@@ -9,6 +9,7 @@ kept busy.
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import threading
 import time
@@ -53,7 +54,12 @@ class Slow:
 
 @contextmanager
 def cluster() -> Iterator[Client]:
-    options = {"host": "127.0.0.1", "dashboard": False, "nthreads": 1, "memory_limit": "1GiB"}
+    options: dict[str, Any] = {
+        "host": "127.0.0.1",
+        "dashboard": False,
+        "dashboard_address": "127.0.0.1:0",
+    }
+    options |= {"nthreads": 1, "memory_limit": "1GiB"}
     workers: dict[str, Any] = {
         name: {"cls": Nanny, "options": {**options, "name": name, "silence_logs": 40}}
         for name in ("cpu0", "cpu1", "gpu")
@@ -61,7 +67,12 @@ def cluster() -> Iterator[Client]:
     workers["gpu"]["options"]["resources"] = {"GPU": 1}
     scheduler = {
         "cls": Scheduler,
-        "options": {"host": "127.0.0.1", "port": 0, "dashboard": False},
+        "options": {
+            "host": "127.0.0.1",
+            "port": 0,
+            "dashboard": False,
+            "dashboard_address": "127.0.0.1:0",
+        },
     }
     with (
         SpecCluster(workers=workers, scheduler=scheduler, silence_logs=40) as made,
@@ -80,9 +91,13 @@ class Watch(threading.Thread):
         self.peak, self.spilled, self.paused = dict.fromkeys(self.processes, 0), 0, 0
 
     def run(self) -> None:
-        while not self.done.wait(0.02):
+        for look in itertools.count():
+            if self.done.wait(0.02):
+                return
             for address, process in self.processes.items():
                 self.peak[address] = max(self.peak[address], process.memory_info().rss)
+            if look % 10:
+                continue
             for worker in self.client.scheduler_info()["workers"].values():
                 spilled = worker["metrics"].get("spilled_bytes", {}).get("disk", 0)
                 self.spilled = max(self.spilled, spilled)

@@ -23,7 +23,7 @@ def active_client() -> Any:
     """The client that ``.compute()`` would use, or None."""
     if "distributed" not in sys.modules:
         return None
-    from distributed import Client
+    from distributed import Client, get_client
 
     chosen = dask.config.get("scheduler", None)
     if isinstance(chosen, Client):
@@ -31,7 +31,7 @@ def active_client() -> Any:
     if chosen not in (None, "distributed", "dask.distributed"):
         return None
     try:
-        return Client.current()
+        return get_client()  # of the worker, inside a task
     except ValueError:
         return None
 

@@ -84,7 +84,7 @@ class StagePlugin(SchedulerPlugin):
     # -- a graph arrives --------------------------------------------------------------------------
     def update_graph(self, scheduler: Any, *, keys: Any, **kwargs: Any) -> None:
         pending = _to_run(scheduler.tasks[key] for key in keys if key in scheduler.tasks)
-        calls = {ts: call for ts in pending if (call := _call_of(ts)) is not None}
+        calls = {ts: call for ts in pending if (call := _call_of(ts.run_spec)) is not None}
         if not calls:
             return
         away = self._workers_without(frozenset(n for c in calls.values() for n in c.resources))
@@ -300,9 +300,13 @@ class StagePlugin(SchedulerPlugin):
                 scheduler.transitions(recommendations, "daskimg-no-worker")
 
 
-def _call_of(ts: Any) -> StageCall | None:
-    call = getattr(ts.run_spec, "func", None)
-    return call if isinstance(call, StageCall) and call.placed else None
+def _call_of(spec: Any) -> StageCall | None:
+    """The stage that a task runs, be it inside of one that Dask's arrays or bags have fused."""
+    call = getattr(spec, "func", None)
+    if isinstance(call, StageCall):
+        return call if call.placed else None
+    inner = (v for arg in getattr(spec, "args", ()) if isinstance(arg, dict) for v in arg.values())
+    return next((found for task in inner if (found := _call_of(task)) is not None), None)
 
 
 def _to_run(wanted: Iterable[Any]) -> dict[Any, None]:
