@@ -16,7 +16,9 @@ from daskimg.column.dtype import ImageDtype
 from daskimg.column.image import Image
 from daskimg.errors import ImageError, PlacementError, TooManyPixelsError
 from daskimg.frame import FrameAccessor
+from daskimg.io.dask_array import from_array
 from daskimg.io.images import images, read_images
+from daskimg.io.npy import read_numpy
 from daskimg.io.parquet_read import read_parquet
 from daskimg.io.sql import read_sql
 from daskimg.io.tfrecord import read_tfrecords
@@ -33,8 +35,10 @@ __all__ = [
     "PlacementError",
     "TooManyPixelsError",
     "__version__",
+    "from_array",
     "images",
     "read_images",
+    "read_numpy",
     "read_parquet",
     "read_sql",
     "read_tfrecords",

@@ -14,7 +14,7 @@ from pandas.api.extensions import register_dataframe_accessor
 
 from daskimg import batch, export, stream
 from daskimg.column.dtype import ImageDtype
-from daskimg.io import csv_file, files, parquet, tfrecord, webdataset
+from daskimg.io import csv_file, files, npy_write, parquet, tfrecord, webdataset
 
 __all__ = ["FrameAccessor"]
 
@@ -54,6 +54,7 @@ class FrameAccessor:
     to_tf = _method(export.to_tf)
     write_images = _method(files.write_images)
     write_parquet = _method(parquet.write_parquet)
+    write_numpy = _method(npy_write.write_numpy)
     write_tfrecords = _method(tfrecord.write_tfrecords)
     write_webdataset = _method(webdataset.write_webdataset)
     write_csv = _method(csv_file.write_csv)

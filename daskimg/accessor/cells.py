@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -251,6 +252,41 @@ class CellOps(Accessor):
         if not cells.dtype.holds_pixels:
             cells = self._op("decode", None, False).array
         return _stack(cells, na_value)
+
+    def to_dask_array(
+        self, lengths: bool | Sequence[int] | None = True, na_value: Any = None
+    ) -> Any:
+        """Pixels of one shape as a Dask array, ``(N, H, W[, C])``.
+
+        Parameters
+        ----------
+        lengths : bool or sequence of int, optional
+            Rows of each partition: True counts them now (no picture is read for that, unless a
+            filter asks for it), None leaves them unknown.
+        na_value : scalar, optional
+            Fills null cells; without it they raise when the array is computed.
+
+        Returns
+        -------
+        dask.array.Array
+            With a chunk for each partition.
+
+        Raises
+        ------
+        ValueError
+            When the dtype tells no common shape: `resize` first.
+
+        Examples
+        --------
+        >>> pictures.iloc[:2].img.convert("L").img.resize(4, 4).img.to_dask_array().shape
+        (2, 4, 4)
+        """
+        import dask.array as da
+
+        pixels = self.to_numpy(na_value)
+        if pixels.dtype == object:
+            raise ValueError("an array has one shape, and pictures differ: resize() them first")
+        return da.from_array(pixels, chunks=("auto", *(-1 for _ in pixels.shape[1:])))
 
     def show(self, n: int = 16, columns: int = 4, label: Any = None) -> ContactSheet:
         """The first pictures on one sheet.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ from dask.dataframe.extensions import register_series_accessor
 
 from daskimg.accessor import ImageAccessor
 from daskimg.column.array import ImageArray
+from daskimg.lazy.arrays import dask_array
 from daskimg.lazy.expr import co_aligned
 from daskimg.lazy.passes import image_op
 from daskimg.program import Program
@@ -29,6 +31,12 @@ class LazyImageAccessor(ImageAccessor):
                     f"frame, row by row; got {arg!r}. Assign or merge it into the frame first."
                 )
         return image_op(self._series, program, list(args))
+
+    @functools.wraps(ImageAccessor.to_dask_array)
+    def to_dask_array(
+        self, lengths: bool | Sequence[int] | None = True, na_value: Any = None
+    ) -> Any:
+        return dask_array(self._series, lengths, na_value)
 
     def _cells(self, what: str) -> ImageArray:
         raise TypeError(

@@ -1,0 +1,184 @@
+"""Pixels of one shape as .npy shards, what stands beside them as Parquet."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from daskimg.column.array import ImageArray
+from daskimg.column.dtype import ImageDtype
+from daskimg.column.storage import Uniform
+from daskimg.io import shards as sh
+from daskimg.io.commit import Mode, Run
+from daskimg.io.failures import count, image_column, image_columns
+from daskimg.io.parquet import Part as ParquetPart
+from daskimg.io.parquet_schema import Layout
+from daskimg.io.single import write_single
+from daskimg.io.walk import own_part
+from daskimg.io.write import as_dask
+
+__all__ = ["write_numpy"]
+
+INDEX = "index.parquet"
+
+
+def write_numpy(
+    df: Any,
+    path: str | os.PathLike[str],
+    column: str | None = None,
+    *,
+    mode: Mode = "error",
+    storage_options: Mapping[str, Any] | None = None,
+    compute: bool = True,
+    errors: str | os.PathLike[str] | None = None,
+) -> Any:
+    """Write the pictures of a column, all of one shape, as NumPy arrays.
+
+    A folder holds ``part-00000.npy`` and so on, an array ``(N, H, W[, C])`` of each partition,
+    and ``index.parquet``, a folder of Parquet files with the other columns and the index, in the
+    order of the rows. Rows without a picture are in neither; they are counted.
+
+    Parameters
+    ----------
+    df : DataFrame
+        Dask or pandas.
+    path : str or path
+        A folder; or a name that ends in ``.npy``, for one array of a frame with no other column,
+        put together in memory.
+    column : str, optional
+        The image or tensor column; None: the only image column.
+    mode, storage_options, compute, errors
+        As in `write_parquet`; one file cannot be appended to.
+
+    Returns
+    -------
+    WriteResult
+        Or, with ``compute=False``, a Dask scalar that computes to one.
+
+    Raises
+    ------
+    FileExistsError
+        In mode "error", when there is something already.
+    ValueError
+        For a column whose cells have no common shape.
+
+    Examples
+    --------
+    >>> df = di.read_images(folder, size=(8, 8), mode="RGB")
+    >>> df.assign(label=1).img.write_numpy("arrays")
+    WriteResult(4 written)
+    >>> np.load("arrays/part-00000.npy").shape
+    (4, 8, 8, 3)
+    >>> pd.read_parquet("arrays/index.parquet").label.tolist()
+    [1, 1, 1, 1]
+    """
+    frame = as_dask(df)
+    name = _column(frame, column)
+    dtype: ImageDtype = frame.dtypes[name]
+    if dtype.shape is None or dtype.cell_dtype is None:
+        raise ValueError(
+            f"an array has one shape, and {name!r} is {dtype}: use "
+            '.img.decode("RGB").img.resize(height, width) first'
+        )
+    options: dict[str, Any] = {
+        "mode": mode,
+        "storage_options": storage_options,
+        "compute": compute,
+        "errors": errors,
+    }
+    if own_part(os.fspath(path)).lower().endswith(".npy"):
+        if others := [other for other in frame.columns if other != name]:
+            raise ValueError(
+                f"one .npy file has no place for the columns {others}: select df[[{name!r}]], or "
+                "write into a folder"
+            )
+        return write_single(frame, path, Rows(name), Joined(dtype), **options)
+    beside = frame._meta.drop(columns=name)
+    layout = Layout.of(beside) if len(beside.columns) else None
+    part = Part(name, None if layout is None else ParquetPart(layout, "zstd"))
+    return sh.write_shards(frame, part, path, "numpy", blank=Blank(part, frame._meta), **options)
+
+
+def _column(frame: Any, column: str | None) -> str:
+    found = image_columns(frame)
+    if column in found or (column is None and len(found) == 1):
+        return column or found[0]
+    return image_column(frame, column)
+
+
+@dataclass(frozen=True)
+class Part:
+    """Writes the array of one partition, and the columns beside it."""
+
+    column: str
+    beside: ParquetPart | None
+
+    def __call__(self, frame: pd.DataFrame, run: Run, number: int) -> dict[str, Any]:
+        ticket = count(frame, [self.column]).ticket()
+        rows = np.flatnonzero(frame[self.column].array.valid)
+        return {**ticket, "files": self.files(frame.iloc[rows], run, number) if len(rows) else []}
+
+    def files(self, frame: pd.DataFrame, run: Run, number: int) -> list[dict[str, Any]]:
+        """Put the files of these rows; their lines of the manifest."""
+        data = array_bytes(values_of(frame[self.column].array))
+        files = [run.put(run.part_name(number, ".npy"), data)]
+        if self.beside is not None:
+            index = self.beside.encode(frame.drop(columns=self.column))
+            files.append(run.put(f"{INDEX}/{run.part_name(number, '.parquet')}", index))
+        return files
+
+
+@dataclass(frozen=True)
+class Blank:
+    """An array without rows."""
+
+    part: Part
+    meta: pd.DataFrame
+
+    def __call__(self, run: Run) -> list[dict[str, Any]]:
+        return self.part.files(self.meta, run, 0)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The values of one partition."""
+
+    column: str
+
+    def __call__(self, frame: pd.DataFrame) -> bytes:
+        cells: ImageArray = frame[self.column].array
+        return values_of(cells)[cells.valid].tobytes()
+
+
+@dataclass(frozen=True)
+class Joined:
+    """One array of the values of all partitions."""
+
+    dtype: ImageDtype
+
+    def __call__(self, pieces: list[bytes]) -> bytes:
+        flat = np.frombuffer(b"".join(pieces), self.dtype.cell_dtype)
+        return bytes(array_bytes(flat.reshape(-1, *(self.dtype.shape or ()))))
+
+
+def values_of(cells: ImageArray) -> Any:
+    """All cells as one array, zeros where a cell is null."""
+    if isinstance(cells.data, Uniform):
+        return np.ascontiguousarray(cells.data.values)
+    out = np.zeros((len(cells), *(cells.dtype.shape or ())), cells.dtype.cell_dtype)
+    for row in np.flatnonzero(cells.valid):
+        out[row] = cells.as_ragged().cell(int(row))
+    return out
+
+
+def array_bytes(values: Any) -> memoryview:
+    """A .npy file."""
+    out = io.BytesIO()
+    np.lib.format.write_array(out, values, allow_pickle=False)
+    return out.getbuffer()
