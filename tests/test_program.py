@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import daskimg as di
 from daskimg.ops import build
 from daskimg.program import Function
@@ -12,3 +15,17 @@ def test_functions_of_one_name_make_programs_that_differ():
     one, two = (build(di.ImageDtype("file"), "apply", Function(f), None) for f in made)
     assert one != two
     assert one.label != two.label
+
+
+def test_a_dtype_with_credentials_has_one_token_in_every_process():
+    code = (
+        "import daskimg as di; from dask.tokenize import tokenize; from daskimg.fetch import Source;"
+        "print(tokenize(di.ImageDtype('file', source=Source({'key': 'k', 'secret': 's'}).handle)))"
+    )
+    runs = [
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    ]
+    runs += [
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    ]
+    assert runs[0].stdout == runs[1].stdout != ""

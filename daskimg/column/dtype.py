@@ -12,6 +12,8 @@ import numpy as np
 import pandas as pd
 from pandas.api.extensions import ExtensionDtype, register_extension_dtype
 
+from daskimg import fetch
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -207,7 +209,10 @@ class ImageDtype(ExtensionDtype):
         return ImageDtype(cells, shape, **{**kept, "mode": self.mode, **changes})
 
     def __dask_tokenize__(self) -> tuple[str | None, ...]:
-        return ("daskimg.ImageDtype", self.name, self.on_error, self.source, self.mode)
+        # by the digest of the credentials: a handle is another in every process
+        known = fetch.recall(self.source)
+        source = self.source if known is None else known.__dask_tokenize__()[1]
+        return ("daskimg.ImageDtype", self.name, self.on_error, source, self.mode)
 
     # -- the Arrow side -------------------------------------------------------------------
     def to_json(self) -> str:
