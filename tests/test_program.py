@@ -18,14 +18,14 @@ def test_functions_of_one_name_make_programs_that_differ():
 
 
 def test_a_dtype_with_credentials_has_one_token_in_every_process():
-    code = (
-        "import daskimg as di; from dask.tokenize import tokenize; from daskimg.fetch import Source;"
-        "print(tokenize(di.ImageDtype('file', source=Source({'key': 'k', 'secret': 's'}).handle)))"
+    code = """
+import daskimg as di
+from dask.tokenize import tokenize
+from daskimg.fetch import Source
+print(tokenize(di.ImageDtype("file", source=Source({"key": "k", "secret": "s"}).handle)))
+"""
+    first, second = (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        for _ in range(2)
     )
-    runs = [
-        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    ]
-    runs += [
-        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    ]
-    assert runs[0].stdout == runs[1].stdout != ""
+    assert first.stdout == second.stdout != ""
