@@ -281,6 +281,9 @@ class CellOps(Accessor):
         >>> pictures.iloc[:2].img.convert("L").img.resize(4, 4).img.to_dask_array().shape
         (2, 4, 4)
         """
+        return self._dask_array(lengths, na_value)
+
+    def _dask_array(self, lengths: bool | Sequence[int] | None, na_value: Any) -> Any:
         import dask.array as da
 
         pixels = self.to_numpy(na_value)

@@ -25,7 +25,7 @@ from daskimg.program import STRING
 
 __all__ = ["write_single"]
 
-DATA = pd.ArrowDtype(pa.large_binary())
+DATA: Any = pd.ArrowDtype(pa.large_binary())
 PIECE = pd.DataFrame({"data": pd.array([], DATA), "ticket": pd.array([], STRING)})
 
 

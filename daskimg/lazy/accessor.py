@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -32,10 +31,7 @@ class LazyImageAccessor(ImageAccessor):
                 )
         return image_op(self._series, program, list(args))
 
-    @functools.wraps(ImageAccessor.to_dask_array)
-    def to_dask_array(
-        self, lengths: bool | Sequence[int] | None = True, na_value: Any = None
-    ) -> Any:
+    def _dask_array(self, lengths: bool | Sequence[int] | None, na_value: Any) -> Any:
         return dask_array(self._series, lengths, na_value)
 
     def _cells(self, what: str) -> ImageArray:
