@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +15,8 @@ from daskimg.column.dtype import ImageDtype
 from daskimg.column.storage import DTYPES, Ragged, Uniform
 
 __all__ = ["FORMATS", "pixels_of", "to_batch"]
+
+_streams = threading.local()
 
 
 def to_batch(rows: pd.DataFrame, batch_format: str, device: str) -> Any:
@@ -94,9 +97,23 @@ def _torch(rows: pd.DataFrame, device: str) -> dict[str, Any]:
             return values.tolist()
         # a copy: models work in place, and the rows stay what they are
         made = torch.from_numpy(np.array(values))
-        return made.pin_memory().to("cuda", non_blocking=True) if cuda else made
+        return _on_gpu(made) if cuda else made
 
     return {name: tensor(values) for name, values in _numpy(rows, device).items()}
+
+
+def _on_gpu(tensor: Any) -> Any:
+    """A copy on the GPU, made on a stream of its own beside the model's work."""
+    import torch
+
+    if not hasattr(_streams, "copy"):
+        _streams.copy = torch.cuda.Stream()
+    with torch.cuda.stream(_streams.copy):
+        copied = tensor.pin_memory().to("cuda", non_blocking=True)
+    _streams.copy.synchronize()  # (this is the thread that makes batches ahead)
+    # its memory is not given away before the model is through with it
+    copied.record_stream(torch.cuda.default_stream())
+    return copied
 
 
 def _cupy(rows: pd.DataFrame, device: str) -> dict[str, Any]:

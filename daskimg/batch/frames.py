@@ -15,7 +15,6 @@ import pandas as pd
 from dask.dataframe.extensions import make_array_nonempty
 from dask.tokenize import tokenize
 
-from daskimg.batch import kinds
 from daskimg.batch.errors import BatchError
 from daskimg.batch.task import Task, present, rows_per_batch
 from daskimg.column.dtype import ImageDtype
@@ -23,7 +22,7 @@ from daskimg.column.json import JsonArray, JsonDtype
 from daskimg.ops import policy_of
 from daskimg.program import STRING
 
-__all__ = ["declare", "decoded", "holds_pixels", "may_be_null", "regroup"]
+__all__ = ["declare", "decoded", "holds_pixels", "may_be_missing", "picture_policy", "regroup"]
 
 TRIED = 4  # rows that the function is tried on
 Stage = Callable[[dd.DataFrame, Callable[..., Any], pd.DataFrame], dd.DataFrame]
@@ -58,16 +57,16 @@ def holds_pixels(frame: Any, names: Sequence[str]) -> bool:
     return any(isinstance(dtype, ImageDtype) and dtype.holds_pixels for dtype in dtypes)
 
 
-def may_be_null(frame: Any, names: Sequence[str]) -> bool:
-    """Whether rows may lack a picture, as far as can be told before they are there.
-
-    They may where a column's policy is "null", and after a join that keeps unmatched rows.
-    """
+def picture_policy(frame: Any, names: Sequence[str]) -> str | None:
+    """The error policy of these columns' pictures: "null" where one of them has it."""
     dtypes = [frame.dtypes[name] for name in names]
-    pictures = [dtype for dtype in dtypes if isinstance(dtype, ImageDtype)]
-    if any(policy_of(dtype) == "null" for dtype in pictures):
-        return True
-    if not pictures or isinstance(frame, pd.DataFrame):
+    policies = {policy_of(dtype) for dtype in dtypes if isinstance(dtype, ImageDtype)}
+    return "null" if "null" in policies else "raise" if policies else None
+
+
+def may_be_missing(frame: Any, names: Sequence[str]) -> bool:
+    """Whether rows lack a picture after a join that keeps unmatched rows."""
+    if isinstance(frame, pd.DataFrame) or picture_policy(frame, names) is None:
         return False
     outer = ("left", "right", "outer")
     return any(getattr(node, "how", None) in outer for node in frame.expr.walk())
@@ -84,8 +83,6 @@ def declare(
     found = task.declared
     if found is None:
         found = _try(task, tried, stage)
-    elif task.nulls:
-        found = {name: kinds.nullable(dtype) for name, dtype in found.items()}
     like = frame._meta
     columns = {name: like[name] for name in task.kept if name not in found}
     for name, dtype in found.items():

@@ -20,7 +20,7 @@ from daskimg.column.json import JsonDtype
 from daskimg.ops import BYTES
 from daskimg.program import STRING
 
-__all__ = ["columns_of", "declared", "dtype_of", "nullable", "plain", "unchanged"]
+__all__ = ["columns_of", "declare", "declared", "dtype_of", "nullable", "plain", "unchanged"]
 
 PICTURE_CHANNELS = (1, 3, 4)
 
@@ -223,6 +223,13 @@ def nullable(dtype: Any) -> Any:
         return dtype
     name = dtype.name.replace("int", "Int").replace("uInt", "UInt")
     return pd.api.types.pandas_dtype("boolean" if dtype.kind == "b" else name)
+
+
+def declare(dtype: Any, nulls: bool, policy: str | None) -> Any:
+    """`dtype` with room for nulls where there may be some, and the error policy of pictures."""
+    if isinstance(dtype, ImageDtype) and policy is not None:
+        return dtype.derive(dtype.cells, dtype.shape, on_error=policy)
+    return nullable(dtype) if nulls else dtype
 
 
 def declared(meta: Any) -> dict[str, Any]:

@@ -11,7 +11,14 @@ from dask.tokenize import tokenize
 
 from daskimg.batch import kinds, models
 from daskimg.batch.formats import FORMATS
-from daskimg.batch.frames import declare, decoded, holds_pixels, may_be_null, regroup
+from daskimg.batch.frames import (
+    declare,
+    decoded,
+    holds_pixels,
+    may_be_missing,
+    picture_policy,
+    regroup,
+)
 from daskimg.batch.task import Task
 from daskimg.column.dtype import check_policy
 from daskimg.stage import resources_of, run_stage
@@ -180,6 +187,8 @@ def map_batches(
     prepared, passed = decoded(frame, names)
     does = label, function, tuple(fn_args), dict(fn_kwargs or {}), passed
     device = "gpu" if num_gpus else "cpu"
+    policy = picture_policy(frame, names)
+    nulls = "null" in (on_error, policy) or may_be_missing(frame, names)
     task = Task(
         *does,
         kept=tuple(name for name in frame.columns if name not in names),
@@ -189,8 +198,11 @@ def map_batches(
         prefetch=prefetch_batches,
         num_cpus=num_cpus,
         on_error=on_error,
-        nulls=on_error == "null" or may_be_null(frame, names),
-        declared=None if meta is None else kinds.declared(meta),
+        nulls=nulls,
+        policy=policy,
+        declared=None
+        if meta is None
+        else {k: kinds.declare(d, nulls, policy) for k, d in kinds.declared(meta).items()},
         token=tokenize(does, batch_size, batch_format, device, num_cpus, on_error),
     )
     if isinstance(frame, pd.DataFrame):

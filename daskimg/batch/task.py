@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
@@ -69,6 +70,8 @@ class Task:
         Name to dtype of the result; None: as the first batch has it.
     nulls : bool
         Whether a row may be null, so that whole numbers need a nullable dtype.
+    policy : str, optional
+        The error policy of the pictures, and of those that come back.
     """
 
     name: str
@@ -84,6 +87,7 @@ class Task:
     num_cpus: float | None
     on_error: str
     nulls: bool
+    policy: str | None
     declared: dict[str, Any] | None
     token: str = field(default="")
 
@@ -185,6 +189,7 @@ class _Run:
         if smaller:  # (outside: the exception holds the failed batch's memory)
             del batch
             self._drop(rows)
+            _release_memory()
             for half in np.array_split(rows, 2):
                 self._batch(function, half, self._rows(half), number)
             return
@@ -235,7 +240,7 @@ class _Run:
                     dtype = kinds.dtype_of(value, sizes)
             except TypeError as error:
                 raise TypeError(f"column {name!r}: {error}") from error
-            found[name] = kinds.nullable(dtype) if nulls else dtype
+            found[name] = kinds.declare(dtype, nulls, self.task.policy)
         self.columns = {name: column_for(d, len(self.part)) for name, d in found.items()}
 
     def _put(self, rows: Rows, values: dict[str, Any]) -> None:
@@ -287,6 +292,12 @@ def _sizes(batches: pd.DataFrame, rows: Rows, given: dict[str, Any]) -> list[tup
             cells = batches[name].iloc[rows].array.as_ragged()
             sizes |= {(int(h), int(w)) for h, w in cells.shape[:, :2]}
     return list(sizes)
+
+
+def _release_memory() -> None:
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
 
 
 def _out_of_memory(error: Exception) -> bool:

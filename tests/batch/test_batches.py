@@ -111,6 +111,47 @@ def means(batch):
             pixels.mean(axis=(1, 2, 3))}  # fmt: skip
 
 
+@pytest.mark.parametrize("batch_format", ["arrow", "torch"])
+@pytest.mark.parametrize("ahead", [0, 1, 5])
+def test_batches_made_ahead_keep_their_order(small, batch_format, ahead):
+    frame = small.repartition(npartitions=1)
+    found = frame.img.map_batches(
+        means, columns="small", batch_format=batch_format, batch_size=1, prefetch_batches=ahead
+    )
+    assert found.m.compute().tolist() == small.small.img.mean().compute().tolist()
+
+
+def test_a_full_device_halves_the_batch(small):
+    sizes = []
+
+    def function(batch):
+        sizes.append(len(batch["small"]))
+        if len(batch["small"]) > 1:
+            raise OutOfMemoryError("CUDA out of memory")
+        return {"n": [1] * len(batch["small"])}
+
+    rows = small.compute()
+    found = rows.img.map_batches(function, columns="small", batch_size=4)
+    assert found.n.tolist() == [1] * 10
+    assert sizes[:4] == [4, 2, 1, 1]
+
+    def never(batch):
+        raise OutOfMemoryError("CUDA out of memory")
+
+    with pytest.raises(BatchError, match=r"never, batch 0 \(row 0\): .*out of memory"):
+        rows.img.map_batches(never, columns="small")
+
+
+class OutOfMemoryError(RuntimeError):
+    """As torch's and cupy's."""
+
+
+def test_results_keep_the_error_policy(null):
+    found = null.img.map_batches(lambda b: {"u": np.ones((len(b["image"]), 2, 2), "uint8")})
+    assert found.dtypes["u"].on_error == "null"
+    assert found.u.img.mean().compute().isna().sum() == 4
+
+
 def test_cupy_says_what_it_needs(small):
     pytest.importorskip("torch")
     try:
