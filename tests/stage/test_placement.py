@@ -11,8 +11,8 @@ import pytest
 from distributed import Client
 
 from daskimg.errors import PlacementError
-from daskimg.stage import is_placed, register, resources_of, run_stage
 from daskimg.stage import client as stage_client
+from daskimg.stage import is_placed, register, resources_of, run_stage
 from tests.stage import work
 
 
