@@ -11,6 +11,7 @@ from importlib.metadata import version
 
 from daskimg import testing
 from daskimg.accessor import ImageAccessor
+from daskimg.cluster import check_cluster, start_cluster
 from daskimg.column.array import ImageArray
 from daskimg.column.dtype import ImageDtype
 from daskimg.column.image import Image
@@ -35,6 +36,7 @@ __all__ = [
     "PlacementError",
     "TooManyPixelsError",
     "__version__",
+    "check_cluster",
     "from_array",
     "images",
     "read_images",
@@ -43,6 +45,7 @@ __all__ = [
     "read_sql",
     "read_tfrecords",
     "read_webdataset",
+    "start_cluster",
     "testing",
 ]
 
