@@ -10,9 +10,11 @@ import pandas as pd
 import pytest
 from distributed import Client
 
+import daskimg as di
 from daskimg.errors import PlacementError
 from daskimg.stage import client as stage_client
 from daskimg.stage import is_placed, register, resources_of, run_stage
+from daskimg.testing import make_images
 from tests.stage import work
 
 
@@ -54,6 +56,17 @@ def test_every_way_of_computing(client, tmp_path, way):
     assert set(result["on"]) == {"gpu0"}
     assert set(result["by"]) <= {"cpu0", "cpu1"}
     assert sorted(result["double"]) == list(range(0, 24, 2))
+
+
+def test_pictures_are_decoded_elsewhere(client, tmp_path):
+    make_images(tmp_path, 24)
+    frame = di.read_images(str(tmp_path), files_per_partition=3, size=(8, 8))
+    frame = frame.assign(by=frame.image.img.apply(lambda pixels: work.here(), dtype="string"))
+    meta = frame._meta.assign(on=pd.Series([], dtype="str"))
+    result = run_stage(frame, work.model, meta, resources={"GPU": 1}).compute()
+    assert set(result["on"]) == {"gpu0"}
+    assert set(result["by"]) <= {"cpu0", "cpu1"}
+    assert result["image"].img.to_numpy().shape == (24, 8, 8, 3)
 
 
 def test_on_reductions(client):
