@@ -272,6 +272,10 @@ def _names(frame: Any, columns: str | Sequence[str] | None) -> list[str]:
             raise KeyError(
                 f"no column {name!r}; the columns are {', '.join(str(n) for n in there)}"
             )
+        if not isinstance(name, str):
+            raise TypeError(
+                f"a batch names its columns with text; rename {name!r}, or leave it out"
+            )
     if not names:
         raise ValueError("no columns to pass; name what the function needs")
     return names

@@ -162,11 +162,13 @@ class JsonArray(ExtensionArray):
 
     def take(self, indices: Any, *, allow_fill: bool = False, fill_value: Any = None) -> JsonArray:
         """Rows at `indices`; with `allow_fill`, -1 is a missing cell (or `fill_value`)."""
-        fill = None if fill_value is None else plain(fill_value)
-        values = pd.api.extensions.take(
-            self._values, np.asarray(indices, np.intp), allow_fill=allow_fill, fill_value=fill
-        )
-        return JsonArray(np.asarray(values))
+        index = np.asarray(indices, np.intp)
+        values = pd.api.extensions.take(self._values, index, allow_fill=allow_fill)
+        taken = np.array(values, object)
+        if allow_fill:  # (pandas takes None for NaN)
+            for row in np.flatnonzero(index == -1):
+                taken[row] = plain(fill_value)
+        return JsonArray(taken)
 
     @classmethod
     def _concat_same_type(cls, to_concat: Sequence[JsonArray]) -> JsonArray:

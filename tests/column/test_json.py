@@ -57,5 +57,5 @@ def test_arrow_and_parquet_give_the_same_cells_back(column, tmp_path):
 
 
 def test_what_json_does_not_hold_is_refused():
-    with pytest.raises(TypeError, match="holds what JSON does .* got bytes"):
+    with pytest.raises(TypeError, match=r"holds what JSON does .* got bytes"):
         pd.Series([[b"raw"]], dtype="json")

@@ -1,0 +1,154 @@
+"""What goes wrong names the function, the batch and the rows, or costs only the rows."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from daskimg.batch import BatchError
+from daskimg.testing import assert_images_equal
+
+WRONG = {
+    "length": (lambda b: {"n": [1]}, ValueError, "'n' has 1 values for 2 rows"),
+    "scalar": (lambda b: {"n": 3}, TypeError, "'n'.*got int"),
+    "text": (lambda b: {"n": "ab"}, TypeError, "'n'.*got str"),
+    "list": (lambda b: [1, 2], TypeError, "a dict of columns"),
+    "nothing": (lambda b: None, TypeError, "got NoneType"),
+    "no columns": (lambda b: {}, ValueError, "got none"),
+    "key": (lambda b: {1: [1, 2]}, TypeError, "names of columns"),
+    "mix": (lambda b: {"n": [1, "a"]}, TypeError, "mix of int, str"),
+    "ragged": (lambda b: {"n": [[1], 2]}, TypeError, "mix of int, list"),
+    "complex": (lambda b: {"n": np.ones(2, complex)}, TypeError, "complex"),
+    "raises": (lambda b: {}["lost"], KeyError, "KeyError: 'lost'"),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_what_is_wrong_names_function_batch_and_rows(df, wrong):
+    function, kind, text = WRONG[wrong]
+    function.__name__ = "look"
+    rows = df.compute().iloc[4:6]
+    with pytest.raises(kind, match=rf"look, batch 0 \(rows 4, 5\): .*{text}") as caught:
+        rows.img.map_batches(function)
+    assert isinstance(caught.value, BatchError)
+    again = pickle.loads(pickle.dumps(caught.value))
+    assert isinstance(again, kind)
+    assert str(again) == str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "second, text",
+    [
+        (lambda n: {"n": ["a"] * n}, "expected int64 values"),
+        (lambda n: {"n": [1.5] * n}, "expected int64 values; got float64"),
+        (lambda n: {"n": np.ones((n, 2))}, "shape"),
+        (lambda n: {"m": [1] * n}, "expected the columns n; got m"),
+        (lambda n: {"n": [1] * n, "m": [1] * n}, "expected the columns n; got n, m"),
+    ],
+)
+def test_a_later_batch_is_like_the_first(df, second, text):
+    def function(batch):
+        n = len(batch["path"])
+        return {"n": [1] * n} if batch["path"][0].endswith("00000.jpg") else second(n)
+
+    with pytest.raises(BatchError, match=text):
+        df.img.map_batches(function, columns="path").compute()
+    with pytest.raises(BatchError, match=text):
+        df.compute().img.map_batches(function, columns="path", batch_size=5)
+
+
+def test_a_failed_row_costs_only_itself(small):
+    def function(batch):
+        if any(path.endswith(("2.jpg", "7.png")) for path in batch["path"]):
+            raise KeyError("one of these")
+        n = len(batch["path"])
+        return {"n": [1] * n, "small": batch["small"], "masks": np.ones((n, 2, 2), "uint8")}
+
+    for size in (1, 3, 10):
+        found = small.img.map_batches(
+            function, columns=["path", "small"], batch_size=size, on_error="null"
+        )
+        rows = found.compute()
+        assert rows.dtypes.to_dict() == found.dtypes.to_dict()
+        assert found.dtypes["n"] == "Int64"
+        for name in ("n", "small", "masks"):
+            assert np.flatnonzero(rows[name].isna()).tolist() == [2, 7]
+        assert rows.masks.img.error[2] == "map_batches: KeyError: 'one of these'"
+        assert rows.small.img.error[7] == "map_batches: KeyError: 'one of these'"
+        kept = small.small.compute()
+        assert_images_equal(rows.small.drop([2, 7]), kept.drop([2, 7]))
+
+
+def test_a_wrong_length_costs_only_its_rows(small):
+    def function(batch):
+        return {"n": [int(path[-5]) for path in batch["path"] if path[-5] != "4"]}
+
+    found = small.img.map_batches(function, columns="path", on_error="null").n.compute()
+    assert found.tolist() == [0, 1, 2, 3, pd.NA, 5, 6, 7, 8, 9]
+
+
+def test_bad_arguments(df):
+    with pytest.raises(KeyError, match="no column 'img'"):
+        df.img.map_batches(len, columns="img")
+    for kwargs in (
+        {"batch_size": 0},
+        {"batch_size": True},
+        {"batch_format": "list"},
+        {"on_error": "drop"},
+        {"prefetch_batches": -1},
+        {"columns": []},
+    ):
+        with pytest.raises(ValueError, match=next(iter(kwargs))):
+            df.img.map_batches(len, **kwargs)
+    with pytest.raises(TypeError, match="function or a class"):
+        df.img.map_batches(3)
+    with pytest.raises(TypeError, match="fn_constructor_args"):
+        df.img.map_batches(len, fn_constructor_args=[1])
+
+
+# -- map ------------------------------------------------------------------------------------------
+def test_map_takes_rows(df):
+    def function(row):
+        return {"name": row["path"][-9:], "height": row["image"].shape[0]}
+
+    lazy = df.img.map(function)
+    rows = lazy.compute()
+    assert list(rows.columns) == ["name", "height"]
+    assert rows.height.tolist() == df.image.img.height.compute().tolist()
+    pd.testing.assert_frame_equal(rows, df.compute().img.map(function))
+
+
+def test_map_names_the_row_and_the_function(df):
+    def function(row):
+        return row["image"].shape
+
+    with pytest.raises(BatchError, match=r"function, batch 0 .*dict of the row's"):
+        df.img.map(function)
+    with pytest.raises(TypeError, match="classes go to map_batches"):
+        df.img.map(dict)
+
+
+def test_columns_with_other_names_cannot_be_passed():
+    frame = pd.DataFrame({0: [1], "a": [2]})
+    with pytest.raises(TypeError, match="rename 0"):
+        frame.img.map_batches(lambda b: b)
+    assert frame.img.map_batches(lambda b: {"b": b["a"]}, columns="a").columns.tolist() == [0, "b"]
+
+
+def test_no_rows_at_all(df):
+    rows = df.compute().iloc[:0]
+    with pytest.raises(BatchError, match="meta="):
+        rows.img.map_batches(lambda b: b)
+    found = rows.img.map_batches(lambda b: b, meta={"n": int, "image": "image[uint8, 2x2]"})
+    assert found.dtypes.astype(str).to_dict() == {"n": "int64", "image": "image[uint8, 2x2]"}
+    assert len(found) == 0
+
+
+def test_an_index_with_repeats_keeps_its_rows(df):
+    rows = df.compute().set_axis([1] * 10)
+    found = rows.img.map_batches(lambda b: {"name": [p[-9:-4] for p in b["path"]]}, batch_size=3)
+    assert found.index.tolist() == [1] * 10
+    assert found.name.tolist() == [f"{i:05d}" for i in range(10)]
