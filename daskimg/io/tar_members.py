@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import tarfile
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -111,6 +112,8 @@ class Members:
 
 
 def _picture(name: str, cells: Any, alone: bool) -> Callable[[int], dict[str, bytes]]:
+    paths = [None] * len(cells) if cells.path is None else cells.path.to_pylist()
+
     def make(row: int) -> dict[str, bytes]:
         if not cells.valid[row]:
             return {}
@@ -118,7 +121,10 @@ def _picture(name: str, cells: Any, alone: bool) -> Callable[[int], dict[str, by
         if kind_of(name) == "image":
             return {name: data}
         own = codec.sniff(data)
-        ending = FORMATS[own][0][1:] if own in FORMATS else (own or "bin").lower()
+        if own is None:  # bytes that are no picture stay what their file was called
+            ending = os.path.splitext(paths[row] or "")[1].lower()[1:] or "bin"
+        else:
+            ending = FORMATS[own][0][1:] if own in FORMATS else own.lower()
         return {ending if alone else f"{name}.{ending}": data}
 
     return make
