@@ -279,18 +279,32 @@ class Ragged:
         """The same rows, one after the other in a buffer of their own."""
         ends = np.cumsum(self.length)
         buffer = np.empty(int(ends[-1]) if len(ends) else 0, np.uint8)
-        for start, length, end in zip(
-            self.start.tolist(), self.length.tolist(), ends.tolist(), strict=True
-        ):
-            buffer[end - length : end] = self.buffer[start : start + length]
+        self._write(buffer, ends)
         return Ragged(buffer, ends - self.length, self.length, self.shape, self.code)
+
+    def _write(self, buffer: npt.NDArray[np.uint8], ends: Index) -> None:
+        """The bytes of the rows into `buffer`, where they end at `ends`; runs of them at once."""
+        if not len(self):
+            return
+        gaps = np.diff(self.start) != self.length[:-1]
+        first = np.flatnonzero(np.concatenate([[True], gaps]))
+        last = np.concatenate([first[1:], [len(self)]]) - 1
+        starts, stops = self.start[first], self.start[last] + self.length[last]
+        for start, stop, end in zip(
+            starts.tolist(), stops.tolist(), ends[last].tolist(), strict=True
+        ):
+            buffer[end - (stop - start) : end] = self.buffer[start:stop]
 
     @staticmethod
     def concat(parts: Sequence[Ragged]) -> Ragged:
         """Rows of `parts`, one after the other."""
-        parts = [part.tight() for part in parts]
-        base = np.cumsum([0, *(part.buffer.nbytes for part in parts)])
-        start = [part.start + offset for part, offset in zip(parts, base[:-1], strict=True)]
+        length = np.concatenate([part.length for part in parts])
+        ends = np.cumsum(length)
+        buffer = np.empty(int(ends[-1]) if len(ends) else 0, np.uint8)
+        row = 0
+        for part in parts:
+            part._write(buffer, ends[row : row + len(part)])
+            row += len(part)
         shape = code = None
         if any(part.shape is not None for part in parts):
             depth = max(part.shape.shape[1] for part in parts if part.shape is not None)
@@ -298,13 +312,7 @@ class Ragged:
             code = np.concatenate(
                 [np.zeros(len(p), np.uint8) if p.code is None else p.code for p in parts]
             )
-        return Ragged(
-            np.concatenate([part.buffer for part in parts]),
-            np.concatenate(start),
-            np.concatenate([part.length for part in parts]),
-            shape,
-            code,
-        )
+        return Ragged(buffer, ends - length, length, shape, code)
 
     @staticmethod
     def of_bytes(cells: Iterable[bytes | memoryview | Array | None]) -> Ragged:
