@@ -21,11 +21,15 @@ from daskimg.lazy.expr import (
     DropnaSeries,
     Elemwise,
     Expr,
+    Filter,
+    Projection,
     Stage,
     TaskRef,
     convert_legacy_graph,
     new_collection,
     optimize_blockwise_fusion,
+    rows_of,
+    source_of,
 )
 from daskimg.program import Program
 
@@ -150,24 +154,62 @@ def parts(frame: Any) -> Parts:
     """A `settled` frame as one task for each partition, with all that can be fused in it."""
     expr = frame.expr
     whole = _parts(expr)
-    sources: dict[str, Expr] = {}
-    rowwise, todo, filters = {}, [expr], False
-    while todo:
-        node = todo.pop()
-        if not _rowwise(node):
-            sources[node._name] = node
-        elif node._name not in rowwise:
-            rowwise[node._name] = node
-            filters |= not isinstance(node, Elemwise)
-            todo += [x for x in node.dependencies() if x.ndim and x.npartitions == expr.npartitions]
-    if len(sources) != 1 or not rowwise or not expr.npartitions:
+    # rows that are dropped before any picture is opened are dropped where rows are read
+    sources, filters = _sources(expr, _drops_unseen)
+    if len(sources) > 1:
+        expr, sources = _one_source(expr, sources)
+    if len(sources) > 1:
+        sources, filters = _sources(expr, lambda node: False)
+    if len(sources) != 1 or sources[0] is expr or not expr.npartitions:
         return Parts(whole, [], None, None, True, True)
-    (source,) = sources.values()
+    (source,) = sources
     rows = Part(_graph(expr), (expr._name, 0), (source._name, 0))
     if rows.futures:  # they cannot leave this process
         return Parts(whole, [], None, None, True, True)
-    dear = any(program.decodes for node in source.walk() for program in _programs(node))
-    return Parts(whole, _parts(source), rows, source._meta, dear, filters)
+    return Parts(whole, _parts(source), rows, source._meta, _decodes(source), filters)
+
+
+def _sources(expr: Expr, stop: Callable[[Expr], bool]) -> tuple[list[Expr], bool]:
+    """What row-wise work above reads, and whether that work drops rows."""
+    found: dict[str, Expr] = {}
+    seen, todo, filters = set(), [expr], False
+    while todo:
+        node = todo.pop()
+        if not _rowwise(node) or stop(node):
+            found[node._name] = node
+        elif node._name not in seen:
+            seen.add(node._name)
+            filters |= _filters(node)
+            todo += [x for x in node.dependencies() if x.ndim and x.npartitions == expr.npartitions]
+    return list(found.values()), filters
+
+
+def _one_source(expr: Expr, sources: list[Expr]) -> tuple[Expr, list[Expr]]:
+    """The same with one source, where the others are columns of its rows."""
+    widest = max(sources, key=lambda node: (node.ndim, len(node.columns)))
+    others = [node for node in sources if node is not widest]
+    for node in others:
+        if rows_of(node) != rows_of(widest) or not _holds(widest, node):
+            return expr, sources
+    put = {
+        node._name: Projection(widest, node.columns[0] if node.ndim == 1 else node.columns)
+        for node in others
+    }
+    return _replaced(expr, lambda node: put.get(node._name)), [widest]
+
+
+def _holds(frame: Expr, part: Expr) -> bool:
+    """Whether all columns of a filtered frame are those of another."""
+    if not (isinstance(frame, Filter) and isinstance(part, Filter)):
+        return False
+
+    def origin(node: Expr, column: Any) -> tuple[Any, Any]:
+        below, name = source_of(node.frame if node.ndim == 1 else Projection(node.frame, column))
+        return below._name, name
+
+    return {*part.columns} <= {*frame.columns} and all(
+        origin(part, column) == origin(frame, column) for column in part.columns
+    )
 
 
 def _parts(expr: Expr) -> list[Part]:
@@ -183,18 +225,31 @@ def _graph(expr: Expr) -> dict[Any, Any]:
     return {**convert_legacy_graph(found), **futures}
 
 
-def _rowwise(expr: Expr) -> bool:
-    filters = isinstance(expr, DropnaFrame | DropnaSeries) or (
-        isinstance(expr, Blockwise) and type(expr).operation is operator.getitem
+def _filters(expr: Expr) -> bool:
+    return isinstance(expr, DropnaFrame | DropnaSeries) or (
+        isinstance(expr, Blockwise)
+        and not isinstance(expr, Elemwise)
+        and type(expr).operation is operator.getitem
     )
+
+
+def _drops_unseen(expr: Expr) -> bool:
+    return _filters(expr) and not _decodes(expr)
+
+
+def _rowwise(expr: Expr) -> bool:
     # a user's stage sees whole partitions
     apart = isinstance(expr, Stage) or not expr.dependencies()
-    return not apart and (filters or isinstance(expr, Elemwise))
+    return not apart and (isinstance(expr, Elemwise) or _filters(expr))
 
 
 def decodes(frame: Any) -> bool:
     """Whether pictures are opened for a `settled` frame."""
-    return any(program.decodes for node in frame.expr.walk() for program in _programs(node))
+    return _decodes(frame.expr)
+
+
+def _decodes(expr: Any) -> bool:
+    return any(program.decodes for node in expr.walk() for program in _programs(node))
 
 
 def _programs(expr: Any) -> Iterator[Program]:

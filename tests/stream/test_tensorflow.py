@@ -1,0 +1,49 @@
+"""A frame as a tf.data.Dataset, where TensorFlow is installed."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import daskimg as di
+from daskimg.export.tensorflow import _shape_and_dtype
+from tests.stream.conftest import ROWS
+
+
+def test_the_specification_follows_from_dtypes():
+    shape = _shape_and_dtype("image", di.ImageDtype("float32", (8, 9, 3)))
+    assert shape == ((8, 9, 3), np.dtype("float32"))
+    assert _shape_and_dtype("n", pd.Int64Dtype()) == ((), np.dtype("int64"))
+    assert _shape_and_dtype("path", pd.StringDtype("pyarrow")) == ((), np.dtype(object))
+
+
+@pytest.mark.parametrize("dtype", ["image[uint8]", "image[pixels]", "tensor[pixels]"])
+def test_pictures_of_many_shapes_are_refused(dtype):
+    with pytest.raises(TypeError, match=r"resize\(height, width\)"):
+        _shape_and_dtype("image", pd.api.types.pandas_dtype(dtype))
+
+
+def test_without_tensorflow_it_says_what_to_install(frame, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorflow", None)
+    with pytest.raises(ImportError, match="pip install tensorflow"):
+        frame.img.to_tf("image", "n")
+
+
+def test_batches(frame, answer):
+    tf = pytest.importorskip("tensorflow")
+    dataset = frame.img.to_tf("image", ["n", "path"], batch_size=16)
+    features, labels = dataset.element_spec
+    assert features == tf.TensorSpec((None, 6, 5, 3), tf.uint8, name="image")
+    assert labels["path"].dtype == tf.string
+    for _ in range(2):
+        batches = list(dataset)
+        np.testing.assert_array_equal(np.concatenate([x.numpy() for x, _ in batches]), answer)
+        assert np.concatenate([y["n"].numpy() for _, y in batches]).tolist() == list(range(ROWS))
+    full = frame.img.to_tf("image", None, batch_size=16, drop_last=True)
+    assert full.element_spec.shape == (16, 6, 5, 3)
+    assert len(list(full)) == 2
+    with pytest.raises(TypeError, match="resize"):
+        frame.assign(image=di.images(frame.path)).img.to_tf("image", "n")

@@ -1,0 +1,138 @@
+"""What is under way is bounded, and ends when the iterator does."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+
+import dask
+import numpy as np
+import pandas as pd
+import pytest
+
+from daskimg import metrics
+from daskimg.stream import window
+from tests.stream.conftest import ROWS, uniform
+
+BEGUN = []
+
+
+def noted(part):
+    BEGUN.append(part.n.iloc[0])
+    return part
+
+
+def own_threads():
+    return [t for t in threading.enumerate() if t.name.startswith("daskimg-")]
+
+
+def test_closing_leaves_no_thread(frame):
+    batches = frame.img.iter_batches(2)
+    next(batches)
+    assert own_threads()
+    batches.close()
+    assert own_threads() == []
+
+
+def test_leaving_a_loop_ends_the_run(frame):
+    for _ in frame.img.iter_batches(2):
+        break
+    assert own_threads() == []
+
+
+def test_an_error_leaves_no_thread(frame):
+    def fails(part):
+        if part.n.iloc[0] > 10:
+            raise ZeroDivisionError("a user's mistake")
+        return part
+
+    batches = frame.map_partitions(fails, meta=frame._meta).img.iter_batches(7)
+    assert next(batches)["n"].tolist() == list(range(7))
+    with pytest.raises(ZeroDivisionError):
+        list(batches)
+    assert own_threads() == []
+
+
+def test_closing_leaves_no_task_on_a_cluster(frame, client):
+    def slow(part):
+        time.sleep(0.05)
+        return part
+
+    batches = frame.map_partitions(slow, meta=frame._meta).img.iter_batches(3)
+    next(batches)
+    assert client.run_on_scheduler(lambda dask_scheduler: len(dask_scheduler.tasks)) > 0
+    batches.close()
+    deadline = time.monotonic() + 20
+    while client.run_on_scheduler(lambda dask_scheduler: len(dask_scheduler.tasks)):
+        assert time.monotonic() < deadline, "tasks are left on the scheduler"
+        time.sleep(0.05)
+    assert own_threads() == []
+
+
+def test_two_iterators_of_one_frame_on_a_cluster(frame, client):
+    first, second = frame.img.iter_batches(5), frame.img.iter_batches(8)
+    next(first), next(second)
+    first.close()
+    assert sum(len(batch["n"]) for batch in second) == ROWS - 8
+
+
+def test_partitions_under_way_are_bounded(folder):
+    BEGUN.clear()
+    df = uniform(folder, 2)
+    df = df.map_partitions(noted, meta=df._meta)
+    most = 0
+    with dask.config.set(num_workers=2):
+        for done, _ in enumerate(df.img.iter_batches(2, prefetch_partitions=1), 1):
+            time.sleep(0.01)
+            most = max(most, len(BEGUN) - done)
+    assert len(BEGUN) == ROWS // 2
+    assert most <= 3
+
+
+def test_large_pictures_go_in_slices(folder, monkeypatch):
+    df = uniform(folder, 100)
+    monkeypatch.setattr(window, "BYTES", 6 * 5 * 3 * 4)  # four pictures
+    metrics.reset()
+    with dask.config.set(num_workers=2):
+        batches = df.img.iter_batches(2, prefetch_partitions=0)
+        next(batches)
+        time.sleep(0.3)
+        # two slices for the threads; the first is handed out before another is begun
+        assert metrics.snapshot()["decode"] <= 8
+        batches.close()
+    assert len(list(df.img.iter_batches(2))) == ROWS // 2
+
+
+def test_slices_learn_the_size_of_pictures():
+    pixels = np.zeros((3, 1000, 1000), "uint8")
+    part = pd.DataFrame({"image": pd.Series(list(pixels), dtype="image[pixels]")})
+    size = window._Size(part.iloc[:0], batch=1, most=None)
+    assert size.rows() == window.FIRST
+    size.saw(part)
+    assert 60 <= size.rows() <= 68
+    assert window._Size(part.iloc[:0], batch=1, most=5).rows() == 5
+
+
+def test_slices_hold_whole_batches(frame):
+    size = window._Size(frame._meta, batch=10_000, most=None)
+    assert size.rows() % 10_000 == 0
+
+
+def test_switch_interval_is_lowered_and_restored(frame):
+    before = sys.getswitchinterval()
+    outer = frame.img.iter_batches(4)
+    next(outer)
+    assert sys.getswitchinterval() == pytest.approx(0.0005)
+    for _ in frame.img.iter_batches(16):
+        assert sys.getswitchinterval() == pytest.approx(0.0005)
+    assert sys.getswitchinterval() == pytest.approx(0.0005)
+    outer.close()
+    assert sys.getswitchinterval() == before
+
+
+def test_nothing_is_read_before_the_first_batch(frame):
+    metrics.reset()
+    frame.img.iter_batches(4)
+    assert metrics.snapshot() == {}
+    assert own_threads() == []
