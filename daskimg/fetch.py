@@ -191,7 +191,8 @@ def open_head(path: str, source: Source | None = None, *, retries: int = 3) -> B
     """
     local = local_path(path)
     if local is not None:
-        return retrying(lambda: open(local, "rb"), path, retries)
+        # unbuffered: a header is one read
+        return retrying(lambda: open(local, "rb", buffering=0), path, retries)
     reader = io.BufferedReader(_Ranges(path, source or Source.default, retries), HEAD_BYTES)
     try:
         reader.peek(1)  # the one request, now: a missing file fails where it is opened

@@ -6,6 +6,7 @@ of an op on a column; it runs no kernel and reads no file.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -114,8 +115,12 @@ def _encoded(source: ImageDtype, *params: Any) -> ImageDtype:
     return source.derive("encoded", mode=None)
 
 
-def _edges(source: ImageDtype, *params: Any) -> ImageDtype:
+def _grey(source: ImageDtype, *params: Any) -> ImageDtype:
     return _converted(_cast(source, "uint8"), "L")
+
+
+def _edges(source: ImageDtype, *params: Any) -> ImageDtype:
+    return _grey(source)
 
 
 def _float32(source: ImageDtype, *params: Any) -> ImageDtype:
@@ -256,16 +261,28 @@ PIXEL_OPS: dict[str, Op] = {
     "apply": Op(_apply, _applied),
     "encode": Op(_encode, _encoded),
     "export": Op(_export, _encoded),
-    "mean": Op(measure.mean, fixed(FLOAT)),
-    "std": Op(measure.std, fixed(FLOAT)),
+    # what several measures stand on, once for all of them
+    "luma": Op(measure.luma, _grey),
+    "moments": Op(measure.moments, _same),
+    "first_moment": Op(operator.itemgetter(0), fixed(FLOAT)),
+    "second_moment": Op(operator.itemgetter(1), fixed(FLOAT)),
     "min": Op(measure.minimum, fixed(FLOAT)),
     "max": Op(measure.maximum, fixed(FLOAT)),
-    "brightness": Op(measure.brightness, fixed(FLOAT)),
-    "contrast": Op(measure.contrast, fixed(FLOAT)),
     "sharpness": Op(measure.sharpness, fixed(FLOAT)),
     "entropy": Op(measure.entropy, fixed(FLOAT)),
     "colorfulness": Op(measure.colorfulness, fixed(FLOAT)),
     "hash": Op(measure.image_hash, fixed(HASH)),
+}
+
+# Measures that are several steps, so that they share the first ones.
+STEPS = {
+    "mean": ("moments", "first_moment"),
+    "std": ("moments", "second_moment"),
+    "brightness": ("luma", "moments", "first_moment"),
+    "contrast": ("luma", "moments", "second_moment"),
+    "sharpness": ("luma", "sharpness"),
+    "entropy": ("luma", "entropy"),
+    "hash": ("luma", "hash"),
 }
 
 OPS: dict[str, Op] = {
@@ -338,8 +355,9 @@ def build(source: ImageDtype, name: str, *params: Any) -> Program:
         if mode is not None:
             steps = (*steps, Step("convert", (mode,), policy))
         return Program(steps, _converted(pixels, mode))
-    op = OPS[name]
-    return Program((*steps, Step(name, params, policy)), op.result(pixels, *params))
+    *shared, last = STEPS.get(name, (name,))
+    steps = (*steps, *(Step(step, (), policy) for step in shared), Step(last, params, policy))
+    return Program(steps, OPS[last].result(pixels, *params))
 
 
 def _opening(

@@ -146,9 +146,16 @@ class Rows(NamedTuple):
 
 def _list_rows(rows: Rows, columns: list[str] | None = None) -> pd.DataFrame:
     table = rows.table if columns is None else rows.table.select(columns)
-    frame = table.to_pandas(types_mapper={pa.large_string(): PATH, pa.string(): PATH}.get)
-    frame.index = pd.RangeIndex(rows.start, rows.start + len(rows.table))
-    return frame
+    # column by column: a task has few rows, and Table.to_pandas costs more than all of them
+    columns = {name: _as_pandas(table.column(name)) for name in table.column_names}
+    index = pd.RangeIndex(rows.start, rows.start + len(rows.table))
+    return pd.DataFrame(columns, index=index, copy=False)
+
+
+def _as_pandas(column: pa.ChunkedArray) -> Any:
+    if pa.types.is_large_string(column.type) or pa.types.is_string(column.type):
+        return PATH.__from_arrow__(column)
+    return column.to_pandas().array
 
 
 def _from_listing(listed: pd.DataFrame, bounds: np.ndarray[Any, Any]) -> dd.DataFrame:

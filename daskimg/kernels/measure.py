@@ -27,10 +27,12 @@ __all__ = [
     "maximum",
     "mean",
     "minimum",
+    "moments",
     "sharpness",
     "std",
 ]
 
+_SQUARES = 65_536  # of them, the sum of squares fits 32 bits
 _BLOCK = 32_768  # values that are floats at a time: they stay in the cache
 _LEVELS = np.arange(256.0)
 
@@ -43,7 +45,7 @@ def mean(pixels: Pixels) -> float:
     >>> mean(np.array([[1, 2], [3, 6]], np.uint8))
     3.0
     """
-    return _moments(pixels)[0]
+    return moments(pixels)[0]
 
 
 def std(pixels: Pixels) -> float:
@@ -54,7 +56,7 @@ def std(pixels: Pixels) -> float:
     >>> std(np.array([[1, 3]], np.uint16))
     1.0
     """
-    return _moments(pixels)[1]
+    return moments(pixels)[1]
 
 
 def minimum(pixels: Pixels) -> float:
@@ -141,7 +143,7 @@ def sharpness(pixels: Pixels) -> float:
             result[-1] += source[-2]
         else:
             result += 2 * source
-    return _moments(laplacian)[1] ** 2
+    return moments(laplacian)[1] ** 2
 
 
 def entropy(pixels: Pixels) -> float:
@@ -178,8 +180,8 @@ def colorfulness(pixels: Pixels) -> float:
     scale = {"u1": 1.0, "u2": 1 / 257}.get(color.dtype.str[1:], 255.0)
     wide = np.dtype(np.int16 if color.dtype == np.uint8 else np.float32)
     red, green, blue = (color[:, :, n].astype(wide) for n in range(3))
-    mean_rg, std_rg = _moments(red - green)
-    mean_yb, std_yb = _moments(red + green - 2 * blue)  # twice yb: stays whole
+    mean_rg, std_rg = moments(red - green)
+    mean_yb, std_yb = moments(red + green - 2 * blue)  # twice yb: stays whole
     deviation = math.hypot(std_rg, std_yb / 2)
     return scale * (deviation + 0.3 * math.hypot(mean_rg, mean_yb / 2))
 
@@ -238,17 +240,20 @@ def _cosines() -> npt.NDArray[np.float64]:
     return 2 * np.cos(np.pi * rows * (2 * points + 1) / 64)
 
 
-def _moments(pixels: Pixels) -> tuple[float, float]:
+def moments(pixels: Pixels) -> tuple[float, float]:
     """Mean and standard deviation, from sums that are exact for whole numbers.
 
     Without matrix products: BLAS would start threads of its own beside those of the run.
+
+    Examples
+    --------
+    >>> moments(np.array([[0, 2]], np.uint8))
+    (1.0, 1.0)
     """
     flat = np.ascontiguousarray(check_pixels(pixels)).reshape(-1)
     count = flat.size
     if flat.dtype == np.uint8:
-        counts = _histogram(flat)
-        mean = float(np.sum(counts * _LEVELS)) / count
-        return mean, math.sqrt(float(np.sum(counts * (_LEVELS - mean) ** 2)) / count)
+        return _from_sums(count, *_sums(flat))
     whole = flat.dtype.kind in "iu"
     # around the first value floats lose no digits to a large mean
     origin = 0.0 if whole else float(flat[0])
@@ -261,8 +266,26 @@ def _moments(pixels: Pixels) -> tuple[float, float]:
         sums = float(block.sum()), float(np.einsum("i,i->", block, block))
         total += int(sums[0]) if whole else sums[0]
         squares += int(sums[1]) if whole else sums[1]
+    mean, deviation = _from_sums(count, total, squares)
+    return origin + mean, deviation
+
+
+def _from_sums(count: int, total: float, squares: float) -> tuple[float, float]:
     variance = max(count * squares - total * total, 0) / (count * count)
-    return origin + total / count, math.sqrt(variance)
+    return total / count, math.sqrt(variance)
+
+
+def _sums(flat: npt.NDArray[np.uint8]) -> tuple[int, int]:
+    """The sum of the values and of their squares, a cache's worth at a time."""
+    total = squares = 0
+    square = np.empty(min(_SQUARES, flat.size), np.uint16)  # holds 255 * 255
+    for start in range(0, flat.size, _SQUARES):
+        block = flat[start : start + _SQUARES]
+        part = square[: block.size]
+        np.multiply(block, block, out=part, dtype=np.uint16)
+        total += int(block.sum(dtype=np.uint32))
+        squares += int(part.sum(dtype=np.uint32))
+    return total, squares
 
 
 def _histogram(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
