@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from daskimg.retry import mask_url
+
 __all__ = ["ImageError", "PlacementError", "TooManyPixelsError", "reason_of"]
 
 _ADDRESS = re.compile(r"<([\w.]+)(?: object)? at 0x[0-9a-fA-F]+>")
@@ -18,7 +20,7 @@ class ImageError(ValueError):
         ``"stage: ExceptionType: message"``, the text that ``.img.error`` holds under
         ``on_error="null"``.
     path : str, optional
-        The file it happened to.
+        The file it happened to; credentials of a URL are masked in the message.
 
     Attributes
     ----------
@@ -33,7 +35,7 @@ is made to keep such rows as nulls with this reason.
 
     def __init__(self, reason: str, path: str | None = None) -> None:
         self.reason, self.path = reason, path
-        where = f" ({path})" if path else ""
+        where = f" ({mask_url(path)})" if path else ""
         super().__init__(
             f'{reason}{where}. Set on_error="null" where the column is made to keep such rows '
             "as nulls with this reason."

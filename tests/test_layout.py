@@ -12,7 +12,8 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "daskimg"
 # From the bottom up; a module imports from its own level's package and from below.
 LEVELS = [
-    ("errors", "config", "metrics", "retry"),
+    ("retry",),
+    ("errors", "config", "metrics"),
     ("kernels",),
     ("fetch",),
     ("column",),

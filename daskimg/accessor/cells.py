@@ -235,8 +235,8 @@ class CellOps(Accessor):
         Returns
         -------
         ndarray
-            ``(N, H, W[, C])`` where all pictures have one shape and dtype (a view, no copy, of a
-            column of one shape), else an object array of arrays.
+            ``(N, H, W[, C])`` where all pictures have one shape and dtype (of a column of one
+            shape a read-only view, no copy), else an object array of arrays.
 
         Raises
         ------
@@ -330,11 +330,13 @@ def _stack(cells: ImageArray, na_value: Any) -> npt.NDArray[Any]:
             f"{int(null.sum())} of {len(cells)} cells are null; drop them, or give na_value="
         )
     if isinstance(cells.data, Uniform):
-        values = cells.data.values
         if null.any():
-            values = values.copy()
+            values = cells.data.values.copy()
             values[null] = na_value
-        return values
+            return values
+        view = cells.data.values.view()
+        view.flags.writeable = False  # as pandas' to_numpy(): it is the column's own memory
+        return view
     data = cells.as_ragged()
     rows = np.flatnonzero(~null)
     arrays = [data.cell(int(i)) for i in rows]
