@@ -148,7 +148,8 @@ class JsonArray(ExtensionArray):
     def __eq__(self, other: Any) -> Any:
         if isinstance(other, pd.Series | pd.Index | pd.DataFrame):
             return NotImplemented
-        cells = other if isinstance(other, JsonArray) else [other] * len(self)
+        is_column = isinstance(other, ExtensionArray | np.ndarray)
+        cells = other if is_column else [other] * len(self)
         pairs = zip(self, cells, strict=True)
         return np.array([a is not pd.NA and b is not pd.NA and a == b for a, b in pairs], bool)
 

@@ -10,6 +10,7 @@ import dask.dataframe as dd
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from pandas.arrays import ArrowStringArray
 
 from daskimg import fetch, onepass
 from daskimg.column.dtype import ImageDtype, check_policy
@@ -139,6 +140,7 @@ class Rows(NamedTuple):
 
     table: pa.Table
     start: int
+    nullable: frozenset[str] = frozenset()  # whole numbers of which some are missing
 
     def __repr__(self) -> str:
         return f"<rows {self.start} to {self.start + len(self.table)}>"
@@ -147,14 +149,18 @@ class Rows(NamedTuple):
 def _list_rows(rows: Rows, columns: list[str] | None = None) -> pd.DataFrame:
     table = rows.table if columns is None else rows.table.select(columns)
     # column by column: a task has few rows, and Table.to_pandas costs more than all of them
-    columns = {name: _as_pandas(table.column(name)) for name in table.column_names}
+    arrays = {
+        name: _as_pandas(table.column(name), name in rows.nullable) for name in table.column_names
+    }
     index = pd.RangeIndex(rows.start, rows.start + len(rows.table))
-    return pd.DataFrame(columns, index=index, copy=False)
+    return pd.DataFrame(arrays, index=index, copy=False)
 
 
-def _as_pandas(column: pa.ChunkedArray) -> Any:
+def _as_pandas(column: pa.ChunkedArray, nullable: bool) -> Any:
     if pa.types.is_large_string(column.type) or pa.types.is_string(column.type):
-        return PATH.__from_arrow__(column)
+        return ArrowStringArray(column)
+    if nullable:
+        return pd.array(column.to_pylist(), pd.Int64Dtype())
     return column.to_pandas().array
 
 
@@ -163,8 +169,11 @@ def _from_listing(listed: pd.DataFrame, bounds: np.ndarray[Any, Any]) -> dd.Data
     table = pa.Table.from_pandas(listed, preserve_index=False)
     table = table.replace_schema_metadata(None)
     spans = list(zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True))
-    parts = [Rows(_own(table.slice(a, b - a)), a) for a, b in spans]
-    meta = _list_rows(Rows(table.slice(0, 0), 0))
+    nullable = frozenset(
+        str(name) for name in listed if isinstance(listed[name].dtype, pd.Int64Dtype)
+    )
+    parts = [Rows(_own(table.slice(a, b - a)), a, nullable) for a, b in spans]
+    meta = _list_rows(Rows(table.slice(0, 0), 0, nullable))
     divisions = [*(int(a) for a in bounds[:-1]), max(int(bounds[-1]) - 1, 0)]
     return dd.from_map(_list_rows, parts, meta=meta, divisions=divisions, label="list-images")
 

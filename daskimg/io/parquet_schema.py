@@ -245,14 +245,14 @@ def _column(name: str, dtype: Any) -> Column:
 
 def _plain_types(meta: pd.DataFrame, keys: tuple[str, ...]) -> tuple[tuple[str, Any], ...]:
     plain = meta.drop(columns=[*image_columns(meta), *keys])
-    full = meta_nonempty(plain)
-    schema = pa.Schema.from_pandas(full, preserve_index=False)
+    # an object column's type is known when its objects are seen
+    plain = plain.drop(columns=[name for name in plain if plain[name].dtype == object])
+    schema = pa.Schema.from_pandas(meta_nonempty(plain), preserve_index=False)
     skipped = (pa.types.is_dictionary, pa.types.is_null)
     return tuple(
         (field.name, field.type)
         for field in schema
-        # an object column's type is known when its objects are seen
-        if plain[field.name].dtype != object and not any(test(field.type) for test in skipped)
+        if not any(test(field.type) for test in skipped)
     )
 
 
