@@ -71,25 +71,13 @@ def test_we_read_hugging_faces(written, tmp_path):
         np.testing.assert_array_equal(cell.to_numpy(), wanted)
 
 
-# In a process of its own: Daft and TensorFlow bring thread pools that do not mix with ours.
+# In a process of its own: TensorFlow brings thread pools that do not mix with ours.
 def run(code: str, *args: str) -> str:
     out = subprocess.run(
         [sys.executable, "-c", code, *args], capture_output=True, text=True, check=False
     )
     assert out.returncode == 0, out.stderr[-2000:]
     return out.stdout.strip().splitlines()[-1]
-
-
-def test_daft_reads_ours(written):
-    target, pixels = written
-    code = """
-import sys, json, io, daft, numpy as np
-from PIL import Image
-rows = daft.read_parquet(sys.argv[1] + "/*.parquet").sort("path").to_pydict()
-pixels = [np.asarray(Image.open(io.BytesIO(c["bytes"])).convert("RGB")) for c in rows["image"]]
-print(json.dumps([int(p.astype(int).sum()) for p in pixels]))
-"""
-    assert json.loads(run(code, str(target))) == [int(p.astype(int).sum()) for p in pixels]
 
 
 def test_tensorflow_reads_our_records(written, tmp_path):
