@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import operator
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 from dask._task_spec import Alias, List, Task, TaskRef, convert_legacy_graph
@@ -44,6 +44,7 @@ from daskimg import onepass
 from daskimg.program import Program
 
 __all__ = [
+    "ARITHMETIC",
     "HEADERS",
     "NOTHING",
     "PIXELS",
@@ -58,6 +59,7 @@ __all__ = [
     "Filter",
     "ImageNode",
     "Narrowed",
+    "NotNull",
     "Passed",
     "Projection",
     "are_co_aligned",
@@ -67,10 +69,13 @@ __all__ = [
     "empty_like",
     "gather",
     "has_placed_stage",
+    "is_column",
     "is_filter_pushdown_available",
     "kept",
     "lowest",
+    "may_move",
     "new_collection",
+    "ops_read",
     "optimize_blockwise_fusion",
     "parts_of",
     "rows_of",
@@ -172,6 +177,11 @@ class Gather(Expr):  # type: ignore[misc]
 
 
 # -- questions -----------------------------------------------------------------------------------
+def is_column(item: Any) -> bool:
+    """Whether an operand has rows: not a number, a reduction, or the values of an ``isin``."""
+    return isinstance(item, Expr) and item.ndim > 0
+
+
 def anchor(expr: Expr) -> Expr:
     """The lowest expression that still has these rows."""
     while isinstance(expr, (*ROWS, ImageNode)):
@@ -229,8 +239,7 @@ def lowest(expr: Expr) -> Expr:
     if not isinstance(expr, Elemwise) or isinstance(expr, ImageNode):
         return expr
     operands = [
-        lowest(item) if isinstance(item, Expr) and item.ndim == 1 else item
-        for item in expr.operands
+        lowest(item) if is_column(item) and item.ndim == 1 else item for item in expr.operands
     ]
     same = all(
         a is b or getattr(a, "_name", 0) == getattr(b, "_name", 1)
@@ -241,10 +250,13 @@ def lowest(expr: Expr) -> Expr:
 
 def rows_of(expr: Expr) -> frozenset[Any]:
     """What tells the rows of `expr`: the frames they come from, each filter as a tuple."""
-    if expr.ndim == 0:
+    if not is_column(expr):
         return frozenset()
     if isinstance(expr, Filter):
         return frozenset([(rows_of(expr.frame), lowest(expr.predicate)._name)])
+    like = getattr(type(expr), "rows_like", None)
+    if like is not None:
+        return rows_of(expr.operand(like))
     if isinstance(expr, Elemwise) and expr.dependencies():
         return frozenset().union(*map(rows_of, expr.dependencies()))
     return frozenset([expr._name])
@@ -263,6 +275,9 @@ def ops_read(predicate: Expr, rows: bool = True) -> Iterator[ImageNode]:
         seen.add(expr._name)
         if isinstance(expr, ImageNode):
             yield expr
+        if getattr(type(expr), "reads_only_frame", False):
+            stack.append(expr.frame)
+            continue
         if not (isinstance(expr, Projection) and expr.ndim == 1):
             stack += expr.dependencies()
             continue
@@ -292,25 +307,53 @@ def parts_of(predicate: Expr) -> list[Expr]:
     return [predicate]
 
 
-def where_used(op: Expr, dependents: Any) -> list[Expr] | None:
-    """The parts of a conjunction beside the one that `op` stands in.
+class Beside(NamedTuple):
+    """The filters that keep rows by an expression, and what stands in conjunction with it."""
 
-    None where its values are used for anything but keeping rows that pass all of them.
+    filters: list[Expr]
+    left: list[Expr]
+    right: list[Expr]
+
+
+def where_used(node: Expr, dependents: Any, inside: bool = True) -> Beside | None:
+    """What stands beside `node` wherever it is used.
+
+    None where its values are used for anything but keeping rows that pass all of it.
     """
-    node, beside, inside = op, [], True
-    while True:
-        users = {user._name: user for ref in dependents[node._name] if (user := ref()) is not None}
-        if users and all(_keeps_by(user, node) for user in users.values()):
-            return beside or None
-        if len(users) != 1:
+    found = []
+    for user in {
+        user._name: user for ref in dependents[node._name] if (user := ref()) is not None
+    }.values():
+        if _keeps_by(user, node):
+            found.append(Beside([user], [], []))
+            continue
+        both = isinstance(user, And)
+        above = None
+        if both or (inside and isinstance(user, ARITHMETIC)):
+            above = where_used(user, dependents, inside=not both)
+        if above is None:
             return None
-        (user,) = users.values()
-        if isinstance(user, And):
-            inside = False
-            beside += parts_of(user.right if user.left._name == node._name else user.left)
-        elif not (inside and isinstance(user, ARITHMETIC)):
-            return None
-        node = user
+        if both and user.right._name == node._name:
+            above = above._replace(left=above.left + parts_of(user.left))
+        elif both:
+            above = above._replace(right=parts_of(user.right) + above.right)
+        found.append(above)
+    if not found:
+        return None
+    filters, left, right = zip(*found, strict=True)
+    return Beside([each for one in filters for each in one], _shared(left), _shared(right))
+
+
+def _shared(lists: tuple[list[Expr], ...]) -> list[Expr]:
+    """What is in all of the lists."""
+    names = [{part._name for part in parts} for parts in lists]
+    return [part for part in lists[0] if all(part._name in each for each in names)]
+
+
+def may_move(filtered: Expr, dependents: Any) -> bool:
+    """Whether Dask can move a filter down yet: till then its predicate has to stay what it is."""
+    moves: bool = filtered.frame._filter_passthrough_available(filtered, dependents)
+    return moves
 
 
 def _keeps_by(user: Expr, node: Expr) -> bool:
@@ -327,10 +370,7 @@ def _keeps_by(user: Expr, node: Expr) -> bool:
 def kept(expr: Expr, predicate: Expr) -> Expr:
     """The rows of `expr` that pass: below arithmetic, where a filter of an image op can act."""
     if isinstance(expr, ARITHMETIC) and any(isinstance(node, ImageNode) for node in expr.walk()):
-        operands = [
-            kept(item, predicate) if isinstance(item, Expr) and item.ndim else item
-            for item in expr.operands
-        ]
+        operands = [kept(item, predicate) if is_column(item) else item for item in expr.operands]
         return type(expr)(*operands)
     return Filter(expr, predicate)
 

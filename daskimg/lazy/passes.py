@@ -30,6 +30,7 @@ from daskimg import onepass
 from daskimg.column.dtype import ImageDtype
 from daskimg.errors import ImageError
 from daskimg.lazy.expr import (
+    ARITHMETIC,
     NOTHING,
     PIXELS,
     And,
@@ -39,15 +40,19 @@ from daskimg.lazy.expr import (
     Filter,
     ImageNode,
     Narrowed,
+    NotNull,
     Passed,
     Projection,
     are_co_aligned,
     args_of,
     empty_like,
+    is_column,
     is_filter_pushdown_available,
     kept,
     lowest,
+    may_move,
     new_collection,
+    ops_read,
     parts_of,
     rows_of,
     source_of,
@@ -71,9 +76,9 @@ def all_of(parts: list[Expr]) -> Expr:
 
 
 def both_filters(survivors: Filter) -> Filter:
-    """A filter on a filter as one of both predicates; else itself."""
+    """A filter on a filter as one of both predicates; else (or above a merge) itself."""
     below = survivors.frame
-    if not isinstance(below, Filter):
+    if not isinstance(below, Filter) or not stable(below):
         return survivors
     both = And(below.predicate, survivors.predicate.substitute(below, below.frame))
     return Filter(below.frame, both) if rows_of(both) == rows_of(below.frame) else survivors
@@ -100,6 +105,25 @@ def on_all(expr: Expr, filters: list[Filter]) -> Expr:
     return expr
 
 
+def spares(part: Expr, work: int) -> bool:
+    """Whether a part costs more than `work` and raises nothing itself, as a check does."""
+    return work_of(part) > work and not any(op.program.raises for op in ops_read(part))
+
+
+def part_on(part: Expr, first: Expr | None) -> Expr:
+    """A predicate that raises for no picture, on the rows that pass `first`."""
+    if isinstance(part, Settle):
+        return part_on(part.frame, first)
+    if isinstance(part, Spread) and (op := part.everywhere()) is not None:
+        return part_on(op, first)
+    if isinstance(part, ImageOp):
+        return part._lowest()._only(first)._doing("null")
+    if isinstance(part, ARITHMETIC) and any(isinstance(node, ImageOp) for node in part.walk()):
+        operands = [part_on(item, first) if is_column(item) else item for item in part.operands]
+        return type(part)(*operands)
+    return part if first is None else Narrowed(part, first)
+
+
 class ImageOp(ImageNode):
     """One program over one column: see the rules above."""
 
@@ -120,10 +144,10 @@ class ImageOp(ImageNode):
         if isinstance(below, ImageOp) and isinstance(below.program.dtype, ImageDtype):
             args = args_of(below)
             program = below.program.then(self.program, len(args))
-            return ImageOp(below.frame, program, self.out, *args, *args_of(self))
+            return type(self)(below.frame, program, self.out, *args, *args_of(self))
         source = below if column is None else Projection(below, column)
         args = [lowest(arg) for arg in args_of(self)]
-        moved = ImageOp(source, self.program, self.out, *args)
+        moved = type(self)(source, self.program, self.out, *args)
         return moved if moved._name != self._name else None
 
     def _lowest(self) -> ImageOp:
@@ -140,20 +164,24 @@ class ImageOp(ImageNode):
             return None
         frame, name, passing, filters = flattened(survivors, column)
         args = [on_all(arg, filters) for arg in args_of(self)]
+        raising = [op for arg in args for op in arg.walk() if isinstance(op, ImageOp)]
         if (
             work_of(passing) < PIXELS
             or survivors.ndim != (1 if column is None else 2)
             or any(rows_of(arg) != rows_of(frame) for arg in args)
+            or any(op.program.raises for op in raising)
         ):
             return None
         source = frame if name is None else Projection(frame, name)
-        cheap = [part for part in parts_of(passing) if work_of(part) < PIXELS]
+        spread = [node for node in passing.walk() if isinstance(node, Spread)]
+        first = next((node.first for node in spread if work_of(node) == PIXELS), None)
+        if first is not None and rows_of(first) != rows_of(frame):
+            return None
 
         def ahead(program: Program) -> Expr:
             op = ImageOp(source, program, self.out, *args)._lowest()
-            if not cheap:
+            if first is None:
                 return Passed(op, passing)
-            first = all_of(cheap)
             return Passed(op._only(first), Narrowed(passing, first))
 
         if not self.program.raises:
@@ -161,8 +189,15 @@ class ImageOp(ImageNode):
         blame = ahead(self.program.recording("blame"))
         return Settle(ahead(self.program.recording()), blame)
 
-    def _only(self, first: Expr) -> ImageOp:
+    def _doing(self, what: str) -> ImageOp:
+        """The same work under the policy "null", or who is to blame for what fails of it."""
+        program = self.program.recording("blame" if what == "blame" else None)
+        return ImageOp(self.frame, program, self.out, *args_of(self))
+
+    def _only(self, first: Expr | None) -> ImageOp:
         """The same op on the rows that pass `first`."""
+        if first is None:
+            return self
         first = lowest(first)
         args = [Filter(arg, first) for arg in args_of(self)]
         return ImageOp(Filter(self.frame, first), self.program, self.out, *args)
@@ -183,7 +218,7 @@ class ImageOp(ImageNode):
         Not in a predicate: Dask would no longer find there the rows of a frame that it merges.
         """
         below, column = source_of(self.frame)
-        if not isinstance(below, Filter) or args_of(self):
+        if not isinstance(below, Filter) or args_of(self) or not stable(below):
             return None
         frame, name, passing, filters = flattened(below, column)
         if len(filters) == 1:
@@ -195,20 +230,50 @@ class ImageOp(ImageNode):
         """Filter down, within a conjunction."""
         work = work_of(self)
         beside = where_used(self, dependents) if work > NOTHING else None
-        cheap = [part for part in beside or () if work_of(part) < work]
-        if not cheap:
+        if beside is None:
             return None
-        op, first = self._lowest(), lowest(all_of(cheap))
+        op = self._lowest()
+        if stable(op.frame) and isinstance(
+            source_of(op.frame)[0], Filter
+        ):  # Dask has yet to merge it with this one
+            asked = Asked(*self.operands)
+            return None if isinstance(self, Asked) else parent.substitute(self, asked)
+        if stable(op.frame):
+            cheap = [part for part in (*beside.left, *beside.right) if work_of(part) < work]
+            ahead = [part for part in beside.left if work_of(part) == work or spares(part, work)]
+        else:  # a filter of our own would keep Dask from moving its own below the merge
+            moving = any(may_move(each, dependents) for each in beside.filters)
+            cheap, ahead = [], [] if moving else beside.left
+        if not cheap and not (ahead and self.program.raises):
+            return None
+        first = lowest(all_of([part_on(part, None) for part in cheap])) if cheap else None
         rows = rows_of(op.frame)
-        if rows_of(first) != rows or any(isinstance(frame, tuple) for frame in rows):
-            return None  # a filter below has yet to become one with this one
-        return parent.substitute(self, Spread(op._only(first), first))
+        if any(rows_of(lowest(part)) != rows for part in (*cheap, *ahead)):
+            return None
+        values: Expr = op._only(first)
+        if ahead and self.program.raises:
+            blame = values._doing("blame")
+            parts = [part_on(part, first) for part in ahead]
+            if any(work_of(part) > work for part in ahead):  # then for the rows to blame only
+                parts = [part_on(part, NotNull(blame)) for part in parts]
+            values = Settle(values._doing("null"), blame, all_of(parts))
+        return parent.substitute(self, values if first is None else Spread(values, first))
 
     def _lower(self) -> Expr:
         ahead = self._hoist()
         if ahead is not None:
             return ahead
         return Take(ImagePass(self.frame, (self.program,), *args_of(self)), self.program, self.out)
+
+
+class Asked(ImageOp):
+    """An op in a predicate on rows that are filtered already: never hoisted.
+
+    Dask may still merge the two filters, on the rows before both.
+    """
+
+    def _hoist(self) -> None:
+        return None
 
 
 class Spread(Elemwise):  # type: ignore[misc]
@@ -218,6 +283,15 @@ class Spread(Elemwise):  # type: ignore[misc]
     """
 
     _parameters = ["frame", "first"]  # noqa: RUF012
+    rows_like = "first"
+
+    def everywhere(self) -> ImageOp | None:
+        """The same op on all rows."""
+        op = self.frame.frame if isinstance(self.frame, Settle) else self.frame
+        if not all(isinstance(column, Filter) for column in (op.frame, *args_of(op))):
+            return None  # Dask has rewritten it
+        args = [arg.frame for arg in args_of(op)]
+        return ImageOp(op.frame.frame, op.program, op.out, *args)
 
     @staticmethod
     def operation(values: pd.Series, first: pd.Series) -> pd.Series:
@@ -254,10 +328,13 @@ class ImageAssign(Assign):  # type: ignore[misc]
         assigned = [
             item
             for key, value in zip(self.keys, self.vals, strict=True)
-            for item in (key, kept(value, first) if getattr(value, "ndim", 0) else value)
+            for item in (key, kept(value, first) if is_column(value) else value)
         ]
         new = ImageAssign(both_filters(Filter(self.frame, first)), *assigned)
         return Filter(new, all_of(dear).substitute(self, new)) if dear else new
+
+    def _lower(self) -> Assign:
+        return Assign(*self.operands)  # the rules are for image ops, which are gone now
 
     def _apart(self, part: Expr) -> bool:
         """Whether a part reads pictures otherwise than by an assigned column."""
@@ -369,13 +446,23 @@ class Take(Elemwise):  # type: ignore[misc]
 
 
 class Settle(Elemwise):  # type: ignore[misc]
-    """Values that were computed ahead of a filter: a failed row that the filter kept raises."""
+    """Values that were computed ahead of a filter: a failed row that passes it raises.
 
-    _parameters = ["frame", "blame"]  # noqa: RUF012
+    Without a predicate, the rows are those that passed. It may cover only the rows to blame.
+    """
+
+    _parameters = ["frame", "blame", "passing"]  # noqa: RUF012
+    reads_only_frame, rows_like = True, "frame"
+    _defaults = {"passing": None}  # noqa: RUF012
     _filter_passthrough = False
 
     @staticmethod
-    def operation(values: pd.Series, blame: pd.Series) -> pd.Series:
+    def operation(
+        values: pd.Series, blame: pd.Series, passing: pd.Series | None = None
+    ) -> pd.Series:
+        if passing is not None:
+            blame = blame if len(blame) == len(passing) else blame.dropna()
+            blame = blame[passing.fillna(False).to_numpy(bool)]
         blamed = blame.dropna()
         if len(blamed):
             reason, path = blamed.iloc[0].split("\0")

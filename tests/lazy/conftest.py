@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from distributed import Client, LocalCluster
 
 from daskimg.testing import make_images
+from tests.clusters import client, cluster
 from tests.lazy.frames import ROWS
+
+__all__ = ["client", "cluster", "mixed", "paths"]
 
 
 @pytest.fixture(scope="session")
@@ -35,19 +37,3 @@ def mixed(tmp_path_factory) -> list[str | None]:
         None,
         broken[3],
     ]
-
-
-@pytest.fixture(scope="session")
-def cluster():
-    """Two processes on loopback."""
-    with LocalCluster(
-        n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0"
-    ) as cluster:
-        yield cluster
-
-
-@pytest.fixture
-def client(cluster):
-    """A client of the cluster, in use while the test runs."""
-    with Client(cluster) as client:
-        yield client

@@ -44,6 +44,11 @@ def numbers(df: Frame) -> list[str]:
     return [name for name in df.columns if name.startswith("m_")]
 
 
+def labelled(df: Frame) -> Any:
+    """Not ``==``: pandas cannot `&` its result with that of a nullable column that holds NA."""
+    return df.label.isin(["b"])
+
+
 def measure(df, d):
     return df.assign(**{f"m_{d.k}": getattr(df[pictures(df, d)].img, MEASURES[d.b % 4])()})
 
@@ -76,7 +81,7 @@ def thumb(df, d):
 
 
 def table_filter(df, d):
-    return df[df.price > d.a % 4] if d.b < 60 else df[df.label == "b"]
+    return df[df.price > d.a % 4] if d.b < 60 else df[labelled(df)]
 
 
 def measure_filter(df, d):
@@ -96,7 +101,7 @@ def unkept_filter(df, d):
 
 def unkept_both_filter(df, d):
     test = df[pictures(df, d)].img.std() > 20 + d.b % 50
-    return df[(df.label == "b") & test] if d.a < 50 else df[test & (df.price < 5)]
+    return df[labelled(df) & test] if d.a < 50 else df[test & (df.price < 5)]
 
 
 def negated_filter(df, d):
