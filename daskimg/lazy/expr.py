@@ -62,6 +62,7 @@ __all__ = [
     "NotNull",
     "Passed",
     "Projection",
+    "anchor",
     "are_co_aligned",
     "args_of",
     "co_aligned",
@@ -206,13 +207,8 @@ def source_of(expr: Expr) -> tuple[Expr, Any]:
                 expr = expr.frame
                 continue
             value = expr.vals[expr.keys.index(column)]
-            same_rows = (
-                isinstance(value, Expr)
-                and value.ndim == 1
-                and anchor(value)._name == anchor(expr.frame)._name
-            )
-            if not same_rows:  # pandas would align; do not look through
-                return expr, column
+            if not is_column(value) or rows_of(value) != rows_of(expr.frame):
+                return expr, column  # other rows: pandas would align, so do not look through
             expr, column = value, None
         elif (
             isinstance(expr, RenameFrame)
@@ -287,6 +283,9 @@ def ops_read(predicate: Expr, rows: bool = True) -> Iterator[ImageNode]:
             stack += [below.predicate] if rows else []
         elif column is None:
             stack.append(below)
+        elif isinstance(below, Assign):  # a value of other rows, which pandas aligns
+            value = below.vals[below.keys.index(column)]
+            stack += [value] if isinstance(value, Expr) else []
 
 
 def work_of(predicate: Expr, rows: bool = True) -> int:
