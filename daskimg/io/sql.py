@@ -91,7 +91,8 @@ class Query:
         self.meta: pd.DataFrame | None = None
 
     def __repr__(self) -> str:
-        return f"Query({self.sql!r}, {self.url!r})"  # SQLAlchemy masks the password of a URL
+        # SQLAlchemy masks the password of a URL, but not what stands in its query
+        return f"Query({self.sql!r}, {mask_url(str(self.url))})"
 
     def __dask_tokenize__(self) -> tuple[Any, ...]:
         return ("daskimg.Query", repr(self.url), self.sql, repr(self.params))
