@@ -25,8 +25,11 @@ class Runner:
 
     workers = 0  # pieces that are made at the same time; 0: when they are asked for
 
-    def load(self, source: Source, sliced: bool = False) -> Any:
-        """Begin to read a source (all of a piece, or rows that are `sliced` later)."""
+    def load(self, source: Source, sliced: bool = False, light: bool = False) -> Any:
+        """Begin to read a source: all of a piece, or rows that are `sliced` later.
+
+        A `light` one holds paths and numbers: it may be read where the slices are handed out.
+        """
         raise AssertionError("a runner loads")
 
     def ready(self, loaded: Any) -> bool:
@@ -59,7 +62,7 @@ class Runner:
 class Here(Runner):
     """The caller's own thread: a piece is made when it is asked for."""
 
-    def load(self, source: Source, sliced: bool = False) -> Any:
+    def load(self, source: Source, sliced: bool = False, light: bool = False) -> Any:
         return _Later(source)
 
     def ready(self, loaded: Any) -> bool:
@@ -89,7 +92,9 @@ class Threads(Runner):
         self.workers = n
         self.pool = ThreadPoolExecutor(n, thread_name_prefix="daskimg-stream")
 
-    def load(self, source: Source, sliced: bool = False) -> Future[pd.DataFrame]:
+    def load(
+        self, source: Source, sliced: bool = False, light: bool = False
+    ) -> Future[pd.DataFrame]:
         return self.pool.submit(source)
 
     def ready(self, loaded: Any) -> bool:
@@ -113,7 +118,10 @@ class Cluster(Runner):
 
     def __init__(self, client: Any) -> None:
         self.client = client
-        self.workers = sum(client.nthreads().values()) or 1
+        threads = client.nthreads()
+        self.workers = sum(threads.values()) or 1
+        # workers of this machine can be reached for sure; others perhaps through the scheduler only
+        self.direct = all("://127.0.0.1:" in address for address in threads) or None
         self.pool = ThreadPoolExecutor(4 * self.workers + 16, "daskimg-fetch")
         self.open: set[Any] = set()
         self.lock = threading.Lock()
@@ -127,12 +135,14 @@ class Cluster(Runner):
 
     def _fetch(self, future: Any) -> Any:
         try:
-            return future.result()
+            return self.client.gather(future, direct=self.direct)
         finally:
             with self.lock:
                 self.open.discard(future)
 
-    def load(self, source: Any, sliced: bool = False) -> Any:
+    def load(self, source: Any, sliced: bool = False, light: bool = False) -> Any:
+        if light and not getattr(source, "futures", ()):
+            return self.pool.submit(source)
         key = (self.name, next(self.keys))
         named = getattr(source, "named", None)
         if named is None:
@@ -146,14 +156,17 @@ class Cluster(Runner):
         return future, self.pool.submit(self._fetch, self._begun(rows))
 
     def ready(self, loaded: Any) -> bool:
-        return bool(loaded[1].done())
+        return bool((loaded[1] if isinstance(loaded, tuple) else loaded).done())
 
     def count(self, loaded: Any) -> int:
-        return int(loaded[1].result())
+        return int(loaded[1].result()) if isinstance(loaded, tuple) else len(loaded.result())
 
     def run(self, rows: Rows, loaded: Any, start: int, stop: int) -> Any:
-        key = (self.name, next(self.keys))
-        future = self.client.submit(_cut, rows, loaded[0], start, stop, key=key, pure=False)
+        if isinstance(loaded, tuple):
+            task = (_cut, rows, loaded[0], start, stop)
+        else:
+            task = (_cut, rows, loaded.result().iloc[start:stop], 0, stop - start)
+        future = self.client.submit(*task, key=(self.name, next(self.keys)), pure=False)
         return self.pool.submit(self._fetch, self._begun(future))
 
     def close(self) -> None:

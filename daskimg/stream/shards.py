@@ -14,13 +14,11 @@ from typing import Any, NamedTuple
 import cloudpickle
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 
-from daskimg.column.dtype import ImageDtype
 from daskimg.kernels import augment
 from daskimg.lazy.parts import Parts, decodes, parts, settled, with_programs
 from daskimg.program import Program
-from daskimg.stream.window import Work, with_pixels
+from daskimg.stream.window import Work, is_light, with_pixels
 
 __all__ = ["Dataset", "Place", "plan_batches", "reseeded"]
 
@@ -146,7 +144,7 @@ class Dataset:
     @cached_property
     def light(self) -> bool:
         """Whether a source holds paths and numbers, no pictures."""
-        return all(map(_small, self.parts.source.dtypes))
+        return is_light(self.parts.source.dtypes)
 
     def _count(self, frame: Any) -> list[int] | None:
         """Rows of each source, where they can be known without reading pictures."""
@@ -192,7 +190,7 @@ class Dataset:
             order = np.random.default_rng(draw).permutation(sum(self.lengths))[start:stop]
             pieces = [self.table.take(order[i : i + PIECE]) for i in range(0, len(order), PIECE)]
             return Work([Given(piece) for piece in pieces], found.rows, self.meta)
-        return Work(list(self._spans(found, place, draw)), found.rows, self.meta)
+        return Work(list(self._spans(found, place, draw)), found.rows, self.meta, self.light)
 
     def _spans(self, found: Parts, place: Place, draw: list[int] | None) -> Iterator[Rows]:
         lengths = self.lengths or []
@@ -220,15 +218,6 @@ def _dealt(
     mine = place.rank + place.ranks * place.worker
     for i in _order(len(sources), draw)[mine::readers]:
         yield Rows(sources[i], 0, None, None if draw is None else [*draw, i])
-
-
-def _small(dtype: Any) -> bool:
-    """Whether values of a column are paths, numbers or words."""
-    if isinstance(dtype, ImageDtype):
-        return dtype.cells == "file"
-    if isinstance(dtype, pd.ArrowDtype):
-        return not (pa.types.is_nested(kind := dtype.pyarrow_dtype) or "binary" in str(kind))
-    return not (isinstance(dtype, np.dtype) and dtype.kind == "O")
 
 
 def _loaded(state: bytes) -> Dataset:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from typing import Any, NamedTuple
@@ -18,13 +18,14 @@ from typing import Any, NamedTuple
 import dask
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from daskimg.column.dtype import ImageDtype
 from daskimg.errors import ImageError
 from daskimg.lazy.parts import parts, settled
 from daskimg.stream.runners import Cluster, Here, Rows, Runner, Source, Threads
 
-__all__ = ["Work", "pieces", "runner", "work_of"]
+__all__ = ["Work", "is_light", "pieces", "runner", "work_of"]
 
 BYTES = 2**26  # pixels of one piece, about
 FIRST = 16  # rows of the first pieces, while the size of a picture is not known
@@ -36,6 +37,20 @@ class Work(NamedTuple):
     sources: Sequence[Source]
     rows: Rows | None
     meta: pd.DataFrame
+    light: bool = False  # sources hold paths and numbers, no pictures
+
+
+def is_light(dtypes: Iterable[Any]) -> bool:
+    """Whether columns of these dtypes hold paths, numbers and words."""
+    return all(map(_small, dtypes))
+
+
+def _small(dtype: Any) -> bool:
+    if isinstance(dtype, ImageDtype):
+        return dtype.cells == "file"
+    if isinstance(dtype, pd.ArrowDtype):
+        return not (pa.types.is_nested(kind := dtype.pyarrow_dtype) or "binary" in str(kind))
+    return not (isinstance(dtype, np.dtype) and dtype.kind == "O")
 
 
 class _Given:
@@ -70,7 +85,7 @@ def work_of(frame: Any) -> Work:
     wide = any(isinstance(dtype, ImageDtype) for dtype in meta.dtypes)
     if found.rows is None or found.dear or not wide:
         return Work(found.whole, None, meta)
-    return Work(found.sources, found.rows, meta)
+    return Work(found.sources, found.rows, meta, is_light(found.source.dtypes))
 
 
 def runner() -> Runner:
@@ -142,8 +157,7 @@ def pieces(
             while waiting:
                 yield run.result(waiting.popleft())
             return
-        size = _Size(work.meta, batch, most)
-        yield from _sliced(iter(work.sources), work.rows, run, window, size)
+        yield from _sliced(work, work.rows, run, window, _Size(work.meta, batch, most))
 
 
 class _Slice(NamedTuple):
@@ -154,9 +168,10 @@ class _Slice(NamedTuple):
 
 
 def _sliced(
-    sources: Iterator[Source], work: Rows, run: Runner, window: int, size: _Size
+    work: Work, rows: Rows, run: Runner, window: int, size: _Size
 ) -> Iterator[pd.DataFrame]:
-    loading = deque(run.load(s, True) for s in islice(sources, window if run.workers else 1))
+    sources = (run.load(source, sliced=True, light=work.light) for source in work.sources)
+    loading = deque(islice(sources, window if run.workers else 1))
     slices: deque[_Slice] = deque()
     loaded, start, end = None, 0, 0
     while True:
@@ -166,24 +181,24 @@ def _sliced(
                     break
                 loaded, start = loading.popleft(), 0
                 end = run.count(loaded)
-                loading.extend(run.load(s, True) for s in islice(sources, 1))
+                loading.extend(islice(sources, 1))
                 continue
             stop = min(start + size.rows(), end)
-            slices.append(_Slice(loaded, start, stop, run.run(work, loaded, start, stop)))
+            slices.append(_Slice(loaded, start, stop, run.run(rows, loaded, start, stop)))
             start = stop
         if not slices:
             return
         piece = slices.popleft()
         try:
-            rows = run.result(piece.future)
+            made = run.result(piece.future)
         except ImageError:
             # those before the one that failed are good
             for i in range(piece.start, piece.stop):
-                yield run.result(run.run(work, piece.loaded, i, i + 1))
+                yield run.result(run.run(rows, piece.loaded, i, i + 1))
             continue
-        size.saw(rows)
-        yield rows
-        del rows, piece
+        size.saw(made)
+        yield made
+        del made, piece
 
 
 _lock = threading.Lock()
