@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import dask
 import dask.dataframe as dd
 import numpy as np
 import pandas as pd
@@ -175,7 +176,9 @@ def _from_listing(listed: pd.DataFrame, bounds: np.ndarray[Any, Any]) -> dd.Data
     parts = [Rows(_own(table.slice(a, b - a)), a, nullable) for a, b in spans]
     meta = _list_rows(Rows(table.slice(0, 0), 0, nullable))
     divisions = [*(int(a) for a in bounds[:-1]), max(int(bounds[-1]) - 1, 0)]
-    return dd.from_map(_list_rows, parts, meta=meta, divisions=divisions, label="list-images")
+    # strings are Arrow's already
+    with dask.config.set({"dataframe.convert-string": False}):
+        return dd.from_map(_list_rows, parts, meta=meta, divisions=divisions, label="list-images")
 
 
 def _own(table: pa.Table) -> pa.Table:
