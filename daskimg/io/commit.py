@@ -31,7 +31,7 @@ from functools import cached_property
 from typing import Any, Literal, TypeAlias
 
 from daskimg import fetch
-from daskimg.io.target import OWN, FileNameError, Target, check_name
+from daskimg.io.target import OWN, FileNameError, Target, clash_of
 
 __all__ = [
     "FileNameError",
@@ -40,8 +40,6 @@ __all__ = [
     "WriteResult",
     "begin",
     "published",
-    "safe_names",
-    "unfinished",
 ]
 
 Mode: TypeAlias = Literal["error", "overwrite", "append", "resume"]
@@ -207,8 +205,11 @@ class Run:
     def finish(self) -> WriteResult:
         """The result of a run that was committed before; its mark may be missing still."""
         text = self.target.read(MANIFEST)
-        self.target.put(MARK, _checksum(text).encode())
-        return self.result([json.loads(text)])
+        manifest = json.loads(text)
+        if not self.target.has(MARK):
+            self._clean({file["name"] for file in manifest["files"]})
+            self.target.put(MARK, _checksum(text).encode())
+        return self.result([manifest])
 
     def discard(self) -> None:
         """Forget this run and what it wrote."""
@@ -223,7 +224,7 @@ class Run:
 
     def _check(self, names: Iterable[str]) -> None:
         names = list(names)
-        clash = _clash(names)
+        clash = clash_of(names)
         if clash is not None:
             raise _collision(self.target, clash)
         for name in names:
@@ -271,14 +272,22 @@ class Run:
             kept = kept | {MANIFEST}
             self.target.remove(n for n in old if n not in kept and not n.startswith(mine))
         self.target.remove(self.target.files(self.folder))
+        # what a commit that was killed left of a manifest or mark
+        own = self.target.files(OWN)
+        self.target.remove(name for name in own if name.startswith(f"{OWN}/."))
         self.target.prune("" if self.mode == "overwrite" else OWN)
 
 
 def _before(run: Run, old: dict[str, Any]) -> dict[str, Any]:
     """What a manifest counted before this run, which may have written it already."""
-    if (old["query"], old["generation"]) != (run.query, run.generation):
+    if _told(old) != (run.query, run.generation):
         return {key: old[key] for key in ("rows", "failed", "missing", "files")}
     return {**old["before"], "files": old["files"][: old["before"]["files"]]}
+
+
+def _told(manifest: dict[str, Any]) -> tuple[str, int]:
+    """Which run wrote a manifest."""
+    return manifest["query"], manifest["generation"]
 
 
 def _foreign(run: Run, new: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -311,14 +320,20 @@ def read_manifest(target: Target) -> dict[str, Any] | None:
 
 
 def published(target: Target) -> list[dict[str, Any]] | None:
-    """The files that a committed write lists; None where nobody committed one."""
+    """The files that a committed write lists; None where nobody committed one.
+
+    Raises
+    ------
+    ValueError
+        For a write that never finished.
+    """
+    if not target.has(MARK) and target.files(OWN):
+        raise ValueError(
+            f"the write into {target.shown} never finished: call the writer again with "
+            'mode="resume", or "overwrite"'
+        )
     manifest = read_manifest(target)
     return None if manifest is None else manifest["files"]
-
-
-def unfinished(target: Target) -> bool:
-    """Whether there is a write that was not committed, and none that was."""
-    return bool(target.files(OWN)) and not target.has(MANIFEST)
 
 
 def begin(target: Target, mode: str, kind: str, query: str) -> Run:
@@ -353,14 +368,18 @@ def begin(target: Target, mode: str, kind: str, query: str) -> Run:
 
 def _resumed(target: Target, kind: str, query: str) -> Run:
     names = [name.split("/") for name in target.files(OWN)]
+    manifest = read_manifest(target)
     runs = {parts[1] for parts in names if parts[1].startswith("run-")}
     for run in sorted(runs):
         mode, generation, token = run.removeprefix("run-").split("-")
         if token == query:
+            if manifest is not None and _told(manifest) == (query, int(generation)):
+                return Run(target, kind, query, mode, int(generation), finished=True)
             tickets = [p[2] for p in names if p[1] == run and len(p) == 3 and p[2][0] != "."]
             done = tuple(sorted(int(ticket.removesuffix(".json")) for ticket in tickets))
             return Run(target, kind, query, mode, int(generation), done)
-    manifest = read_manifest(target)
+    if manifest is None and not target.files():  # it died having made a folder
+        return Run(target, kind, query, "error")
     if manifest is not None and manifest["query"] == query and not runs:
         return Run(target, kind, query, "error", manifest["generation"], finished=True)
     if runs or manifest is not None:
@@ -371,28 +390,3 @@ def _resumed(target: Target, kind: str, query: str) -> Run:
     raise FileExistsError(
         errno.EEXIST, "The target is not empty, and there is no write to resume", target.shown
     )
-
-
-def safe_names(names: Sequence[str]) -> Sequence[str]:
-    """`names`, each safe and no two equal, before any of them is written."""
-    clash = _clash(list(map(check_name, names)))
-    if clash is not None:
-        raise FileNameError(
-            f"two rows of a partition would be written to {clash!r}: give names that differ with "
-            "filename="
-        )
-    return names
-
-
-def _clash(names: Sequence[str]) -> str | None:
-    """A name that occurs twice, or is a folder of another."""
-    seen = {*names}
-    if len(seen) < len(names):
-        return next(name for name, n in Counter(names).items() if n > 1)
-    for name in names:
-        folder = name.rpartition("/")[0]
-        while folder:
-            if folder in seen:
-                return folder
-            folder = folder.rpartition("/")[0]
-    return None

@@ -16,10 +16,10 @@ from dask.tokenize import tokenize
 
 from daskimg import onepass
 from daskimg.column.dtype import ImageDtype
-from daskimg.io.commit import Mode, Run, begin, safe_names
+from daskimg.io.commit import Mode, Run, begin
 from daskimg.io.failures import count, image_column, image_columns
 from daskimg.io.parquet import failures_job, split
-from daskimg.io.target import FileNameError, Target
+from daskimg.io.target import FileNameError, Target, safe_names
 from daskimg.io.walk import own_part
 from daskimg.io.write import Job, as_dask, submit
 from daskimg.kernels import codec

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from daskimg import config, fetch
-from daskimg.io.commit import published, unfinished
+from daskimg.io.commit import published
 from daskimg.io.listing import Listing, list_images, parse_partitions
 from daskimg.io.parquet_schema import KEY
 from daskimg.io.target import Target
@@ -58,11 +58,6 @@ def list_files(urlpath: Any, source: fetch.Source) -> Listing:
             hrefs = pa.array([target.href(name) for name in names], pa.large_string())
             sizes = np.array([file["bytes"] for file in files], np.int64)
             return Listing(hrefs, sizes, np.full(len(names), root, np.int64))
-        if unfinished(target):
-            raise ValueError(
-                f"the write into {target.shown} never finished: call the writer again with "
-                'mode="resume", or "overwrite"'
-            )
     return list_images(urlpath, file_extensions=EXTENSIONS, storage_options=source)
 
 

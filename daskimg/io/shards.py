@@ -18,7 +18,7 @@ from dask.tokenize import tokenize
 
 from daskimg import config, fetch
 from daskimg.column.dtype import ImageDtype
-from daskimg.io.commit import Mode, Run, begin, published, unfinished
+from daskimg.io.commit import Mode, Run, begin, published
 from daskimg.io.listing import UrlPath, list_images
 from daskimg.io.parquet import failures_job
 from daskimg.io.target import Target
@@ -105,11 +105,6 @@ def _listed(entry: str, source: fetch.Source) -> dict[str, int | None]:
         files = published(target)
         if files is not None:
             return {target.href(file["name"]): file["bytes"] for file in files}
-        if unfinished(target):
-            raise ValueError(
-                f"the write into {target.shown} never finished: call the writer again with "
-                'mode="resume", or "overwrite"'
-            )
     sizes = [None] * len(paths) if listing.sizes is None else listing.sizes.tolist()
     return dict(zip(paths, sizes, strict=True))
 

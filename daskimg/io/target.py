@@ -6,7 +6,8 @@ import errno
 import os
 import re
 import uuid
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -14,7 +15,7 @@ import pandas as pd
 
 from daskimg import config, fetch
 
-__all__ = ["FileNameError", "Target", "check_name", "folder_name"]
+__all__ = ["FileNameError", "Target", "check_name", "clash_of", "folder_name", "safe_names"]
 
 OWN = "_daskimg"  # the folder of the manifest, the mark and unfinished runs
 LONGEST_PART, LONGEST_NAME = 255, 900  # bytes: of a filesystem, of an S3 key less its prefix
@@ -76,6 +77,31 @@ def _unsafe(name: str) -> str | None:
         return f"{OWN} is where the manifest is"
     if max(sizes) > LONGEST_PART or sum(sizes) + len(sizes) > LONGEST_NAME:
         return f"it is too long (at most {LONGEST_PART} bytes a part, {LONGEST_NAME} in all)"
+    return None
+
+
+def safe_names(names: Sequence[str]) -> Sequence[str]:
+    """`names`, each safe and no two equal, before any of them is written."""
+    clash = clash_of(list(map(check_name, names)))
+    if clash is not None:
+        raise FileNameError(
+            f"two rows of a partition would be written to {clash!r}: give names that differ with "
+            "filename="
+        )
+    return names
+
+
+def clash_of(names: Sequence[str]) -> str | None:
+    """A name that occurs twice, or is a folder of another."""
+    seen = {*names}
+    if len(seen) < len(names):
+        return next(name for name, n in Counter(names).items() if n > 1)
+    for name in names:
+        folder = name.rpartition("/")[0]
+        while folder:
+            if folder in seen:
+                return folder
+            folder = folder.rpartition("/")[0]
     return None
 
 

@@ -52,7 +52,7 @@ class Job:
 
     def commit(self, tickets: list[dict[str, Any]]) -> WriteResult:
         """Publish what was written."""
-        if self.errors is not None:
+        if self.errors is not None and not self.errors.run.finished:
             self.errors.commit([ticket["errors"] for ticket in tickets])
         if self.blank is not None and not any(ticket["files"] for ticket in tickets):
             first = min(tickets, key=lambda ticket: int(ticket["partition"]))
