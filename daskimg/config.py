@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import dask.config
 import yaml
 
-__all__ = ["Settings", "get", "settings"]
+__all__ = ["Settings", "get", "max_errors", "settings"]
 
 _DEFAULTS: dict[str, Any] = yaml.safe_load(
     importlib.resources.files("daskimg").joinpath("daskimg.yaml").read_text()
@@ -36,3 +36,11 @@ def settings() -> Settings:
     """The settings in force here and now."""
     cap = get("max-image-pixels")
     return Settings(bool(get("apply-orientation")), None if cap is None else int(cap))
+
+
+def max_errors() -> int | None:
+    """How many pictures may fail in a run; None for any number."""
+    limit = get("max-errors")
+    if limit is not None and (isinstance(limit, bool) or int(limit) < 0):
+        raise ValueError(f"daskimg.max-errors is a number, 0 or more, or null; got {limit!r}")
+    return None if limit is None else int(limit)

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
 from daskimg.retry import mask_url
 
-__all__ = ["ImageError", "PlacementError", "TooManyPixelsError", "reason_of"]
+__all__ = [
+    "ImageError",
+    "PlacementError",
+    "TooManyErrors",
+    "TooManyPixelsError",
+    "kind_of",
+    "reason_of",
+]
 
 _ADDRESS = re.compile(r"<([\w.]+)(?: object)? at 0x[0-9a-fA-F]+>")
 
@@ -46,8 +55,35 @@ is made to keep such rows as nulls with this reason.
         """The step that failed: ``fetch``, ``decode``, ``resize``, ..."""
         return self.reason.split(":", 1)[0]
 
-    def __reduce__(self) -> tuple[type[ImageError], tuple[str, str | None]]:
+    def __reduce__(self) -> tuple[Any, ...]:
         return ImageError, (self.reason, self.path)
+
+
+class TooManyErrors(ImageError):  # noqa: N818  (there are many)
+    """More pictures failed than ``daskimg.max-errors`` allows: the run ends.
+
+    Parameters
+    ----------
+    limit : int
+    counts : dict
+        How many failed for what, as far as they were counted when the run ended.
+
+    Examples
+    --------
+    >>> print(TooManyErrors(2, {"decode: OSError": 3}))
+    more pictures failed than daskimg.max-errors=2 allows: 3 decode: OSError
+    """
+
+    def __init__(self, limit: int, counts: Mapping[str, int]) -> None:
+        self.limit, self.counts = limit, dict(counts)
+        why = sorted(self.counts.items(), key=lambda item: (-item[1], item[0]))
+        listed = ", ".join(f"{n:,} {kind}" for kind, n in why)
+        text = f"more pictures failed than daskimg.max-errors={limit} allows: {listed}"
+        ValueError.__init__(self, text)
+        self.reason, self.path = f"max-errors: {text}", None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return TooManyErrors, (self.limit, self.counts)
 
 
 class TooManyPixelsError(ValueError):
@@ -73,3 +109,14 @@ def reason_of(stage: str, error: BaseException) -> str:
     return (
         f"{stage}: {type(error).__name__}: {text}" if text else f"{stage}: {type(error).__name__}"
     )
+
+
+def kind_of(reason: str) -> str:
+    """Stage and exception of a reason, what failures are counted by.
+
+    Examples
+    --------
+    >>> kind_of("decode: OSError: image file is truncated")
+    'decode: OSError'
+    """
+    return ": ".join(str(reason).split(": ")[:2])

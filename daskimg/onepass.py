@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
-from daskimg import metrics
+from daskimg import limit, metrics
 from daskimg.column.array import ImageArray
 from daskimg.column.dtype import ImageDtype
 from daskimg.errors import ImageError, reason_of
@@ -41,7 +41,12 @@ def as_cells(source: pd.Series) -> ImageArray:
     return ImageArray(ImageDtype("file"), valid, None, paths)
 
 
-def run(source: pd.Series, programs: Sequence[Program], *args: pd.Series) -> list[pd.Series]:
+def run(
+    source: pd.Series,
+    programs: Sequence[Program],
+    *args: pd.Series,
+    part: limit.Part | None = None,
+) -> list[pd.Series]:
     """Every program's column, in order.
 
     Parameters
@@ -51,11 +56,14 @@ def run(source: pd.Series, programs: Sequence[Program], *args: pd.Series) -> lis
     programs : sequence of Program
     *args : Series
         The row-wise arguments that `Row` parameters name, on the rows of `source`.
+    part : (str, int), optional
+        The run and the partition that `source` is, where it is not all there is to count.
 
     Raises
     ------
     ImageError
-        For the first picture that fails a step whose policy is "raise".
+        For the first picture that fails a step whose policy is "raise", and when more fail than
+        ``daskimg.max-errors`` allows.
     """
     for arg in args:
         if len(arg) != len(source) or not arg.index.equals(source.index):
@@ -64,7 +72,10 @@ def run(source: pd.Series, programs: Sequence[Program], *args: pd.Series) -> lis
                 f"{len(arg)} values for {len(source)} pictures"
             )
     cells = as_cells(source)
-    columns = _Pass(cells, programs, [_values(arg) for arg in args]).columns()
+    work = _Pass(cells, programs, [_values(arg) for arg in args])
+    columns = work.columns()
+    if work.max_errors is not None:
+        limit.tally(work.max_errors, part, work.counted.values())
     return [pd.Series(c, index=source.index, name=source.name, copy=False) for c in columns]
 
 
@@ -85,6 +96,9 @@ class _Pass:
         self.paths = None if cells.path is None else cells.path.to_pylist()
         self.errors = None if cells.error is None else cells.error.to_pylist()
         self.root, self.sinks = plan(programs, cells)
+        limits = [p.max_errors for p in programs if p.max_errors is not None]
+        self.max_errors = min(limits, default=None)
+        self.counted: dict[int, str] = {}  # the rows that failed, where there is a limit
         self.partial: list[str] = []  # why the picture at hand was decoded in part only
         for node in self.root.walk():
             if node.step.name == "decode" and node.step.params[0]:
@@ -161,6 +175,8 @@ class _Pass:
             if sink.raises_at(depth):
                 raise ImageError(reason, path) from error
             sink.fail(i, reason, path)
+            if sink.program.max_errors is not None:
+                self.counted[i] = reason
 
 
 def _below(node: Node) -> list[Sink]:

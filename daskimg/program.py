@@ -82,6 +82,7 @@ class Program:
 
     steps: tuple[Step, ...]
     dtype: Any
+    max_errors: int | None = None  # how many may fail in a run; None: any number
 
     @cached_property
     def label(self) -> str:
@@ -91,7 +92,8 @@ class Program:
     def then(self, other: Program, shift: int = 0) -> Program:
         """This program followed by `other`, whose row-wise arguments come after `shift` others."""
         moved = other.renumber(lambda row: Row(row.slot + shift))
-        return Program(self.steps + moved.steps, other.dtype)
+        limits = [p.max_errors for p in (self, other) if p.max_errors is not None]
+        return Program(self.steps + moved.steps, other.dtype, min(limits, default=None))
 
     def renumber(self, place: Callable[[Row], Row]) -> Program:
         """The same program with its row-wise arguments elsewhere."""
@@ -100,7 +102,7 @@ class Program:
             return place(value) if isinstance(value, Row) and value != PATH else value
 
         steps = tuple(step._replace(params=tuple(map(put, step.params))) for step in self.steps)
-        return Program(steps, self.dtype)
+        return Program(steps, self.dtype, self.max_errors)
 
     def recording(self, record: str | None = None) -> Program:
         """The same work under the policy "null", with `record` (``"blame"``) as its result."""
@@ -111,7 +113,12 @@ class Program:
 
     @property
     def raises(self) -> bool:
-        """Whether a failing row ends the run."""
+        """Whether failing rows may end the run."""
+        return self.max_errors is not None or self.raises_first
+
+    @property
+    def raises_first(self) -> bool:
+        """Whether the first failing row ends the run, not only more than `max_errors`."""
         return any(step.on_error == "raise" for step in self.steps)
 
     @property
@@ -130,10 +137,12 @@ class Program:
         declared = dtype.__dask_tokenize__() if isinstance(dtype, ImageDtype) else str(dtype)
         # Dask takes what comes from here as it is: a function in it would be told by its name alone
         steps = normalize_token([tuple(step) for step in self.steps])
-        return ("daskimg.Program", steps, declared)
+        limit = () if self.max_errors is None else (self.max_errors,)
+        return ("daskimg.Program", steps, declared, *limit)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"steps": self.steps, "dtype": self.dtype, "label": self.label}
+        kept = ("steps", "dtype", "max_errors", "label")
+        return {name: getattr(self, name) for name in kept}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)

@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parent.parent / "daskimg"
 LEVELS = [
     ("retry",),
     ("errors", "config", "metrics"),
-    ("kernels",),
+    ("limit", "kernels"),
     ("fetch",),
     ("column",),
     ("program",),

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import dask
 import dask.dataframe as dd
 import pandas as pd
 
+from daskimg import config, limit
 from daskimg.io.commit import FileNameError, Run, WriteResult
 from daskimg.lazy.expr import gather
 
@@ -35,6 +37,8 @@ class Job:
         Writes the rows that failed.
     numbers : tuple of int, optional
         The partitions to write, where a resumed run has others already.
+    max_errors : int, optional
+        How many rows may have failed, over all partitions.
     """
 
     run: Run
@@ -42,6 +46,7 @@ class Job:
     blank: Callable[[Run], list[dict[str, Any]]] | None = None
     errors: Job | None = None
     numbers: tuple[int, ...] | None = None
+    max_errors: int | None = field(default_factory=config.max_errors)
 
     def ticket(self, frame: pd.DataFrame, number: int) -> dict[str, Any]:
         """Write one partition, and say so."""
@@ -108,7 +113,11 @@ def _write_part(
     number = (partition_info or {"number": 0})["number"]
     if job.numbers is not None:
         number = job.numbers[number]
-    text = json.dumps(job.ticket(frame, number))
+    ticket = job.ticket(frame, number)
+    if job.max_errors is not None:
+        failed = Counter(ticket["reasons"]).elements()
+        limit.tally(job.max_errors, (f"write-{job.run.query}", number), failed)
+    text = json.dumps(ticket)
     return pd.DataFrame({"ticket": pd.Series([text], dtype=STRING)})
 
 

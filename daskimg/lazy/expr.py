@@ -62,6 +62,7 @@ __all__ = [
     "NotNull",
     "Passed",
     "Projection",
+    "Task",
     "anchor",
     "are_co_aligned",
     "args_of",

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from daskimg import onepass
+from daskimg import limit, onepass
 from daskimg.column.dtype import ImageDtype
 from daskimg.errors import ImageError
 from daskimg.lazy.expr import (
@@ -43,6 +43,7 @@ from daskimg.lazy.expr import (
     NotNull,
     Passed,
     Projection,
+    Task,
     anchor,
     are_co_aligned,
     args_of,
@@ -201,7 +202,8 @@ class ImageOp(ImageNode):
         if not self.program.raises:
             return ahead(self.program)
         blame = ahead(self.program.recording("blame"))
-        return Settle(ahead(self.program.recording()), blame)
+        most = None if self.program.raises_first else self.program.max_errors
+        return Settle(ahead(self.program.recording()), blame, None, most)
 
     def _doing(self, what: str) -> ImageOp:
         """The same work under the policy "null", or who is to blame for what fails of it."""
@@ -267,10 +269,11 @@ class ImageOp(ImageNode):
         values: Expr = op._only(first)
         if ahead and self.program.raises:
             blame = values._doing("blame")
+            most = None if self.program.raises_first else self.program.max_errors
             parts = [part_on(part, first) for part in ahead]
             if any(work_of(part) > work for part in ahead):  # then for the rows to blame only
                 parts = [part_on(part, NotNull(blame)) for part in parts]
-            values = Settle(values._doing("null"), blame, all_of(parts))
+            values = Settle(values._doing("null"), blame, all_of(parts), most)
         return parent.substitute(self, values if first is None else Spread(values, first))
 
     def _lower(self) -> Expr:
@@ -390,11 +393,19 @@ class ImageAssign(Assign):  # type: ignore[misc]
         return cheap, dear
 
 
+def numbered(task: Any, expr: Expr, index: int) -> Any:
+    """A task that is told which partition of which run it is, to count what fails."""
+    return Task(task.key, task.func, *task.args, **task.kwargs, part=(expr._name, index))
+
+
 def _run_all(
-    source: pd.Series, programs: tuple[Program, ...], *args: pd.Series
+    source: pd.Series,
+    programs: tuple[Program, ...],
+    *args: pd.Series,
+    part: limit.Part | None = None,
 ) -> dict[str, pd.Series]:
     # no frame: only `Take` reads it, and making one takes pandas longer than a small picture
-    columns = onepass.run(source, programs, *args)
+    columns = onepass.run(source, programs, *args, part=part)
     return {program.label: c for program, c in zip(programs, columns, strict=True)}
 
 
@@ -451,6 +462,11 @@ class ImagePass(Elemwise):  # type: ignore[misc]
         ]
         return 1 + max((node.level for node in below), default=-1)
 
+    def _task(self, name: Any, index: int) -> Any:
+        task = super()._task(name, index)
+        limited = any(program.max_errors is not None for program in self.programs)
+        return numbered(task, self, index) if limited else task
+
     def _simplify_up(self, parent: Expr, dependents: Any) -> Expr | None:
         """Merge."""
         if not isinstance(parent, Take):
@@ -502,28 +518,38 @@ class Take(Elemwise):  # type: ignore[misc]
 
 
 class Settle(Elemwise):  # type: ignore[misc]
-    """Values that were computed ahead of a filter: a failed row that passes it raises.
+    """Values that were computed ahead of a filter: a failed row that passes it raises, or counts.
 
     Without a predicate, the rows are those that passed. It may cover only the rows to blame.
     """
 
-    _parameters = ["frame", "blame", "passing"]  # noqa: RUF012
+    _parameters = ["frame", "blame", "passing", "max_errors"]  # noqa: RUF012
     reads_only_frame, rows_like = True, "frame"
-    _defaults = {"passing": None}  # noqa: RUF012
+    _defaults = {"passing": None, "max_errors": None}  # noqa: RUF012
     _filter_passthrough = False
 
     @staticmethod
     def operation(
-        values: pd.Series, blame: pd.Series, passing: pd.Series | None = None
+        values: pd.Series,
+        blame: pd.Series,
+        passing: pd.Series | None = None,
+        max_errors: int | None = None,
+        part: limit.Part | None = None,
     ) -> pd.Series:
         if passing is not None:
             blame = blame if len(blame) == len(passing) else blame.dropna()
             blame = blame[passing.fillna(False).to_numpy(bool)]
         blamed = blame.dropna()
-        if len(blamed):
+        if max_errors is not None:
+            limit.tally(max_errors, part, (text.split("\0")[0] for text in blamed))
+        elif len(blamed):
             reason, path = blamed.iloc[0].split("\0")
             raise ImageError(reason, path or None)
         return values
+
+    def _task(self, name: Any, index: int) -> Any:
+        task = super()._task(name, index)
+        return task if self.max_errors is None else numbered(task, self, index)
 
     @functools.cached_property
     def _meta(self) -> pd.Series:
