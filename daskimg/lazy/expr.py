@@ -36,7 +36,6 @@ from dask.dataframe.dask_expr._expr import (
     RenameSeries,
     Unaryop,
     are_co_aligned,
-    is_filter_pushdown_available,
     optimize_blockwise_fusion,
 )
 
@@ -72,7 +71,6 @@ __all__ = [
     "gather",
     "has_placed_stage",
     "is_column",
-    "is_filter_pushdown_available",
     "kept",
     "lowest",
     "may_move",
@@ -80,10 +78,12 @@ __all__ = [
     "ops_read",
     "optimize_blockwise_fusion",
     "parts_of",
+    "read_only_through",
     "rows_of",
     "source_of",
     "stable",
     "stage",
+    "users_of",
     "where_used",
     "work_of",
 ]
@@ -348,6 +348,27 @@ def _shared(lists: tuple[list[Expr], ...]) -> list[Expr]:
     """What is in all of the lists."""
     names = [{part._name for part in parts} for parts in lists]
     return [part for part in lists[0] if all(part._name in each for each in names)]
+
+
+def read_only_through(frame: Expr, filtered: Expr, dependents: Any) -> bool:
+    """Whether all that reads `frame` is a filter of it, or that filter's predicate."""
+    inside = {node._name: node for node in filtered.predicate.walk()}
+    above: dict[str, bool] = {frame._name: True}
+
+    def reads(node: Expr) -> bool:
+        if node._name not in above:
+            above[node._name] = any(map(reads, node.dependencies()))
+        return above[node._name]
+
+    readers = [frame, *(node for node in inside.values() if reads(node))]
+    users = [user for node in readers for user in users_of(node, dependents)]
+    return all(user._name in inside or user._name == filtered._name for user in users)
+
+
+def users_of(node: Expr, dependents: Any) -> list[Expr]:
+    """The expressions that read `node`."""
+    users = [ref() for ref in dependents[node._name]]
+    return list({user._name: user for user in users if user is not None}.values())
 
 
 def may_move(filtered: Expr, dependents: Any) -> bool:

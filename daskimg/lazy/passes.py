@@ -49,16 +49,17 @@ from daskimg.lazy.expr import (
     args_of,
     empty_like,
     is_column,
-    is_filter_pushdown_available,
     kept,
     lowest,
     may_move,
     new_collection,
     ops_read,
     parts_of,
+    read_only_through,
     rows_of,
     source_of,
     stable,
+    users_of,
     where_used,
     work_of,
 )
@@ -332,9 +333,14 @@ class ImageAssign(Assign):  # type: ignore[misc]
     def _simplify_up(self, parent: Expr, dependents: Any) -> Expr | None:
         if type(parent) is Assign:  # it may hold arithmetic on ops, which have no say there
             return ImageAssign(*parent.operands)
+        if isinstance(parent, Projection):
+            op = self._value(parent, dependents) if parent.ndim == 1 else None
+            if op is None:
+                op = super()._simplify_up(parent, dependents)
+            return self._without_unread(parent, dependents) if op is None else op
         if not (isinstance(parent, Filter) and parent.frame._name == self._name):
             return super()._simplify_up(parent, dependents)
-        if not is_filter_pushdown_available(self, parent, dependents):
+        if not read_only_through(self, parent, dependents):
             return None
         cheap, dear = self._split(parent.predicate)
         if not cheap or any(self._apart(part) for part in dear):
@@ -346,6 +352,31 @@ class ImageAssign(Assign):  # type: ignore[misc]
         if new is None:
             return None
         return Filter(new, all_of(dear).substitute(self, new)) if dear else new
+
+    def _value(self, column: Projection, dependents: Any) -> ImageOp | None:
+        """The op behind a column that is only filtered: the filter can act on the op."""
+        key = column.operand("columns")
+        value = self.vals[self.keys.index(key)] if key in self.keys else None
+        filtered = [
+            isinstance(user, Filter) and user.predicate._name != column._name
+            for user in users_of(column, dependents)
+        ]
+        if not isinstance(value, ImageOp) or not filtered or not all(filtered):
+            return None
+        if rows_of(value) != rows_of(self.frame):
+            return None
+        return type(value)(value.frame, value.program, key, *args_of(value))
+
+    def _without_unread(self, parent: Projection, dependents: Any) -> Expr | None:
+        """Dask keeps all assigned columns once the frame has no column too many."""
+        users = users_of(self, dependents)
+        read = {name for user in users if isinstance(user, Projection) for name in user.columns}
+        if not all(isinstance(user, Projection) for user in users) or read >= set(self.keys):
+            return None
+        pairs = zip(self.keys, self.vals, strict=True)
+        left = [item for key, value in pairs if key in read for item in (key, value)]
+        frame = ImageAssign(self.frame, *left) if left else self.frame
+        return Projection(frame, *parent.operands[1:])
 
     def _where(self, first: Expr) -> Expr | None:
         """The same columns of the rows that pass `first`."""

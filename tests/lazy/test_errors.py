@@ -157,7 +157,7 @@ def test_kept_failed_and_missing_are_all_rows(mixed):
     pixels = frame.assign(pixels=frame.image.img.decode("RGB"))
     column = pixels.pixels
     found = pixels.assign(
-        failed=column.img.failed, error=column.img.error, kept=column.notna()
+        failed=column.img.failed, error=column.img.error, kept=~column.isna()
     ).compute()
     missing = ~found.kept & ~found.failed
     assert (found.kept.sum(), found.failed.sum(), missing.sum()) == (KEPT, FAILED, MISSING)

@@ -213,6 +213,11 @@ SHARED = {
         lambda d: label_a(measured(d, "m").pipe(where, lambda x: x.m > 100)),
         5,
     ),
+    "a measure of the rows of a label": (lambda d: label_a(measured(d, "m")).m, 5),
+    "a measure, by a filter of the frame before": (
+        lambda d: measured(d, "m")[d.label == "a"].m,
+        5,
+    ),
     # joins run on paths
     "a join, then measures, then a filter on the table": (
         lambda d: measured(merged(d), "m", "s").pipe(where, lambda x: x.sold > 2),
