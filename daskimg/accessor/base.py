@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,9 +14,22 @@ from daskimg.column.dtype import ImageDtype
 from daskimg.ops import build
 from daskimg.program import Program, Row
 
-__all__ = ["Accessor", "Number"]
+__all__ = ["Accessor", "Number", "at_least"]
 
 Number = Any  # a number, or a Series with one for each picture
+
+
+def at_least(least: int, **values: Any) -> None:
+    """Raise for a number that is too small; what has a value per row is looked at per row.
+
+    Raises
+    ------
+    ValueError
+        It names the parameter.
+    """
+    for name, value in values.items():
+        if isinstance(value, numbers.Real) and value < least:
+            raise ValueError(f"{name} is {least} or more (pixels); got {value!r}")
 
 
 class Accessor:
@@ -31,6 +45,12 @@ class Accessor:
 
     # -- the two places that differ between pandas and Dask -----------------------------------
     def _run(self, program: Program, args: Sequence[Any]) -> Any:
+        for arg in args:
+            if not isinstance(arg, pd.Series):
+                raise ValueError(
+                    f"a row-wise argument of a pandas column is a pandas Series; got a lazy "
+                    f"{type(arg).__name__} of Dask: compute() it first"
+                )
         return onepass.run(self._series, [program], *args)[0]
 
     def _cells(self, what: str) -> ImageArray:

@@ -13,6 +13,7 @@ from daskimg.accessor.base import Accessor
 from daskimg.column.array import ImageArray
 from daskimg.column.dtype import ImageDtype, check_policy
 from daskimg.column.storage import Uniform
+from daskimg.kernels import codec
 from daskimg.ops import cells_of
 from daskimg.program import Program
 from daskimg.show import SIDE, ContactSheet, contact_sheet
@@ -222,6 +223,7 @@ class CellOps(Accessor):
         >>> pictures.img.encode("webp", quality=80).img.format.iloc[0]
         'WEBP'
         """
+        codec.writer_of(file_format)  # raises for a format that cannot be written
         return self._op("encode", file_format, quality)
 
     def to_numpy(self, na_value: Any = None) -> npt.NDArray[Any]:

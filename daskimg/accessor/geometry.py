@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 from typing import Any, Literal
 
-from daskimg.accessor.base import Accessor, Number
+from daskimg.accessor.base import Accessor, Number, at_least
 from daskimg.kernels import geometry
 
 __all__ = ["GeometryOps"]
@@ -65,6 +65,8 @@ class GeometryOps(Accessor):
         >>> pictures.img.crop(0, 1, 2, 2).img.width.tolist()
         [2, 2, <NA>]
         """
+        at_least(0, top=top, left=left)
+        at_least(1, height=height, width=width)
         return self._op("crop", top, left, height, width)
 
     def center_crop(self, height: Number, width: Number) -> Any:
@@ -75,6 +77,7 @@ class GeometryOps(Accessor):
         >>> pictures.img.center_crop(2, 2).img.height.tolist()
         [2, 2, <NA>]
         """
+        at_least(1, height=height, width=width)
         return self._op("center_crop", height, width)
 
     def pad(

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from daskimg.accessor.base import Accessor
+from daskimg.accessor.base import Accessor, at_least
 from daskimg.program import PATH
 
 __all__ = ["RandomOps"]
@@ -77,6 +77,7 @@ class RandomOps(Accessor):
         >>> pictures.img.random_crop(2, 2, key=pd.Series(range(3))).img.width.tolist()
         [2, 2, <NA>]
         """
+        at_least(1, height=height, width=width)
         return self._random("random_crop", seed, epoch, key, int(height), int(width))
 
     def random_resized_crop(
@@ -108,6 +109,7 @@ class RandomOps(Accessor):
         >>> part.img.height.tolist()
         [8, 8, <NA>]
         """
+        at_least(1, height=height, width=width)
         bounds = (_plain(scale), _plain(ratio))
         return self._random(
             "random_resized_crop", seed, epoch, key, int(height), int(width), *bounds

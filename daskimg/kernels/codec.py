@@ -42,6 +42,7 @@ __all__ = [
     "read_header",
     "reduced_size",
     "sniff",
+    "writer_of",
 ]
 
 MAX_PIXELS = 178_956_970
@@ -284,6 +285,26 @@ def decode(
     return give(pixels, out)
 
 
+def writer_of(file_format: str) -> str:
+    """Pillow's name of a format that `encode` writes.
+
+    Raises
+    ------
+    ValueError
+        For another format; it lists those there are.
+
+    Examples
+    --------
+    >>> writer_of("jpg")
+    'JPEG'
+    """
+    kind = {"JPG": "JPEG", "TIF": "TIFF"}.get(file_format.upper(), file_format.upper())
+    if kind not in _WRITERS:
+        known = ", ".join(name.lower() for name in _WRITERS)
+        raise ValueError(f"expected a format out of {known}, got {file_format!r}")
+    return kind
+
+
 def encode(pixels: Pixels, file_format: str = "jpeg", quality: int = 90, **options: Any) -> bytes:
     """Encode pixels as a file; the same pixels always give the same bytes.
 
@@ -311,10 +332,7 @@ def encode(pixels: Pixels, file_format: str = "jpeg", quality: int = 90, **optio
     >>> sniff(encode(np.zeros((2, 3, 3), np.uint8), "WebP"))
     'WEBP'
     """
-    kind = {"JPG": "JPEG", "TIF": "TIFF"}.get(file_format.upper(), file_format.upper())
-    if kind not in _WRITERS:
-        known = ", ".join(name.lower() for name in _WRITERS)
-        raise ValueError(f"expected a format out of {known}, got {file_format!r}")
+    kind = writer_of(file_format)
     image = to_pil(pixels)
     if image.mode not in _WRITERS[kind]:
         raise ValueError(
