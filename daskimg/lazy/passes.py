@@ -409,7 +409,8 @@ class ImageAssign(Assign):  # type: ignore[misc]
 
     def _split(self, predicate: Expr) -> tuple[list[Expr], list[Expr]]:
         """The parts of a conjunction that read no pixels and no assigned column, and the others."""
-        cheap, dear = [], []
+        cheap: list[Expr] = []
+        dear: list[Expr] = []
         for part in parts_of(predicate):
             users = [
                 node
