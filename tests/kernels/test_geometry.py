@@ -41,9 +41,9 @@ def engine(request, monkeypatch):
         pytest.importorskip("torch")
     else:
         monkeypatch.setitem(sys.modules, "torch", None)
-    geometry._torch.cache_clear()
+    geometry.torch_module.cache_clear()
     yield request.param
-    geometry._torch.cache_clear()
+    geometry.torch_module.cache_clear()
 
 
 @pytest.mark.parametrize("fit", geometry.FITS)
