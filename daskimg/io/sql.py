@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import datetime
+import decimal
 import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import dask
 import dask.dataframe as dd
 import numpy as np
 import pandas as pd
 
 from daskimg.fetch import mask_url
+from daskimg.ops import BYTES
+from daskimg.program import STRING
 
 __all__ = ["read_sql"]
 
@@ -69,7 +74,13 @@ def read_sql(
     read = Query(_url_of(con), sql, dict(params) if isinstance(params, Mapping) else params)
     if npartitions is not None and npartitions < 1:
         raise ValueError(f"npartitions is 1 or more; got {npartitions}")
-    meta = read.meta = read.head(index_col)
+    read.meta = read.head(index_col)
+    with dask.config.set({"dataframe.convert-string": False}):  # text is Arrow's already
+        return _lazy(read, index_col, npartitions)
+
+
+def _lazy(read: Query, index_col: str | None, npartitions: int | None) -> dd.DataFrame:
+    meta = read.meta
     if index_col is None:
         frame = dd.from_map(read, [None], meta=meta, label="read-sql")
         return frame if npartitions in (None, 1) else frame.repartition(npartitions=npartitions)
@@ -106,13 +117,17 @@ class Query:
         import sqlalchemy as sa
 
         first = self.frame(limit=100, index_col=index_col)
+        unknown = [name for name in first.columns if first[name].isna().all()]
+        for name in unknown if len(first) else ():  # the first value tells, wherever it is
+            first[name] = self.frame(limit=1, given=name)[name].reindex(first.index[:0])
         whole = [name for name in first.columns if first[name].dtype.kind in "iub"]
-        if whole:  # a null further down makes floats of them
+        if whole:  # a null further down makes floats of them, and objects of booleans
             counts = [sa.func.count(sa.column(name)) for name in whole]
             query = sa.select(sa.func.count(), *counts).select_from(self._selectable())
             total, *present = self._run(lambda con: con.execute(query).one())
             nulls = [name for name, n in zip(whole, present, strict=True) if n < total]
-            first = first.astype(dict.fromkeys(nulls, "float64"))
+            kinds = {name: "object" if first[name].dtype == bool else "float64" for name in nulls}
+            first = first.astype(kinds)
         return first.iloc[:0]
 
     def frame(
@@ -120,8 +135,9 @@ class Query:
         limit: int | None = None,
         span: tuple[str, Any, Any, bool] | None = None,
         index_col: str | None = None,
+        given: str | None = None,
     ) -> pd.DataFrame:
-        """The rows, all or a part."""
+        """The rows, all or a part: the first, a range of a column, those where one is no null."""
         import sqlalchemy as sa
 
         source = self._selectable()
@@ -130,25 +146,42 @@ class Query:
             column: Any = sa.column(span[0])
             last = column <= span[2] if span[3] else column < span[2]
             query = query.where(column >= span[1], last).order_by(column)
+        if given is not None:
+            query = query.where(sa.column(given).is_not(None))
         if limit is not None:
             query = query.limit(limit)
         rows = self._run(lambda con: pd.read_sql(query, con, index_col=index_col))
-        return _with_strings(rows)
+        return _with_arrow(rows)
 
     def bounds(self, column: str, npartitions: int) -> list[Any]:
         """Edges of `npartitions` ranges of a column."""
         import sqlalchemy as sa
 
         which: Any = sa.column(column)
-        query = sa.select(sa.func.min(which), sa.func.max(which)).select_from(self._selectable())
-        low, high = self._run(lambda con: con.execute(query).one())
+        query = sa.select(
+            sa.func.min(which), sa.func.max(which), sa.func.count() - sa.func.count(which)
+        )
+        low, high, nulls = self._run(
+            lambda con: con.execute(query.select_from(self._selectable())).one()
+        )
+        if nulls:
+            raise ValueError(
+                f"index_col: {column!r} is null in {nulls:,} rows, which no range holds: filter "
+                "them out in the SELECT, or take another column"
+            )
         if low is None:
             return [None, None]
-        if isinstance(low, int | float):
-            edges = np.linspace(low, high, npartitions + 1)
-            values = [low, *(type(low)(edge) for edge in edges[1:-1]), high]
-        else:
+        values: list[Any]
+        if isinstance(low, int | float | decimal.Decimal):
+            kind = int if isinstance(low, int) else float
+            edges = np.linspace(float(low), float(high), npartitions + 1)
+            values = [kind(low), *map(kind, edges[1:-1]), kind(high)]
+        elif isinstance(low, datetime.date):
             values = list(pd.date_range(low, high, npartitions + 1).to_pydatetime())
+            if not isinstance(low, datetime.datetime):
+                values = [value.date() for value in values]
+        else:
+            raise ValueError(f"index_col is a column of numbers or dates; {column!r} holds {low!r}")
         return [*dict.fromkeys(values[:-1]), values[-1]]
 
     def _selectable(self) -> Any:
@@ -180,16 +213,17 @@ class Query:
             engine.dispose()
 
 
-def _with_strings(frame: pd.DataFrame) -> pd.DataFrame:
-    """Text as Dask has it, so that declared and computed dtypes agree."""
-    text = pd.StringDtype("pyarrow")
+def _with_arrow(frame: pd.DataFrame) -> pd.DataFrame:
+    """Text and bytes as Arrow has them, so that declared and computed dtypes agree."""
+    found = {name: _arrow_type(column) for name, column in frame.items()}
+    return frame.astype({name: dtype for name, dtype in found.items() if dtype is not None})
 
-    def is_text(column: pd.Series) -> bool:
-        if column.dtype == object:
-            return pd.api.types.infer_dtype(column, skipna=True) == "string"
-        return isinstance(column.dtype, pd.StringDtype)
 
-    return frame.astype({name: text for name in frame.columns if is_text(frame[name])})
+def _arrow_type(column: pd.Series) -> Any:
+    if isinstance(column.dtype, pd.StringDtype):
+        return STRING
+    kind = pd.api.types.infer_dtype(column, skipna=True) if column.dtype == object else None
+    return {"string": STRING, "bytes": BYTES}.get(kind or "")
 
 
 def _in_order(sql: Any, con: Any) -> tuple[str, Any]:
