@@ -23,6 +23,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -46,6 +47,7 @@ Mode: TypeAlias = Literal["error", "overwrite", "append", "resume"]
 MODES = ("error", "overwrite", "append", "resume")
 MANIFEST, MARK = f"{OWN}/manifest.json", f"{OWN}/_SUCCESS"
 THREADS = 16  # that read tickets
+SIDE_FILES = {"_metadata", "_common_metadata"}  # of a Parquet folder, about files that go
 
 
 @dataclass(frozen=True)
@@ -183,7 +185,7 @@ class Run:
             for file in files:
                 self._publish(file)
         target.put(MANIFEST, text)
-        self._clean({file["name"] for file in manifest["files"]})
+        self._clean(manifest)
         target.put(MARK, _checksum(text).encode())
         return self.result(tickets)
 
@@ -207,7 +209,7 @@ class Run:
         text = self.target.read(MANIFEST)
         manifest = json.loads(text)
         if not self.target.has(MARK):
-            self._clean({file["name"] for file in manifest["files"]})
+            self._clean(manifest)
             self.target.put(MARK, _checksum(text).encode())
         return self.result([manifest])
 
@@ -262,15 +264,32 @@ class Run:
             "before": {**before, "files": len(before["files"])},
             "partitions": [{key: ticket[key] for key in counts} for ticket in tickets],
             "files": before["files"] + files,
+            "replaces": self._replaced(files, old),
         }
 
-    def _clean(self, kept: set[str]) -> None:
-        """Remove what the manifest does not list: what is overwritten, then the run's own."""
-        if self.mode == "overwrite":
-            old = self.target.files()
-            mine = f"{self.folder}/"
-            kept = kept | {MANIFEST}
-            self.target.remove(n for n in old if n not in kept and not n.startswith(mine))
+    def _replaced(self, files: list[dict[str, Any]], old: dict[str, Any] | None) -> list[str]:
+        """What "overwrite" removes: files of the write before, and others of their kind.
+
+        Never anything else: pictures beside them may be the very ones that are read.
+        """
+        if self.mode != "overwrite":
+            return []
+        listed = {file["name"] for file in old["files"]} if old else set()
+        kinds = {os.path.splitext(file["name"])[1] for file in files} - {""}
+        if self.kind == "images":
+            kinds = set()
+        kept = {file["name"] for file in files}
+        found = [name for name in self.target.files() if not name.startswith(f"{OWN}/")]
+        return sorted(
+            name
+            for name in found
+            if name not in kept
+            and (name in listed or os.path.splitext(name)[1] in kinds or name in SIDE_FILES)
+        )
+
+    def _clean(self, manifest: dict[str, Any]) -> None:
+        """Remove what the manifest replaces, then the run's own files."""
+        self.target.remove(manifest["replaces"])
         self.target.remove(self.target.files(self.folder))
         # what a commit that was killed left of a manifest or mark
         own = self.target.files(OWN)

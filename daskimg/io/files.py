@@ -150,7 +150,7 @@ def _common_root(series: Any) -> str:
     expr = paths.expr
     # Rows before a filter share a folder as well, and no op changes where a picture came from:
     # without either, this reads the listing alone.
-    while found := [node for node in expr.walk() if _opens(node)]:
+    while found := [node for node in expr.walk() if _opens(node, series.name)]:
         expr = expr.substitute(found[0], found[0].frame)
     paths = type(paths)(expr)
     ends = [end for end in dask.compute(paths.min(), paths.max()) if isinstance(end, str)]
@@ -159,9 +159,11 @@ def _common_root(series: Any) -> str:
     return common.rpartition("/")[0] + "/"
 
 
-def _opens(node: Any) -> bool:
-    """Whether an expression is a filter, or an op that makes pictures of pictures."""
+def _opens(node: Any, column: Any) -> bool:
+    """Whether an expression is a filter, or makes pictures of those of the same rows."""
     kind = type(node).__name__
+    if kind == "Stage":  # a model would run for the sake of a name
+        return column in node.frame.columns
     return kind == "Filter" or (kind == "ImageOp" and isinstance(node._meta.dtype, ImageDtype))
 
 

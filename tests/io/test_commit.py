@@ -155,10 +155,14 @@ def test_unknown_mode(frame, place):
 def test_overwrite_leaves_the_new_only(frame, place):
     frame.img.write_parquet(place)
     Target(place).put("other/old.txt", b"old")
+    Target(place).put("other/part.0.parquet", b"of another program")
     part = frame.partitions[:2]
     result = part.img.write_parquet(place, mode="overwrite")
     assert result.rows == 8
-    assert len(data_files(place)) == 2
+    # text beside them is nobody's to remove; another program's Parquet would be read with ours
+    written = [name for name in data_files(place) if name.endswith(".parquet")]
+    assert len(written) == 2
+    assert "other/old.txt" in data_files(place)
     assert len(di.read_parquet(place)) == 8
     assert own_files(place) == ["_daskimg/_SUCCESS", "_daskimg/manifest.json"]
 

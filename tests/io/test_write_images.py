@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from pathlib import Path
 
 import dask.dataframe as dd
@@ -288,3 +289,33 @@ def test_pandas_frames_need_no_dask(tmp_path):
     assert (result.rows, result.missing, names(result)) == (2, 1, ["a.png"])
     with PIL.Image.open(io.BytesIO(Path(result.files[0]).read_bytes())) as back:
         assert np.asarray(back).mean() == 9
+
+
+def test_overwrite_never_removes_the_pictures_that_are_read(tmp_path):
+    paths = make_images(tmp_path, 3, size=(8, 8), formats=("png",))
+    df = di.read_images(tmp_path)
+    df = df.assign(
+        mask=df.image.img.convert("L"), name=df.path.str.extract(r"(\d+)\.png$", expand=False)
+    )
+    for _ in range(2):
+        df.img.write_images(tmp_path, "mask", filename="{name}_mask.png", mode="overwrite")
+        assert all(os.path.exists(path) for path in paths)
+        assert len(list(tmp_path.glob("*_mask.png"))) == 3
+
+
+def test_names_do_not_run_a_model(tmp_path):
+    seen = []
+
+    def model(batch):
+        seen.append(batch["grey"].dtype)
+        return {"n": np.arange(len(batch["grey"]))}
+
+    make_images(tmp_path / "in", 3, size=(8, 8))
+    df = di.read_images(tmp_path / "in")
+    df = df.assign(grey=df.image.img.convert("L")).img.map_batches(
+        model, columns="grey", meta={"n": "int64"}
+    )
+    result = df.img.write_images(tmp_path / "out", "image")
+    assert result.rows == 3
+    assert len(list((tmp_path / "out").glob("0*"))) == 3
+    assert all(dtype == np.uint8 for dtype in seen)
