@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 import cloudpickle
+import dask
 import numpy as np
 import pandas as pd
 
@@ -132,8 +133,9 @@ class Dataset:
             frame = dd.from_pandas(frame, npartitions=1, sort=False)
         wanted = with_pixels(frame)
         self.meta = wanted._meta
-        # in this process: other readers get it with the dataset
-        self.frame = settled(wanted, scheduler="threads")
+        # in this process, whatever cluster there is: other readers get it with the dataset
+        with dask.config.set({"dataframe.shuffle.method": "tasks"}):
+            self.frame = settled(wanted, scheduler="threads")
         self.lengths = self._count(frame)
 
     @cached_property
