@@ -20,7 +20,7 @@ bench: $(VENV)/.test  ## speed, as ratios to the bare loop
 	$(BIN)/python -m benchmarks
 
 clean:
-	rm -rf $(VENV) demo-report .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) demo-* .mypy_cache .ruff_cache .pytest_cache
 
 # An extra of pyproject.toml, installed: `demo` is small, `test` holds all that the tests use.
 $(VENV)/.%: pyproject.toml .ci/constraints.txt
