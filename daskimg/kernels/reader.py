@@ -74,6 +74,7 @@ TURN = {
 }
 _UNTURN = {6: 8, 8: 6}  # the others undo themselves
 _ORIENTATION = 0x0112
+_TILE = (322, 323)  # TileWidth, TileLength
 _TAGS = {"exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif"}
 _ADDRESS = re.compile(r" (?:object )?at 0x[0-9a-fA-F]+")
 
@@ -96,9 +97,13 @@ def open_image(
         if webp:
             check_count(webp.height, webp.width, max_pixels)
     image = READERS[kind](file, "")
-    tile = getattr(image, "_tile_size", image.size)  # a TIFF's tiles may exceed its picture
-    check_count(max(image.height, tile[1]), max(image.width, tile[0]), max_pixels)
+    check_count(image.height, image.width, max_pixels)
     if hasattr(image, "tag_v2"):
+        width, height = (image.tag_v2.get(tag, 1) for tag in _TILE)
+        if not isinstance(width, int) or not isinstance(height, int):
+            raise SyntaxError("a TIFF's tiles have one size")
+        # tiles may exceed the picture, and one of them is allocated whole
+        check_count(max(image.height, height), max(image.width, width), max_pixels)
         told = image.tag_v2.get(_ORIENTATION, 1)
     elif _TAGS.isdisjoint(image.info):
         return image, 1
