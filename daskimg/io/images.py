@@ -146,6 +146,18 @@ class Rows(NamedTuple):
     def __repr__(self) -> str:
         return f"<rows {self.start} to {self.start + len(self.table)}>"
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # paths of a folder have much in common: a million take megabytes in a graph, not a hundred
+        sink = pa.BufferOutputStream()
+        options = pa.ipc.IpcWriteOptions(compression="zstd")
+        with pa.ipc.new_stream(sink, self.table.schema, options=options) as writer:
+            writer.write_table(self.table)
+        return _unpacked, (sink.getvalue().to_pybytes(), self.start, self.nullable)
+
+
+def _unpacked(packed: bytes, start: int, nullable: frozenset[str]) -> Rows:
+    return Rows(pa.ipc.open_stream(packed).read_all(), start, nullable)
+
 
 def _list_rows(rows: Rows, columns: list[str] | None = None) -> pd.DataFrame:
     table = rows.table if columns is None else rows.table.select(columns)

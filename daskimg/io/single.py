@@ -78,7 +78,7 @@ class Join:
         else:
             refuse(self.target, self.name, self.mode)
             self.target.put(self.name, data)
-        if self.errors is not None:
+        if self.errors is not None and not self.errors.run.finished:
             self.errors.commit([ticket["errors"] for ticket in tickets])
         return self.result(tickets)
 

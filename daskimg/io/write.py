@@ -14,11 +14,12 @@ import pandas as pd
 
 from daskimg import config, limit
 from daskimg.io.commit import FileNameError, Run, WriteResult
-from daskimg.lazy.expr import gather
+from daskimg.lazy.expr import Expr, ImageNode, gather, stable
 
 __all__ = ["Job", "as_dask", "submit"]
 
 STRING = pd.StringDtype("pyarrow")
+WINDOW = 4096  # partitions in a graph
 TICKET = pd.DataFrame({"ticket": pd.Series([], dtype=STRING)})
 
 
@@ -87,24 +88,55 @@ def submit(frame: dd.DataFrame, job: Job, compute: bool) -> Any:
     if run.finished:
         result = run.finish()
         return result if compute else dask.delayed(result)
-    if run.done:  # partitions are counted as they will be when the frame is optimised
+    windows = compute and frame.npartitions > WINDOW and _separable(frame.expr)
+    if run.done or windows:  # partitions are counted as they will be when the frame is optimised
         frame = frame.optimize()
         job = replace(job, numbers=tuple(sorted({*range(frame.npartitions)} - {*run.done})))
-        if not job.numbers:
-            result = _Finish(job)([])
-            return result if compute else dask.delayed(result)
-        frame = frame.partitions[list(job.numbers)]
-    tickets = frame.map_partitions(
-        _write_part, job=job, meta=TICKET, enforce_metadata=False, align_dataframes=False
-    )
-    result = gather(tickets, _Finish(job), WriteResult(0, 0, run.target.href("")))
-    if not compute:
-        return result
+    numbers = job.numbers
+    if numbers == ():
+        result = _Finish(job)([])
+        return result if compute else dask.delayed(result)
     try:
-        return result.optimize().compute()
+        if windows and numbers is not None:
+            return _in_windows(frame, job, numbers)
+        if numbers is not None:
+            frame = frame.partitions[list(numbers)]
+        result = _gathered(frame, job, _Finish(job))
+        return result.optimize().compute() if compute else result
     except FileNameError:
         job.discard()
         raise
+
+
+def _separable(expr: Expr) -> bool:
+    """Whether windows of partitions can be computed one by one, and none is computed twice."""
+    counted = any(
+        isinstance(node, ImageNode) and node.program.max_errors is not None for node in expr.walk()
+    )  # over the whole run, which is one graph then
+    return stable(expr) and not counted
+
+
+def _in_windows(frame: dd.DataFrame, job: Job, numbers: tuple[int, ...]) -> WriteResult:
+    """Write so many partitions at a time that no scheduler has to hold the whole graph."""
+    parts: list[pd.DataFrame] = []
+    for start in range(0, len(numbers), WINDOW):
+        window = numbers[start : start + WINDOW]
+        chosen = frame.partitions[list(window)]
+        result = _gathered(chosen, replace(job, numbers=window), _collected)
+        parts += result.optimize().compute()
+    return _Finish(job)(parts)
+
+
+def _gathered(frame: dd.DataFrame, job: Job, finish: Callable[[list[pd.DataFrame]], Any]) -> Any:
+    """A Dask scalar: `finish` of all tickets."""
+    tickets = frame.map_partitions(
+        _write_part, job=job, meta=TICKET, enforce_metadata=False, align_dataframes=False
+    )
+    return gather(tickets, finish, WriteResult(0, 0, job.run.target.href("")))
+
+
+def _collected(parts: list[pd.DataFrame]) -> list[pd.DataFrame]:
+    return [pd.concat(parts, ignore_index=True)]
 
 
 def _write_part(
