@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import dask.config
 import yaml
+from dask.utils import parse_timedelta
 
 __all__ = ["Settings", "get", "max_errors", "settings"]
 
@@ -44,3 +45,11 @@ def max_errors() -> int | None:
     if limit is not None and (isinstance(limit, bool) or int(limit) < 0):
         raise ValueError(f"daskimg.max-errors is a number, 0 or more, or null; got {limit!r}")
     return None if limit is None else int(limit)
+
+
+def isolation() -> tuple[tuple[float | None], ...]:
+    """The time limit of decoding in child processes, as a parameter of decode; none without."""
+    if not get("decode-processes"):
+        return ()
+    limit = get("decode-timeout")
+    return ((None if limit is None else parse_timedelta(limit),),)

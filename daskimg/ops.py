@@ -9,13 +9,14 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from daskimg import config, fetch
+from daskimg import config, fetch, isolate
 from daskimg.column.dtype import ImageDtype, check_policy
 from daskimg.kernels import augment, codec, color, filters, geometry, measure
 from daskimg.program import HEADER, STRING, Program, Step
@@ -163,11 +164,14 @@ def _decode(
     truncated: bool,
     orientation: bool,
     max_pixels: int | None,
+    child: tuple[float | None] | None = None,
     on_partial: Callable[[str], object] | None = None,
     min_size: tuple[int, int] | None = None,
     out: np.ndarray[Any, Any] | None = None,
 ) -> np.ndarray[Any, Any]:
-    return codec.decode(
+    # in a child process, with a time limit, or here
+    decoder = codec.decode if child is None else partial(isolate.decode, timeout=child[0])
+    return decoder(
         data,
         orientation=orientation,
         max_pixels=max_pixels,
@@ -374,7 +378,8 @@ def _opening(
     if source.cells == "file":
         steps = (Step("fetch", _access(source), policy),)
     if decode:
-        steps = (*steps, Step("decode", (truncated, *config.settings()), policy))
+        how = (truncated, *config.settings(), *config.isolation())
+        steps = (*steps, Step("decode", how, policy))
     return steps
 
 

@@ -15,7 +15,7 @@ LEVELS = [
     ("retry",),
     ("errors", "config", "metrics"),
     ("limit", "kernels"),
-    ("fetch",),
+    ("fetch", "isolate"),
     ("column",),
     ("program",),
     ("ops",),

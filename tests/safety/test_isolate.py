@@ -1,0 +1,101 @@
+"""Decoders that crash or never end, where pictures are decoded in child processes."""
+
+from __future__ import annotations
+
+import gc
+import sys
+import threading
+from pathlib import Path
+
+import dask
+import numpy as np
+import pandas as pd
+import pytest
+
+import daskimg as di
+from daskimg import isolate
+from daskimg.kernels import codec
+from tests.safety.crash import CRASHES, HANGS
+from tests.safety.damage import corpus, seeds
+
+ROOT = str(Path(__file__).parents[2])
+COMMAND = [
+    sys.executable,
+    "-c",
+    f"import sys; sys.path.insert(0, {ROOT!r}); from tests.safety.crash import serve; serve()",
+]
+ON = {"daskimg.decode-processes": True}
+
+
+def hostile(command=COMMAND) -> None:
+    """Children of this process start as `command`."""
+    isolate.COMMAND = command
+    isolate._local = threading.local()
+
+
+@pytest.fixture
+def crashing():
+    before = isolate.COMMAND
+    hostile()
+    yield
+    hostile(before)
+    gc.collect()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """Ten pictures; the third crashes its decoder, the seventh takes for ever."""
+    folder = tmp_path_factory.mktemp("hostile")
+    for number in range(10):
+        mark = {3: CRASHES, 7: HANGS}.get(number, b"")
+        pixels = np.full((4, 5, 3), 20 * number, np.uint8)
+        (folder / f"{number}.png").write_bytes(codec.encode(pixels, "png") + mark)
+    return folder
+
+
+def judge(frame) -> None:
+    with dask.config.set({**ON, "daskimg.decode-timeout": "2s"}):
+        img = frame.image.img
+        frame = frame.assign(mean=img.mean(), why=img.check())
+    found = frame.compute()
+    assert len(found) == 10
+    bad = found.why.dropna().tolist()
+    assert bad[0].startswith("decode: ChildProcessError: the decoder crashed (SIGSEGV)")
+    assert bad[1].startswith("decode: TimeoutError: decoding took longer than")
+    assert found.path[found.why.notna()].str[-5:].tolist() == ["3.png", "7.png"]
+    assert found["mean"].dropna().tolist() == [20.0 * n for n in range(10) if n not in (3, 7)]
+
+
+def test_same_pixels_and_reasons_as_without():
+    files = [data for _, data in [*seeds(), *corpus(300, seed=3)]]
+    cells = pd.Series(files, dtype="image[encoded]").img.on_error("null")
+    with dask.config.set({"daskimg.max-image-pixels": 1_000_000}):
+        wanted = cells.img.decode(truncated="partial")
+        small = cells.img.resize(5, 4)
+        with dask.config.set(ON):
+            found = cells.img.decode(truncated="partial")
+            pd.testing.assert_series_equal(cells.img.resize(5, 4).isna(), small.isna())
+    assert found.img.error.fillna("").tolist() == wanted.img.error.fillna("").tolist()
+    for mine, its in zip(found.dropna(), wanted.dropna(), strict=True):
+        np.testing.assert_array_equal(mine.to_numpy(), its.to_numpy())
+
+
+@pytest.mark.usefixtures("crashing")
+def test_a_crash_and_a_hang_cost_one_row_each(folder):
+    judge(di.read_images(folder, on_error="null", files_per_partition=5))
+
+
+@pytest.mark.usefixtures("crashing")
+def test_the_file_is_named(folder):
+    with dask.config.set(ON), pytest.raises(di.ImageError, match=r"crashed.*3\.png"):
+        di.read_images(folder).image.img.mean().compute(scheduler="sync")
+
+
+def test_workers_of_a_cluster_live_on(client, folder):
+    before = client.run(lambda: __import__("os").getpid())
+    client.run(hostile)
+    try:
+        judge(di.read_images(folder, on_error="null", files_per_partition=2))
+    finally:
+        client.run(hostile, isolate.COMMAND)
+    assert client.run(lambda: __import__("os").getpid()) == before
