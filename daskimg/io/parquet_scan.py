@@ -90,14 +90,21 @@ def _footer(path: str, source: fetch.Source) -> pq.FileMetaData:
 
 @contextmanager
 def opened(path: str, source: fetch.Source) -> Iterator[pq.ParquetFile]:
+    """A file to read row groups from; what is wrong with them is told with its name."""
     local = fetch.local_path(path)
-    if local is not None:
-        with pq.ParquetFile(local) as file:
+    try:
+        if local is not None:
+            with pq.ParquetFile(local) as file:
+                yield file
+            return
+        fs, name = source.filesystem(path)
+        with fs.open(name, "rb") as raw, pq.ParquetFile(raw, pre_buffer=True) as file:
             yield file
-        return
-    fs, name = source.filesystem(path)
-    with fs.open(name, "rb") as raw, pq.ParquetFile(raw, pre_buffer=True) as file:
-        yield file
+    except (OSError, pa.ArrowException) as error:
+        if getattr(error, "errno", None) is not None:  # the filesystem's, which tells the file
+            raise
+        why = " ".join(str(error).split())
+        raise ValueError(f"{fetch.mask_url(path)} cannot be read: {why}") from None
 
 
 def one_schema(paths: list[str], footers: list[pq.FileMetaData]) -> pa.Schema:

@@ -238,9 +238,11 @@ class Target:
             with self.fs.open(temporary, "wb") as file:
                 file.write(data)
             self._replace(temporary, final)
-        except BaseException:
+        except BaseException as error:
             if self.fs.exists(temporary):
                 self.fs.rm_file(temporary)
+            if isinstance(error, OSError) and error.errno and error.filename is None:
+                error.filename = fetch.mask_url(self.href(name))  # a full disk does not say where
             raise
 
     def move(self, old: str, new: str) -> None:

@@ -1,0 +1,92 @@
+"""Disks that are full, folders that are closed, files that are damaged: told, and nothing lost."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+from fsspec.implementations.local import LocalFileSystem
+
+import daskimg as di
+from daskimg.io.target import FileNameError, Target
+from daskimg.testing import make_images
+
+
+@pytest.fixture
+def frame(tmp_path):
+    make_images(tmp_path / "pictures", 12, size=(8, 10), formats=["png"])
+    df = di.read_images(tmp_path / "pictures", files_per_partition=3)
+    return df.assign(n=df.index)
+
+
+def files(place: Path) -> dict[str, bytes]:
+    found = (path for path in place.rglob("*") if path.is_file() and "/run-" not in str(path))
+    return {path.relative_to(place).as_posix(): path.read_bytes() for path in found}
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full on this system")
+@pytest.mark.parametrize("writer", ["write_parquet", "write_images", "write_numpy"])
+def test_a_full_disk(frame, tmp_path, monkeypatch, writer):
+    frame = frame.assign(image=frame.image.img.decode("RGB").img.resize(8, 10))
+    place = tmp_path / "out"
+    getattr(frame.img, writer)(place)
+    before = files(place)
+    changed = frame.assign(image=frame.image.img.flip("horizontal"))
+    real, opened = LocalFileSystem.open, []
+
+    def full(self, path, mode="rb", **options):
+        if mode == "wb":
+            opened.append(path)
+        return real(
+            self, "/dev/full" if len(opened) > 3 and mode == "wb" else path, mode, **options
+        )
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalFileSystem, "open", full)
+        with pytest.raises(OSError, match="No space left") as raised:
+            getattr(changed.img, writer)(place, mode="overwrite")
+    assert raised.value.errno == errno.ENOSPC
+    assert str(place) in str(raised.value)
+    assert files(place) == before
+    getattr(changed.img, writer)(place, mode="resume")
+    getattr(changed.img, writer)(tmp_path / "whole")
+    assert data_of(place) == data_of(tmp_path / "whole")
+
+
+def data_of(place: Path) -> list[bytes]:
+    """The files themselves; their names tell the generation."""
+    return sorted(data for name, data in files(place).items() if "_daskimg" not in name)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_no_permission(frame, tmp_path):
+    place = tmp_path / "closed"
+    place.mkdir(mode=0o500)
+    with pytest.raises(PermissionError, match="closed"):
+        frame.img.write_parquet(place / "out")
+
+
+@pytest.mark.parametrize("length, refused", [(251, False), (252, True)])
+def test_names_as_long_as_a_filesystem_takes(frame, tmp_path, length, refused):
+    frame = frame.assign(name=frame.n.map(lambda n: f"{n:0{length}d}.png", meta=("name", "string")))
+    if refused:
+        with pytest.raises(FileNameError, match="too long"):
+            frame.img.write_images(tmp_path / "out", filename="name")
+        assert not Target(tmp_path / "out").files()
+    else:
+        assert frame.img.write_images(tmp_path / "out", filename="name").written == 12
+
+
+def damaged(data: bytes, kind: str) -> bytes:
+    return {"cut": data[:-20], "empty": b"", "page": data[:4] + bytes(200) + data[204:]}[kind]
+
+
+@pytest.mark.parametrize("kind", ["cut", "empty", "page"])
+def test_damaged_parquet_is_named(frame, tmp_path, kind):
+    frame.img.write_parquet(tmp_path / "out")
+    bad = tmp_path / "out" / "part-00001.parquet"
+    bad.write_bytes(damaged(bad.read_bytes(), kind))
+    with pytest.raises(ValueError, match=r"part-00001\.parquet (is no Parquet|cannot be read)"):
+        di.read_parquet(tmp_path / "out").compute()
