@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import dask.dataframe as dd
 import numpy as np
@@ -17,9 +18,12 @@ import pyarrow.parquet as pq
 from dask.utils import parse_bytes
 
 from daskimg import fetch
+from daskimg.column.array import ImageArray
+from daskimg.column.cells import lay_out
 from daskimg.column.dtype import check_policy
+from daskimg.errors import reason_of
 from daskimg.io import parquet_scan as scan
-from daskimg.io.parquet_scan import STRING, Dnf, Rows
+from daskimg.io.parquet_scan import STRING, Dnf, Group, Rows
 from daskimg.io.parquet_schema import Column, decode_column, recognise
 
 __all__ = ["read_parquet"]
@@ -64,7 +68,8 @@ def read_parquet(
         Columns of bytes or of paths that are pictures; with an empty list only those that daskimg
         wrote are.
     on_error : {"raise", "null"}, optional
-        What a picture that fails does; None: as it was written.
+        What a picture that fails does; None: as it was written. With "null" a file that is no
+        Parquet file, or half of one, is a failed row at the end, and the rest goes on.
     storage_options : dict, optional
         Options of the filesystem.
     blocksize : int or str, optional
@@ -97,9 +102,15 @@ def read_parquet(
         raise ValueError(f"blocksize has to be at least one byte; got {blocksize!r}")
     listing = scan.list_files(urlpath, source)
     paths = listing.paths.to_pylist()
-    footers = scan.read_footers(paths, source)
-    schema = scan.one_schema(paths, footers)
-    keys = scan.folder_keys(listing, paths, schema)
+    told = scan.read_footers(paths, source, damaged=policy == "null")
+    whole = [k for k, footer in enumerate(told) if not isinstance(footer, scan.DamagedError)]
+    footers: list[Any] = [told[k] for k in whole]
+    if not whole:
+        raise ValueError(f"no file can be read, the first for: {told[0]}")
+    lost = [k for k in range(len(told)) if isinstance(told[k], scan.DamagedError)]
+    schema = scan.one_schema([paths[k] for k in whole], footers)
+    all_keys = scan.folder_keys(listing, paths, schema)
+    keys = {name: values.iloc[whole] for name, values in all_keys.items()}
     nulls = scan.nulls_in(footers, schema)
     dnf = scan.normal_filters(filters)
     images = tuple(
@@ -107,15 +118,20 @@ def read_parquet(
         for column in recognise(schema, image_columns, nulls.unread)
         if column.name not in keys
     )
-    reader = Reader(
-        schema.serialize().to_pybytes(), images, tuple(keys), nulls.nullable, dnf, source
-    )
+    # the row of a lost file has no values
+    nullable = tuple(schema.names) if lost else nulls.nullable
+    reader = Reader(schema.serialize().to_pybytes(), images, tuple(keys), nullable, dnf, source)
     reader.check(columns)
     start = scan.range_start(footers)
-    parts = scan.cut(paths, footers, keys, dnf, limit, start)
+    parts = scan.cut([paths[k] for k in whole], footers, keys, dnf, limit, start)
     meta = reader.frame(reader.no_rows, np.empty(0, np.int64), ())
     meta = meta.astype({name: values.dtype for name, values in keys.items()})
     total = start + sum(footer.num_rows for footer in footers)
+    for k in lost:
+        values = tuple(series.iloc[k] for series in all_keys.values())
+        why = reason_of("read", cast("Exception", told[k]))
+        parts.append(Rows(paths[k], (Group(0, total),), values, why))
+        total += 1
     divisions = None
     if not reader.index_names:
         divisions = [part.groups[0].start if part.groups else start for part in parts]
@@ -156,6 +172,8 @@ def _read(
         name: (value, dtype)
         for name, value, dtype in zip(reader.keys, rows.keys, dtypes, strict=True)
     }
+    if rows.error is not None:
+        return reader.failed_row(rows, tuple(keys.items()))[names]
     table, index = reader.table(rows, names, keys)
     return reader.frame(table, index, tuple(keys.items()))[names]
 
@@ -246,6 +264,25 @@ class Reader:
                 tables.append(table if len(kept) == n else table.take(pa.array(kept)))
                 numbers.append(group.start + kept)
         return pa.concat_tables(tables), np.concatenate(numbers)
+
+    def failed_row(self, rows: Rows, keys: tuple[Any, ...]) -> pd.DataFrame:
+        """The one row that stands for a file that cannot be read."""
+        if not self.images:  # no column can hold the reason
+            warnings.warn(f"{rows.error}: a row of nulls", stacklevel=2)
+        nulls = [
+            pa.nulls(1, kind)
+            if not isinstance(kind, pa.BaseExtensionType)
+            else pa.ExtensionArray.from_storage(kind, pa.nulls(1, kind.storage_type))
+            for kind in self.schema.types
+        ]
+        table = pa.Table.from_arrays(nulls, schema=self.schema)
+        frame = self.frame(table, np.array([rows.groups[0].start]), keys)
+        for column in self.images:
+            empty = lay_out([None], column.dtype)
+            frame[column.name] = ImageArray(
+                column.dtype, np.zeros(1, bool), empty, [rows.path], [rows.error]
+            )
+        return frame
 
     def _passing(self, file: Any, group: int, keys: Mapping[str, tuple[Any, Any]]) -> Any:
         """Rows of a row group that pass the filters, from the columns they name alone."""

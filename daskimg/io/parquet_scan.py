@@ -61,10 +61,25 @@ def list_files(urlpath: Any, source: fetch.Source) -> Listing:
     return list_images(urlpath, file_extensions=EXTENSIONS, storage_options=source)
 
 
-def read_footers(paths: list[str], source: fetch.Source) -> list[pq.FileMetaData]:
-    """What each file says of itself."""
+class DamagedError(ValueError):
+    """A file that is no Parquet file, or not all of one."""
+
+
+def read_footers(
+    paths: list[str], source: fetch.Source, damaged: bool = False
+) -> list[pq.FileMetaData | DamagedError]:
+    """What each file says of itself; with `damaged`, what is wrong with it where it cannot."""
+
+    def footer(path: str) -> pq.FileMetaData | DamagedError:
+        try:
+            return _footer(path, source)
+        except DamagedError as error:
+            if not damaged:
+                raise
+            return error
+
     with ThreadPoolExecutor(FOOTERS) as pool:
-        return list(pool.map(lambda path: _footer(path, source), paths))
+        return list(pool.map(footer, paths))
 
 
 def _footer(path: str, source: fetch.Source) -> pq.FileMetaData:
@@ -85,7 +100,7 @@ def _footer(path: str, source: fetch.Source) -> pq.FileMetaData:
         data = fetch.retrying(tail, path, config.get("retries"), source.mask)
         return pq.read_metadata(io.BytesIO(data))
     except pa.ArrowInvalid as error:
-        raise ValueError(f"{fetch.mask_url(path)} is no Parquet file: {error}") from None
+        raise DamagedError(f"{fetch.mask_url(path)} is no Parquet file: {error}") from None
 
 
 @contextmanager
@@ -251,11 +266,12 @@ class Group(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """The row groups of one partition."""
+    """The row groups of one partition; or the one row of a file that cannot be read, and why."""
 
     path: str
     groups: tuple[Group, ...]
     keys: tuple[Any, ...]
+    error: str | None = None
 
 
 def cut(

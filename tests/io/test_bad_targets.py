@@ -6,6 +6,7 @@ import errno
 import os
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from fsspec.implementations.local import LocalFileSystem
 
@@ -90,3 +91,26 @@ def test_damaged_parquet_is_named(frame, tmp_path, kind):
     bad.write_bytes(damaged(bad.read_bytes(), kind))
     with pytest.raises(ValueError, match=r"part-00001\.parquet (is no Parquet|cannot be read)"):
         di.read_parquet(tmp_path / "out").compute()
+
+
+@pytest.mark.parametrize("kind", ["cut", "empty"])
+def test_damaged_parquet_is_a_failed_row(frame, tmp_path, kind):
+    frame.img.write_parquet(tmp_path / "out")
+    bad = tmp_path / "out" / "part-00001.parquet"
+    bad.write_bytes(damaged(bad.read_bytes(), kind))
+    df = di.read_parquet(tmp_path / "out", on_error="null")
+    got = df.compute()
+    assert got.dtypes.tolist() == df.dtypes.tolist()
+    assert got.n.dropna().tolist() == [0, 1, 2, *range(6, 12)]
+    assert got.image.img.failed.tolist() == [False] * 9 + [True]
+    assert "part-00001.parquet is no Parquet file" in got.image.img.error.iloc[-1]
+    assert got.image.img.path.iloc[-1] == str(bad)
+    assert df.image.img.width.compute().tolist() == [10] * 9 + [pd.NA]
+    result = df.img.write_parquet(tmp_path / "again")
+    assert (result.written, result.failed) == (9, 1)
+
+
+def test_parquet_of_damaged_files_alone(frame, tmp_path):
+    (tmp_path / "bad.parquet").write_bytes(b"PAR1")
+    with pytest.raises(ValueError, match=r"no file can be read.*bad\.parquet"):
+        di.read_parquet(tmp_path / "bad.parquet", on_error="null")
