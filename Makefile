@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench fuzz clean
 
 demo: $(VENV)/.demo  ## the product-analytics job on a small catalogue; writes demo-report/
 	$(BIN)/python examples/product_analytics.py
@@ -18,6 +18,9 @@ lint: $(VENV)/.test  ## style and types
 
 bench: $(VENV)/.test  ## speed, as ratios to the bare loop
 	$(BIN)/python -m benchmarks
+
+fuzz: $(VENV)/.test  ## damaged files for a quarter of an hour or so
+	DASKIMG_FUZZ=200000 $(BIN)/python -m pytest -q -n 2 tests/safety/test_fuzz_files.py
 
 clean:
 	rm -rf $(VENV) demo-* .mypy_cache .ruff_cache .pytest_cache
