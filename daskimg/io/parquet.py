@@ -19,7 +19,7 @@ from daskimg.io.parquet_read import read_parquet
 from daskimg.io.parquet_schema import Layout
 from daskimg.io.target import Target, check_name, folder_name
 from daskimg.io.write import Job, as_dask, submit
-from daskimg.lazy.expr import anchor
+from daskimg.lazy.tree import anchor
 
 __all__ = ["failures_job", "read_parquet", "write_parquet"]
 

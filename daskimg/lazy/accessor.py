@@ -11,8 +11,8 @@ from dask.dataframe.extensions import register_series_accessor
 from daskimg.accessor import ImageAccessor
 from daskimg.column.array import ImageArray
 from daskimg.lazy.arrays import dask_array
-from daskimg.lazy.expr import co_aligned
 from daskimg.lazy.passes import image_op
+from daskimg.lazy.tree import co_aligned
 from daskimg.program import Program
 
 __all__ = ["LazyImageAccessor"]

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from daskimg.column.dtype import ImageDtype
-from daskimg.lazy.expr import anchor, new_collection
+from daskimg.lazy.expr import new_collection
+from daskimg.lazy.tree import anchor
 
 __all__ = ["dask_array"]
 

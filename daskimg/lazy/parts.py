@@ -28,9 +28,8 @@ from daskimg.lazy.expr import (
     convert_legacy_graph,
     new_collection,
     optimize_blockwise_fusion,
-    rows_of,
-    source_of,
 )
+from daskimg.lazy.tree import rows_of, source_of
 from daskimg.program import Program
 
 __all__ = ["Part", "Parts", "decodes", "parts", "settled", "with_programs"]

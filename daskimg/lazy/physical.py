@@ -1,0 +1,213 @@
+"""What image ops are while they run: passes over a source, and what is taken from them."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from daskimg import limit, onepass
+from daskimg.errors import ImageError
+from daskimg.lazy.expr import Assign, Elemwise, Expr, Filter, ImageNode, Task, empty_like
+from daskimg.lazy.tree import args_of
+from daskimg.program import Program, Row
+
+__all__ = ["ImagePass", "PlainAssign", "Settle", "Spread", "Take", "numbered"]
+
+
+def _run_all(
+    source: pd.Series,
+    programs: tuple[Program, ...],
+    *args: pd.Series,
+    part: limit.Part | None = None,
+) -> dict[str, pd.Series]:
+    # no frame: only `Take` reads it, and making one takes pandas longer than a small picture
+    columns = onepass.run(source, programs, *args, part=part)
+    return {program.label: c for program, c in zip(programs, columns, strict=True)}
+
+
+@functools.lru_cache(256)
+def _names(columns: tuple[Any, ...]) -> pd.Index:
+    return pd.Index(list(columns))
+
+
+def _assign(frame: pd.DataFrame, *pairs: Any) -> pd.DataFrame:
+    """Columns put into a frame, all at once: a tenth of what one after the other takes."""
+    names, values = frame.columns.tolist(), dict(zip(pairs[::2], pairs[1::2], strict=True))
+    index = frame.index
+    same_rows = all(isinstance(v, pd.Series) and v.index.equals(index) for v in values.values())
+    if not same_rows or len(set(names)) < len(names) or frame.columns.name is not None:
+        return frame.assign(**values)
+    arrays = {name: frame.iloc[:, place].array for place, name in enumerate(names)}
+    arrays.update({name: value.array for name, value in values.items()})
+    made = pd.DataFrame(dict(enumerate(arrays.values())), index=index, copy=False)
+    made.columns = _names(tuple(arrays))
+    return made
+
+
+class PlainAssign(Assign):
+    """What an `ImageAssign` is once its ops are passes."""
+
+    operation = staticmethod(_assign)
+
+
+class ImagePass(Elemwise):  # type: ignore[misc]
+    """All programs over one source. Made only by lowering, so every program in it is wanted."""
+
+    _parameters = ["frame", "programs"]  # noqa: RUF012
+    _filter_passthrough = False
+    operation = staticmethod(_run_all)
+
+    @functools.cached_property
+    def _meta(self) -> pd.DataFrame:
+        like = self.frame._meta
+        columns = {program.label: empty_like(like, program.dtype) for program in self.programs}
+        return pd.DataFrame(columns, index=like.index[:0])
+
+    @functools.cached_property
+    def _name(self) -> str:
+        return f"image-pass-{self.deterministic_token}"
+
+    @functools.cached_property
+    def level(self) -> int:
+        """A pass whose arguments come from a pass over the same source must not join it."""
+        below = [
+            node
+            for arg in args_of(self)
+            for node in arg.walk()
+            if isinstance(node, ImagePass) and node.frame._name == self.frame._name
+        ]
+        return 1 + max((node.level for node in below), default=-1)
+
+    def _task(self, name: Any, index: int) -> Any:
+        task = super()._task(name, index)
+        limited = any(program.max_errors is not None for program in self.programs)
+        return numbered(task, self, index) if limited else task
+
+    def _simplify_up(self, parent: Expr, dependents: Any) -> Expr | None:
+        """Merge."""
+        if not isinstance(parent, Take):
+            return None
+        siblings = {
+            expr._name: expr
+            for ref in dependents[self.frame._name]
+            if isinstance(expr := ref(), ImagePass)
+            and expr.frame._name == self.frame._name
+            and expr.level == self.level
+        }
+        args = {arg._name: arg for name in sorted(siblings) for arg in args_of(siblings[name])}
+        slots = {name: slot for slot, name in enumerate(args)}
+
+        def moved(expr: ImagePass, program: Program) -> Program:
+            names = [arg._name for arg in args_of(expr)]
+            return program.renumber(lambda row: Row(slots[names[row.slot]]))
+
+        # by label: programs are equal whatever policy their dtype carries
+        wanted = {
+            program.label: program
+            for expr in siblings.values()
+            for program in [moved(expr, p) for p in expr.programs]
+        }
+        if len(wanted) <= len(self.programs):
+            return None
+        programs = tuple(wanted[label] for label in sorted(wanted))
+        union = ImagePass(self.frame, programs, *args.values())
+        return Take(union, moved(self, parent.program), parent.out)
+
+
+class Take(Elemwise):  # type: ignore[misc]
+    """One program's column of a pass."""
+
+    _parameters = ["frame", "program", "out"]  # noqa: RUF012
+    _filter_passthrough = False  # a pass is no frame
+
+    @staticmethod
+    def operation(columns: dict[str, pd.Series], program: Program, out: Any) -> pd.Series:
+        return columns[program.label].rename(out)
+
+    @functools.cached_property
+    def _meta(self) -> pd.Series:
+        return empty_like(self.frame._meta, self.program.dtype, self.out)
+
+    @functools.cached_property
+    def _name(self) -> str:
+        return f"image-take-{self.deterministic_token}"
+
+
+class Spread(Elemwise):  # type: ignore[misc]
+    """Values of the rows that pass, on all rows: null elsewhere.
+
+    It stands in a conjunction with what they pass, which is false for the other rows.
+    """
+
+    _parameters = ["frame", "first"]  # noqa: RUF012
+    rows_like = "first"
+
+    def everywhere(self) -> ImageNode | None:
+        """The same op on all rows."""
+        op = self.frame.frame if isinstance(self.frame, Settle) else self.frame
+        if not all(isinstance(column, Filter) for column in (op.frame, *args_of(op))):
+            return None  # Dask has rewritten it
+        args = [arg.frame for arg in args_of(op)]
+        return type(op)(op.frame.frame, op.program, op.out, *args)
+
+    @staticmethod
+    def operation(values: pd.Series, first: pd.Series) -> pd.Series:
+        passed = first.fillna(False).to_numpy(bool)
+        where = np.where(passed, np.cumsum(passed) - 1, -1)
+        if isinstance(values.dtype, np.dtype):
+            spread = np.full(len(first), np.nan if values.dtype.kind == "f" else 0, values.dtype)
+            spread[passed] = values.to_numpy()
+        else:
+            spread = values.array.take(where, allow_fill=True)
+        return pd.Series(spread, index=first.index, name=values.name, copy=False)
+
+    @functools.cached_property
+    def _meta(self) -> pd.Series:
+        return self.frame._meta
+
+
+class Settle(Elemwise):  # type: ignore[misc]
+    """Values that were computed ahead of a filter: a failed row that passes it raises, or counts.
+
+    Without a predicate, the rows are those that passed. It may cover only the rows to blame.
+    """
+
+    _parameters = ["frame", "blame", "passing", "max_errors"]  # noqa: RUF012
+    reads_only_frame, rows_like = True, "frame"
+    _defaults = {"passing": None, "max_errors": None}  # noqa: RUF012
+    _filter_passthrough = False
+
+    @staticmethod
+    def operation(
+        values: pd.Series,
+        blame: pd.Series,
+        passing: pd.Series | None = None,
+        max_errors: int | None = None,
+        part: limit.Part | None = None,
+    ) -> pd.Series:
+        if passing is not None:
+            blame = blame if len(blame) == len(passing) else blame.dropna()
+            blame = blame[passing.fillna(False).to_numpy(bool)]
+        blamed = blame.dropna()
+        if max_errors is not None:
+            limit.tally(max_errors, part, (text.split("\0")[0] for text in blamed))
+        elif len(blamed):
+            reason, path = blamed.iloc[0].split("\0")
+            raise ImageError(reason, path or None)
+        return values
+
+    def _task(self, name: Any, index: int) -> Any:
+        task = super()._task(name, index)
+        return task if self.max_errors is None else numbered(task, self, index)
+
+    @functools.cached_property
+    def _meta(self) -> pd.Series:
+        return self.frame._meta
+
+
+def numbered(task: Any, expr: Expr, index: int) -> Any:
+    """A task that is told which partition of which run it is, to count what fails."""
+    return Task(task.key, task.func, *task.args, **task.kwargs, part=(expr._name, index))
