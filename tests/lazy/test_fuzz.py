@@ -9,7 +9,7 @@ import dask.dataframe as dd
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 import daskimg as di
@@ -230,12 +230,14 @@ def check_declared(found: pd.DataFrame, declared: pd.Series) -> None:
             assert dtype == declared[name], name
 
 
+@pytest.mark.filterwarnings("error:Boolean Series key")  # a filter of other rows
 @pytest.mark.parametrize("shape", ["good", "broken, null", "broken, raise", "broken, one index"])
 @settings(
     max_examples=80,
     derandomize=True,
     database=None,
     deadline=None,
+    phases=[Phase.generate],  # shrinking a pipeline takes longer than reading it
     suppress_health_check=list(HealthCheck),
 )
 @given(pipeline=pipelines())
