@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint bench fuzz clean
+.PHONY: demo test lint bench test-oldest fuzz clean
 
 demo: $(VENV)/.demo  ## the product-analytics job on a small catalogue; writes demo-report/
 	$(BIN)/python examples/product_analytics.py
@@ -19,11 +19,17 @@ lint: $(VENV)/.test  ## style and types
 bench: $(VENV)/.test  ## speed, as ratios to the bare loop
 	$(BIN)/python -m benchmarks
 
+test-oldest:  ## the lazy layer and the stages on the oldest Dask that is supported
+	$(PYTHON) -m venv .venv-oldest
+	.venv-oldest/bin/python -m pip install --quiet --no-compile -c .ci/constraints.txt \
+		-e '.[test]' dask==2026.7.1 distributed==2026.7.1
+	.venv-oldest/bin/python -m pytest -q -n 2 --dist loadgroup tests/lazy tests/column tests/stage
+
 fuzz: $(VENV)/.test  ## damaged files for a quarter of an hour or so
 	DASKIMG_FUZZ=200000 $(BIN)/python -m pytest -q -n 2 tests/safety/test_fuzz_files.py
 
 clean:
-	rm -rf $(VENV) demo-* .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .venv-oldest demo-* .mypy_cache .ruff_cache .pytest_cache
 
 # An extra of pyproject.toml, installed: `demo` is small, `test` holds all that the tests use.
 $(VENV)/.%: pyproject.toml .ci/constraints.txt
