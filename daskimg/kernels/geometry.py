@@ -139,6 +139,10 @@ def crop(pixels: Pixels, top: int, left: int, height: int, width: int) -> Pixels
            [10, 11]])
     """
     h, w = check_pixels(pixels).shape[:2]
+    # a column of whole numbers is one of floats once a join has left rows without
+    top, left, height, width = (
+        int(n) if isinstance(n, float) and n.is_integer() else n for n in (top, left, height, width)
+    )
     if min(height, width) <= 0 or min(top, left) < 0 or top + height > h or left + width > w:
         raise ValueError(
             f"expected a crop inside the picture of {h} x {w}, got {height} x {width} "

@@ -278,3 +278,10 @@ def test_rotate_of_other_dtypes_moves_the_same_pixels():
         np.testing.assert_array_equal(got, expected.astype(dtype) * 3)
     deep = np.array([[1, 65535], [40000, 3]], np.uint16)
     np.testing.assert_array_equal(geometry.rotate(deep, 90), np.rot90(deep))
+
+
+def test_crop_takes_whole_floats():
+    pixels = np.arange(12).reshape(3, 4)
+    np.testing.assert_array_equal(geometry.crop(pixels, 1.0, 2.0, 2.0, 2), pixels[1:3, 2:4])
+    with pytest.raises(TypeError):
+        geometry.crop(pixels, 0.5, 0, 2, 2)
