@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import operator
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
@@ -139,16 +140,18 @@ def crop(pixels: Pixels, top: int, left: int, height: int, width: int) -> Pixels
            [10, 11]])
     """
     h, w = check_pixels(pixels).shape[:2]
-    # a column of whole numbers is one of floats once a join has left rows without
-    top, left, height, width = (
-        int(n) if isinstance(n, float) and n.is_integer() else n for n in (top, left, height, width)
-    )
+    top, left, height, width = map(_whole, (top, left, height, width))
     if min(height, width) <= 0 or min(top, left) < 0 or top + height > h or left + width > w:
         raise ValueError(
             f"expected a crop inside the picture of {h} x {w}, got {height} x {width} "
             f"at top {top}, left {left}; pad() first or crop less"
         )
     return pixels[top : top + height, left : left + width]
+
+
+def _whole(n: Any) -> int:
+    """A column of whole numbers is one of floats once a join has left rows without."""
+    return int(n) if isinstance(n, float) and n.is_integer() else operator.index(n)
 
 
 def center_crop(pixels: Pixels, height: int, width: int) -> Pixels:
