@@ -11,6 +11,7 @@ from importlib.metadata import version
 
 from daskimg import testing
 from daskimg.accessor import ImageAccessor
+from daskimg.batch import BatchError
 from daskimg.cluster import check_cluster, start_cluster
 from daskimg.column.array import ImageArray
 from daskimg.column.dtype import ImageDtype
@@ -27,6 +28,7 @@ from daskimg.io.webdataset import read_webdataset
 from daskimg.lazy import register as _register  # noqa: F401
 
 __all__ = [
+    "BatchError",
     "FrameAccessor",
     "Image",
     "ImageAccessor",

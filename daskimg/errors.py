@@ -13,7 +13,8 @@ __all__ = [
     "PlacementError",
     "TooManyErrors",
     "TooManyPixelsError",
-    "kind_of",
+    "cause_of",
+    "counted",
     "reason_of",
 ]
 
@@ -70,15 +71,13 @@ class TooManyErrors(ImageError):  # noqa: N818  (there are many)
 
     Examples
     --------
-    >>> print(TooManyErrors(2, {"decode: OSError": 3}))
-    more pictures failed than daskimg.max-errors=2 allows: 3 decode: OSError
+    >>> print(TooManyErrors(2, {"truncated": 3}))
+    more pictures failed than daskimg.max-errors=2 allows: 3 truncated
     """
 
     def __init__(self, limit: int, counts: Mapping[str, int]) -> None:
         self.limit, self.counts = limit, dict(counts)
-        why = sorted(self.counts.items(), key=lambda item: (-item[1], item[0]))
-        listed = ", ".join(f"{n:,} {kind}" for kind, n in why)
-        text = f"more pictures failed than daskimg.max-errors={limit} allows: {listed}"
+        text = f"more pictures failed than daskimg.max-errors={limit} allows: {counted(counts)}"
         ValueError.__init__(self, text)
         self.reason, self.path = f"max-errors: {text}", None
 
@@ -111,12 +110,48 @@ def reason_of(stage: str, error: BaseException) -> str:
     )
 
 
-def kind_of(reason: str) -> str:
-    """Stage and exception of a reason, what failures are counted by.
+# What a reason says to a person, by the first pattern found in it.
+_CAUSES = [
+    (re.compile(pattern), cause)
+    for pattern, cause in (
+        (r"^\w+: TooManyPixelsError", "over the pixel cap"),
+        (r"^\w+: FileNotFoundError", "not found"),
+        (r"^\w+: PermissionError", "not permitted"),
+        (r"^read: ", "not readable"),
+        (r"^\w+: ChildProcessError", "crashed the decoder"),
+        (r"^\w+: TimeoutError", "over the time limit"),
+        (r"^\w+: MemoryError", "out of memory"),
+        (r"(?i)truncated|Expected to read|EOF while reading", "truncated"),
+        (r"cannot identify image file: expected", "not an image"),
+        (r"^(decode|header|export): (OSError|UnidentifiedImageError)", "broken"),
+    )
+]
+
+
+def cause_of(reason: str) -> str:
+    """Why a picture failed, in a few words: what failures are counted by.
+
+    A reason of which nothing more is known is told by its stage. What is a cause already stays.
 
     Examples
     --------
-    >>> kind_of("decode: OSError: image file is truncated")
-    'decode: OSError'
+    >>> cause_of("decode: OSError: image file is truncated (3 bytes not processed)")
+    'truncated'
+    >>> cause_of("crop: ValueError: the box leaves the picture")
+    'crop failed'
     """
-    return ": ".join(str(reason).split(": ")[:2])
+    found = next((cause for pattern, cause in _CAUSES if pattern.search(reason)), None)
+    stage, told, _ = reason.partition(": ")
+    return found or (f"{stage} failed" if told else reason)
+
+
+def counted(causes: Mapping[str, int]) -> str:
+    """Numbers of failures in words, the most frequent first.
+
+    Examples
+    --------
+    >>> counted({"not an image": 31, "truncated": 87})
+    '87 truncated, 31 not an image'
+    """
+    why = sorted(causes.items(), key=lambda item: (-item[1], item[0]))
+    return ", ".join(f"{n:,} {cause}" for cause, n in why)

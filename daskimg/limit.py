@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 
-from daskimg.errors import TooManyErrors, kind_of
+from daskimg.errors import TooManyErrors, cause_of
 
 __all__ = ["Part", "tally"]
 
@@ -40,9 +40,9 @@ def tally(limit: int, part: Part | None, reasons: Iterable[str]) -> None:
     Traceback (most recent call last):
     ...
     daskimg.errors.TooManyErrors: more pictures failed than daskimg.max-errors=1 allows: \
-1 decode: OSError, 1 read: FileNotFoundError
+1 not found, 1 truncated
     """
-    counts = Counter(kind_of(reason) for reason in reasons)
+    counts = Counter(cause_of(reason) for reason in reasons)
     total = counts if part is None else _everywhere(limit, part, counts)
     if sum(total.values()) > limit:
         raise TooManyErrors(limit, dict(total))

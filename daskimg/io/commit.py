@@ -32,6 +32,7 @@ from functools import cached_property
 from typing import Any, Literal, TypeAlias
 
 from daskimg import fetch
+from daskimg.errors import counted
 from daskimg.io.target import OWN, FileNameError, Target, clash_of
 
 __all__ = [
@@ -66,12 +67,16 @@ class WriteResult:
         Rows that hold a null cell without a reason.
     reasons : dict
         How many rows failed for what.
+    errors : str, optional
+        Where the rows that failed were written to be tried again.
 
     Examples
     --------
     >>> result = di.read_images(folder).img.write_parquet("shop")
     >>> result
     WriteResult(4 written)
+    >>> print(WriteResult(1_433, 3, "", 0, {"truncated": 2, "not an image": 1}, "errors.parquet"))
+    1,430 written, 3 failed: 2 truncated, 1 not an image; see errors.parquet
     >>> [file.rpartition("/")[2] for file in result.files]
     ['part-00000.parquet']
     """
@@ -81,6 +86,7 @@ class WriteResult:
     manifest: str
     missing: int = 0
     reasons: Mapping[str, int] = field(default_factory=dict)
+    errors: str | None = None
     source: fetch.Source = field(default=fetch.Source.default, repr=False, compare=False)
 
     @property
@@ -95,16 +101,17 @@ class WriteResult:
         listed = json.loads(fetch.read_bytes(self.manifest, self.source))["files"]
         return [root + file["name"] for file in listed]
 
-    def __repr__(self) -> str:
+    def __str__(self) -> str:
         text = f"{self.written:,} written"
         if self.failed:
-            why = sorted(self.reasons.items(), key=lambda item: (-item[1], item[0]))
-            shown = ", ".join(f"{n:,} {reason}" for reason, n in why[:5])
-            text += f", {self.failed:,} failed" + (f": {shown}" if shown else "")
-            text += ", ..." if len(why) > 5 else ""
+            text += f", {self.failed:,} failed"
+            text += f": {counted(self.reasons)}" if self.reasons else ""
         if self.missing:
             text += f", {self.missing:,} missing"
-        return f"WriteResult({text})"
+        return text + (f"; see {self.errors}" if self.failed and self.errors else "")
+
+    def __repr__(self) -> str:
+        return f"WriteResult({self})"
 
 
 @dataclass(frozen=True)
@@ -201,7 +208,7 @@ class Run:
             self.target.href(MANIFEST),
             sum(ticket["missing"] for ticket in tickets),
             dict(sorted(reasons.items())),
-            self.target.source,
+            source=self.target.source,
         )
 
     def finish(self) -> WriteResult:

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from daskimg.column.array import ImageArray
 from daskimg.column.dtype import ImageDtype
+from daskimg.errors import cause_of
 
 __all__ = ["Census", "count", "failed_rows", "image_column", "image_columns"]
 
@@ -34,7 +35,7 @@ class Census(NamedTuple):
 
     def ticket(self) -> dict[str, Any]:
         """The numbers of a ticket."""
-        reasons = Counter(": ".join(str(why).split(": ")[:2]) for why in self.reason[self.failed])
+        reasons = Counter(cause_of(str(why)) for why in self.reason[self.failed])
         return {
             "rows": len(self.failed),
             "failed": int(self.failed.sum()),

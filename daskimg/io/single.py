@@ -94,6 +94,7 @@ class Join:
             self.target.href(self.name),
             sum(ticket["missing"] for ticket in tickets),
             dict(sorted(reasons.items())),
+            None if self.errors is None else self.errors.place,
             self.target.source,
         )
 

@@ -63,7 +63,16 @@ class Job:
         if self.blank is not None and not any(ticket["files"] for ticket in tickets):
             first = min(tickets, key=lambda ticket: int(ticket["partition"]))
             first["files"] = self.blank(self.run)
-        return self.run.commit(tickets)
+        return self.told(self.run.commit(tickets))
+
+    def told(self, result: WriteResult) -> WriteResult:
+        """`result`, which says where the failed rows are."""
+        return replace(result, errors=None if self.errors is None else self.errors.place)
+
+    @property
+    def place(self) -> str:
+        """Where it writes, to be shown."""
+        return self.run.target.shown
 
     def discard(self) -> None:
         """Remove what was written."""
@@ -86,7 +95,7 @@ def submit(frame: dd.DataFrame, job: Job, compute: bool) -> Any:
     """Run a job over all partitions; a `WriteResult`, or a Dask scalar that computes to one."""
     run = job.run
     if run.finished:
-        result = run.finish()
+        result = job.told(run.finish())
         return result if compute else dask.delayed(result)
     windows = compute and frame.npartitions > WINDOW and _separable(frame.expr)
     if run.done or windows:  # partitions are counted as they will be when the frame is optimised

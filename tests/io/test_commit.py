@@ -108,12 +108,25 @@ def test_manifest_tells_files_and_checksums_and_the_mark_tells_the_manifest(fram
 
 
 def test_a_summary_groups_reasons():
-    reasons = {"decode: OSError": 42, "read: FileNotFoundError": 87}
-    result = WriteResult(1_000_000, 129, "", 1, reasons)
-    assert repr(result) == (
-        "WriteResult(999,870 written, 129 failed: 87 read: FileNotFoundError, "
-        "42 decode: OSError, 1 missing)"
+    result = WriteResult(1_000_000, 129, "", 1, {"truncated": 42, "not found": 87}, "errors")
+    assert str(result) == (
+        "999,870 written, 129 failed: 87 not found, 42 truncated, 1 missing; see errors"
     )
+    assert repr(result) == f"WriteResult({result})"
+
+
+@pytest.mark.parametrize("kind", ["parquet", "tfrecords", "webdataset", "images"])
+def test_a_writer_says_what_failed_for_what_and_where_to_look(pictures, tmp_path, kind):
+    (tmp_path / "text.png").write_bytes(b"just a text")
+    whole = min(Path(pictures).iterdir()).read_bytes()
+    (tmp_path / "cut.png").write_bytes(whole[: len(whole) // 2])
+    files = [pictures, *(str(tmp_path / name) for name in ("text.png", "cut.png"))]
+    frame = di.read_images(files, on_error="null", files_per_partition=4)
+    frame = frame.assign(image=frame.image.img.decode())
+    where, write = tmp_path / "errors", getattr(frame.img, f"write_{kind}")
+    wanted = f"12 written, 2 failed: 1 not an image, 1 truncated; see {where}"
+    assert str(write(tmp_path / "out", errors=where)) == wanted
+    assert str(write(tmp_path / "out", errors=where, mode="resume")) == wanted  # it was finished
 
 
 def test_no_credential_reaches_the_manifest(pictures):

@@ -103,7 +103,7 @@ def test_every_kind_comes_back_equal(kind, tmp_path):
     frame["name"] = frame["name"].astype("string[pyarrow]")
     result = frame.img.write_parquet(tmp_path / "out", embed=False)
     assert (result.rows, result.failed, result.missing) == (5, 1, 1)
-    assert result.reasons == {"decode: OSError": 1}
+    assert result.reasons == {"broken": 1}
     lazy = di.read_parquet(tmp_path / "out")
     assert_same(lazy.compute(), frame)
     assert lazy.x.dtype == frame.x.dtype
