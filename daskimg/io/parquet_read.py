@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, cast
 
+import dask
 import dask.dataframe as dd
 import numpy as np
 import pandas as pd
@@ -18,13 +18,14 @@ import pyarrow.parquet as pq
 from dask.utils import parse_bytes
 
 from daskimg import fetch
-from daskimg.column.array import ImageArray
-from daskimg.column.cells import lay_out
 from daskimg.column.dtype import check_policy
 from daskimg.errors import reason_of
 from daskimg.io import parquet_scan as scan
+from daskimg.io.parquet_cells import decode_column, recognise
+from daskimg.io.parquet_damage import lost_file, salvaged
 from daskimg.io.parquet_scan import STRING, Dnf, Group, Rows
-from daskimg.io.parquet_schema import Column, decode_column, recognise
+from daskimg.io.parquet_schema import Column
+from daskimg.io.rows import JSON
 
 __all__ = ["read_parquet"]
 
@@ -51,9 +52,9 @@ def read_parquet(
     """Read Parquet files whose image columns any of several programs wrote.
 
     Image columns are those that `write_parquet` or ``dd.to_parquet`` wrote, Hugging Face's
-    (``struct<bytes, path>``), Arrow tensors (``(H, W)`` and ``(H, W, 1|3|4)`` are pictures, other
-    shapes tensors), and columns of bytes or paths that are named. A column that nobody uses is
-    not read.
+    (``struct<bytes, path>``), tensors as Arrow and Ray Data write them (``(H, W)`` and
+    ``(H, W, 1|3|4)`` are pictures, other shapes tensors; of several shapes, all with two or three
+    axes), and columns of bytes or paths that are named. A column that nobody uses is not read.
 
     Parameters
     ----------
@@ -68,8 +69,10 @@ def read_parquet(
         Columns of bytes or of paths that are pictures; with an empty list only those that daskimg
         wrote are.
     on_error : {"raise", "null"}, optional
-        What a picture that fails does; None: as it was written. With "null" a file that is no
-        Parquet file, or half of one, is a failed row at the end, and the rest goes on.
+        What a picture that fails does; None: as it was written. With "null" what is damaged
+        does not end the run: where a page is broken, the column's cells of that row group are
+        failed (nulls and a warning, if they are no pictures); a file without its end is one
+        failed row at the end. For their sake whole numbers and booleans have nullable dtypes.
     storage_options : dict, optional
         Options of the filesystem.
     blocksize : int or str, optional
@@ -108,19 +111,22 @@ def read_parquet(
     if not whole:
         raise ValueError(f"no file can be read, the first for: {told[0]}")
     lost = [k for k in range(len(told)) if isinstance(told[k], scan.DamagedError)]
-    schema = scan.one_schema([paths[k] for k in whole], footers)
+    schemas = scan.schemas_of([paths[k] for k in whole], footers)
+    schema = schemas[0]
     all_keys = scan.folder_keys(listing, paths, schema)
     keys = {name: values.iloc[whole] for name, values in all_keys.items()}
     nulls = scan.nulls_in(footers, schema)
     dnf = scan.normal_filters(filters)
     images = tuple(
         _with(column, policy, source)
-        for column in recognise(schema, image_columns, nulls.unread)
+        for column in recognise(schemas, image_columns, nulls.unread)
         if column.name not in keys
     )
-    # the row of a lost file has no values
-    nullable = tuple(schema.names) if lost else nulls.nullable
-    reader = Reader(schema.serialize().to_pybytes(), images, tuple(keys), nullable, dnf, source)
+    # a row of what is damaged has no values
+    tolerant = policy == "null"
+    nullable = tuple(schema.names) if tolerant else nulls.nullable
+    layout = schema.serialize().to_pybytes()
+    reader = Reader(layout, images, tuple(keys), nullable, dnf, source, tolerant)
     reader.check(columns)
     start = scan.range_start(footers)
     parts = scan.cut([paths[k] for k in whole], footers, keys, dnf, limit, start)
@@ -139,17 +145,18 @@ def read_parquet(
         meta.index = pd.RangeIndex(0, name=reader.range_name) if dnf is None else meta.index
     if columns is not None:
         meta = meta[list(columns)]
-    return dd.from_map(
-        _read,
-        parts,
-        reader=reader,
-        dtypes=tuple(keys[name].dtype for name in keys),
-        chosen=None if columns is None else tuple(columns),
-        meta=meta,
-        divisions=divisions,
-        label="read-parquet",
-        enforce_metadata=False,
-    )
+    with dask.config.set({"dataframe.convert-string": False}):  # bytes and dates are no strings
+        return dd.from_map(
+            _read,
+            parts,
+            reader=reader,
+            dtypes=tuple(keys[name].dtype for name in keys),
+            chosen=None if columns is None else tuple(columns),
+            meta=meta,
+            divisions=divisions,
+            label="read-parquet",
+            enforce_metadata=False,
+        )
 
 
 def _with(column: Column, policy: str | None, source: fetch.Source) -> Column:
@@ -173,9 +180,14 @@ def _read(
         for name, value, dtype in zip(reader.keys, rows.keys, dtypes, strict=True)
     }
     if rows.error is not None:
-        return reader.failed_row(rows, tuple(keys.items()))[names]
-    table, index = reader.table(rows, names, keys)
-    return reader.frame(table, index, tuple(keys.items()))[names]
+        return lost_file(reader, rows, names, keys)
+    try:
+        table, index = reader.table(rows, names, keys)
+        return reader.frame(table, index, tuple(keys.items()), rows.path)[names]
+    except scan.DamagedError:
+        if not reader.tolerant:
+            raise
+        return salvaged(reader, rows, names, keys)
 
 
 @dataclass(frozen=True)
@@ -188,6 +200,7 @@ class Reader:
     nullable: tuple[str, ...]
     dnf: Dnf | None
     source: fetch.Source
+    tolerant: bool  # of damage
 
     @cached_property
     def schema(self) -> pa.Schema:
@@ -240,13 +253,23 @@ class Reader:
             if name not in self.columns and name not in self.index_names:
                 raise ValueError(f"no column {name!r}; there are {self.columns}")
 
+    def stored(self, names: Sequence[str]) -> list[str]:
+        """The columns of the files that hold columns of the frame, and the index."""
+        wanted = {*names, *self.index_names}
+        wanted |= {part for column in self.images if column.name in names for part in column.parts}
+        return [name for name in self.schema.names if name in wanted]
+
     def table(
         self, rows: Rows, names: list[str], keys: Mapping[str, tuple[Any, Any]]
     ) -> tuple[pa.Table, Any]:
-        """The Arrow columns of `names`, and the numbers of the rows."""
-        wanted = {*names, *self.index_names}
-        wanted |= {part for column in self.images if column.name in names for part in column.parts}
-        stored = [name for name in self.schema.names if name in wanted]
+        """The Arrow columns of `names`, and the numbers of the rows.
+
+        Raises
+        ------
+        DamagedError
+            Where the file does not hold what it says.
+        """
+        stored = self.stored(names)
         tables: list[pa.Table] = []
         numbers: list[Any] = []
         if not rows.groups:
@@ -256,49 +279,37 @@ class Reader:
                 n = file.metadata.row_group(group.number).num_rows
                 kept = np.arange(n)
                 if self.dnf is not None:
-                    kept = self._passing(file, group.number, keys)
+                    kept = self.passing(rows.path, file, group.number, keys)
                 if len(kept) == 0 and tables:
                     continue
-                table = file.read_row_group(group.number, stored, use_threads=False)
-                table = table.select(stored)
+                table = scan.read_group(rows.path, file, group.number, stored)
                 tables.append(table if len(kept) == n else table.take(pa.array(kept)))
                 numbers.append(group.start + kept)
         return pa.concat_tables(tables), np.concatenate(numbers)
 
-    def failed_row(self, rows: Rows, keys: tuple[Any, ...]) -> pd.DataFrame:
-        """The one row that stands for a file that cannot be read."""
-        if not self.images:  # no column can hold the reason
-            warnings.warn(f"{rows.error}: a row of nulls", stacklevel=2)
-        nulls = [
-            pa.nulls(1, kind)
-            if not isinstance(kind, pa.BaseExtensionType)
-            else pa.ExtensionArray.from_storage(kind, pa.nulls(1, kind.storage_type))
-            for kind in self.schema.types
-        ]
-        table = pa.Table.from_arrays(nulls, schema=self.schema)
-        frame = self.frame(table, np.array([rows.groups[0].start]), keys)
-        for column in self.images:
-            empty = lay_out([None], column.dtype)
-            frame[column.name] = ImageArray(
-                column.dtype, np.zeros(1, bool), empty, [rows.path], [rows.error]
-            )
-        return frame
-
-    def _passing(self, file: Any, group: int, keys: Mapping[str, tuple[Any, Any]]) -> Any:
+    def passing(self, path: str, file: Any, group: int, keys: Mapping[str, tuple[Any, Any]]) -> Any:
         """Rows of a row group that pass the filters, from the columns they name alone."""
         used = {name for one in self.dnf or () for name, _, _ in one}
         stored = [name for name in self.schema.names if name in used]
-        table = file.read_row_group(group, stored, use_threads=False).select(stored)
+        table = scan.read_group(path, file, group, stored)
         n = file.metadata.row_group(group).num_rows
-        for name in used - {*stored}:
+        for name in used - {*table.column_names}:
             value = keys[name][0]
             table = table.append_column(name, pa.array([None if pd.isna(value) else value] * n))
         table = table.append_column("row\0", pa.array(np.arange(n)))
         terms = [list(one) for one in self.dnf or ()]
         return table.filter(pq.filters_to_expression(terms)).column("row\0").to_numpy()
 
-    def frame(self, table: pa.Table, numbers: Any, keys: tuple[Any, ...]) -> pd.DataFrame:
-        """The pandas frame of a table that was read."""
+    def frame(
+        self, table: pa.Table, numbers: Any, keys: tuple[Any, ...], path: str = ""
+    ) -> pd.DataFrame:
+        """The pandas frame of a table that was read.
+
+        Raises
+        ------
+        DamagedError
+            Where the cells of pictures are not what their column says.
+        """
         images = {
             column.name: column for column in self.images if column.name in table.column_names
         }
@@ -310,9 +321,10 @@ class Reader:
             first = int(numbers[0]) if len(numbers) else 0
             index = pd.RangeIndex(first, first + len(numbers)) if ranged else pd.Index(numbers)
             frame.index = index.rename(self.range_name)
-        found: dict[str, Any] = {
-            name: decode_column(column, table, column.dtype) for name, column in images.items()
-        }
+        found: dict[str, Any] = {}
+        for name, column in images.items():
+            with scan.telling(path):
+                found[name] = decode_column(column, table, column.dtype)
         for name, (value, dtype) in keys:
             found[name] = pd.array([value] * len(frame), dtype=dtype)
         for name in self.keys if not keys else ():
@@ -331,8 +343,7 @@ class Reader:
             if stored.type != wanted:
                 table = table.set_column(place, stored.name, table.column(place).cast(wanted))
         table = table.replace_schema_metadata(self.schema.metadata)
-        text = {pa.string(): STRING, pa.large_string(): STRING}
-        frame = table.to_pandas(types_mapper=text.get)
+        frame = table.to_pandas(types_mapper=_mapped)
         if not self.index_names and not isinstance(frame.index, pd.RangeIndex):
             frame = frame.reset_index(drop=True)
         for name in self.nullable:
@@ -348,6 +359,22 @@ class Reader:
             if isinstance(dtype, pd.StringDtype) and dtype != STRING:
                 frame[name] = frame[name].astype(STRING)
         return frame
+
+
+def _mapped(kind: pa.DataType) -> Any:
+    """The pandas dtype of an Arrow type, where it is another than pyarrow's choice."""
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        return STRING
+    return JSON if pa.types.is_nested(kind) and _holds_json(kind) else None
+
+
+def _holds_json(kind: pa.DataType) -> bool:
+    if pa.types.is_struct(kind):
+        return all(_holds_json(part.type) for part in kind)
+    if pa.types.is_nested(kind) and hasattr(kind, "value_type"):
+        return _holds_json(kind.value_type)
+    tests = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean, pa.types.is_string)
+    return any(test(kind) for test in (*tests, pa.types.is_large_string, pa.types.is_null))
 
 
 def _is_nullable(dtype: Any) -> bool:

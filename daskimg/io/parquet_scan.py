@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple, TypeAlias
 from urllib.parse import unquote
 
@@ -21,10 +21,12 @@ from daskimg.io.commit import published
 from daskimg.io.listing import Listing, list_images, parse_partitions
 from daskimg.io.parquet_schema import KEY
 from daskimg.io.target import Target
+from daskimg.io.tensors import tensors_of
 from daskimg.io.walk import own_part
 
 __all__ = [
     "STRING",
+    "DamagedError",
     "Dnf",
     "Rows",
     "cut",
@@ -32,10 +34,12 @@ __all__ = [
     "list_files",
     "normal_filters",
     "nulls_in",
-    "one_schema",
     "opened",
     "range_start",
     "read_footers",
+    "read_group",
+    "schemas_of",
+    "telling",
 ]
 
 EXTENSIONS = ("parquet", "pq")
@@ -105,41 +109,79 @@ def _footer(path: str, source: fetch.Source) -> pq.FileMetaData:
 
 @contextmanager
 def opened(path: str, source: fetch.Source) -> Iterator[pq.ParquetFile]:
-    """A file to read row groups from; what is wrong with them is told with its name."""
+    """A file to read row groups from."""
     local = fetch.local_path(path)
+    with ExitStack() as stack:
+        with telling(path):
+            if local is not None:
+                file = stack.enter_context(pq.ParquetFile(local))
+            else:
+                fs, name = source.filesystem(path)
+                raw = stack.enter_context(fs.open(name, "rb"))
+                file = stack.enter_context(pq.ParquetFile(raw, pre_buffer=True))
+        yield file
+
+
+def read_group(path: str, file: pq.ParquetFile, group: int, names: list[str]) -> pa.Table:
+    """Columns of a row group, in this order.
+
+    Raises
+    ------
+    DamagedError
+        When their pages are broken.
+    """
+    with telling(path):
+        return file.read_row_group(group, names, use_threads=False).select(names)
+
+
+@contextmanager
+def telling(path: str) -> Iterator[None]:
+    """Raise what reading finds wrong as a `DamagedError` that names the file."""
     try:
-        if local is not None:
-            with pq.ParquetFile(local) as file:
-                yield file
-            return
-        fs, name = source.filesystem(path)
-        with fs.open(name, "rb") as raw, pq.ParquetFile(raw, pre_buffer=True) as file:
-            yield file
-    except (OSError, pa.ArrowException) as error:
-        if getattr(error, "errno", None) is not None:  # the filesystem's, which tells the file
+        yield
+    except (OSError, ValueError, pa.ArrowException) as error:
+        told = isinstance(error, DamagedError) or getattr(error, "errno", None) is not None
+        if told or isinstance(error, FileNotFoundError | PermissionError):
             raise
         why = " ".join(str(error).split())
-        raise ValueError(f"{fetch.mask_url(path)} cannot be read: {why}") from None
+        raise DamagedError(f"{fetch.mask_url(path)} cannot be read: {why}") from None
 
 
-def one_schema(paths: list[str], footers: list[pq.FileMetaData]) -> pa.Schema:
+def schemas_of(paths: list[str], footers: list[pq.FileMetaData]) -> list[pa.Schema]:
+    """The schemas of the files, which have the same columns.
+
+    Raises
+    ------
+    ValueError
+        When they do not.
+    """
     schemas = [footer.schema.to_arrow_schema() for footer in footers]
     first = schemas[0]
     for path, schema in zip(paths, schemas, strict=True):
+        if schema is first or schema.equals(first, check_metadata=True):
+            continue
         for field in first:
             place = schema.get_field_index(field.name)
-            if place < 0 or not _alike(schema.field(place).type, field.type):
+            if place < 0 or not _alike(schema.field(place), field):
                 got = "not there" if place < 0 else schema.field(place).type
                 raise ValueError(
                     f"{fetch.mask_url(path)}: the column {field.name!r} is {got}, and {field.type} "
                     f"in {fetch.mask_url(paths[0])}; read such files apart"
                 )
-    return first
+    return schemas
 
 
-def _alike(one: pa.DataType, other: pa.DataType) -> bool:
-    plain = not isinstance(one, pa.BaseExtensionType) and not pa.types.is_nested(one)
-    return one == other or (plain and not pa.types.is_nested(other))
+def _alike(one: pa.Field, other: pa.Field) -> bool:
+    if one.type == other.type and one.metadata == other.metadata:
+        return True
+    mine, others = tensors_of(one), tensors_of(other)
+    if mine is not None and others is not None:
+        return mine.value == others.value
+    nested = any(
+        isinstance(kind, pa.BaseExtensionType) or pa.types.is_nested(kind)
+        for kind in (one.type, other.type)
+    )
+    return one.type == other.type or not nested
 
 
 class Nulls(NamedTuple):

@@ -27,14 +27,14 @@ import pyarrow as pa
 from dask.dataframe.utils import meta_nonempty
 
 from daskimg.column.array import ImageArray
-from daskimg.column.arrow import ImageArrowType, from_arrow, to_arrow
+from daskimg.column.arrow import to_arrow
 from daskimg.column.dtype import ImageDtype
 from daskimg.column.storage import Uniform
 from daskimg.errors import ImageError
 from daskimg.io.failures import image_columns
 from daskimg.ops import policy_of
 
-__all__ = ["HF_IMAGE", "KEY", "Column", "Layout", "decode_column", "recognise"]
+__all__ = ["HF_IMAGE", "KEY", "Column", "Layout"]
 
 KEY = b"daskimg"
 HF_KEY = b"huggingface"
@@ -254,143 +254,3 @@ def _plain_types(meta: pd.DataFrame, keys: tuple[str, ...]) -> tuple[tuple[str, 
         for field in schema
         if not any(test(field.type) for test in skipped)
     )
-
-
-# -- reading --------------------------------------------------------------------------------------
-def recognise(
-    schema: pa.Schema, named: Iterable[str] | None, unread: frozenset[str] = frozenset()
-) -> tuple[Column, ...]:
-    """The image columns of a file's schema: ours, Hugging Face's, Arrow tensors, those named.
-
-    Parameters
-    ----------
-    schema : pyarrow.Schema
-    named : iterable of str, optional
-        Columns of bytes, or of paths, that are pictures. An empty one: only ours are.
-    unread : set of str
-        Struct columns that hold no bytes in any row: files that were not embedded.
-
-    Raises
-    ------
-    ValueError
-        When a named column is not there, or holds neither bytes nor strings.
-    """
-    wanted = None if named is None else [named] if isinstance(named, str) else list(named)
-    found: dict[str, Column] = {}
-    known = json.loads((schema.metadata or {}).get(KEY, b"{}")).get("columns", {})
-    for name, entry in known.items():
-        if name in schema.names:
-            dtype = ImageDtype.from_json(json.dumps(entry["dtype"]))
-            found[name] = Column(name, dtype, entry["path"], entry["error"])
-    for name in wanted or ():
-        if name not in schema.names:
-            raise ValueError(f"no column {name!r} in the file; there are {schema.names}")
-        if name not in found:
-            found[name] = Column(name, _named(name, schema.field(name).type, unread))
-    for field in schema:
-        if field.name not in found and (wanted is None or field.name in wanted):
-            implied = _implied(field, unread)
-            if implied is not None:
-                found[field.name] = Column(field.name, implied)
-    return tuple(found.values())
-
-
-def _named(name: str, kind: pa.DataType, unread: frozenset[str]) -> ImageDtype:
-    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
-        return ImageDtype("encoded")
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        return ImageDtype("file")
-    dtype = _implied(pa.field(name, kind), unread)
-    if dtype is None:
-        raise ValueError(f"image_columns: {name!r} holds neither bytes nor paths but {kind}")
-    return dtype
-
-
-def _implied(field: pa.Field, unread: frozenset[str]) -> ImageDtype | None:
-    kind = field.type
-    if isinstance(kind, ImageArrowType):
-        return kind.to_pandas_dtype()
-    if isinstance(kind, pa.FixedShapeTensorType):
-        shape = _logical_shape(kind)
-        picture = len(shape) == 2 or (len(shape) == 3 and shape[2] in (1, 3, 4))
-        return ImageDtype(
-            str(kind.value_type.to_pandas_dtype().__name__), shape, tensor=not picture
-        )
-    if pa.types.is_struct(kind) and {part.name for part in kind} == {"bytes", "path"}:
-        data = kind.field("bytes").type
-        if pa.types.is_binary(data) or pa.types.is_large_binary(data):
-            return ImageDtype("file" if field.name in unread else "encoded")
-    return None
-
-
-def _logical_shape(kind: pa.FixedShapeTensorType) -> tuple[int, ...]:
-    order = kind.permutation
-    return tuple(kind.shape if order is None else [kind.shape[axis] for axis in order])
-
-
-def decode_column(column: Column, table: pa.Table, dtype: ImageDtype) -> ImageArray:
-    """An image column of a table that was read, as `dtype`."""
-    own = table.column(column.name)
-    path = table.column(f"{column.name}.path") if column.path else None
-    error = table.column(f"{column.name}.error") if column.error else None
-    parts, start = [], 0
-    for chunk in own.chunks:
-        end = start + len(chunk)
-        words = [
-            None if text is None else _one(text.slice(start, end - start)) for text in (path, error)
-        ]
-        parts.append(_decode_chunk(chunk, dtype, *words))
-        start = end
-    return ImageArray._concat_same_type(parts) if parts else ImageArray.empty(0, dtype)
-
-
-def _one(words: pa.ChunkedArray) -> Any:
-    words = words.cast(pa.large_string())
-    return pa.concat_arrays(words.chunks) if words.num_chunks else pa.array([], pa.large_string())
-
-
-def _decode_chunk(chunk: pa.Array, dtype: ImageDtype, path: Any, error: Any) -> ImageArray:
-    kind = chunk.type
-    if isinstance(kind, ImageArrowType):
-        cells = from_arrow(chunk, dtype)
-        return ImageArray(dtype, cells.valid, cells.data, cells.path, cells.error)
-    if isinstance(kind, pa.FixedShapeTensorType):
-        valid = chunk.is_valid().to_numpy(zero_copy_only=False)
-        return ImageArray(dtype, valid, Uniform(_tensor_values(chunk)), path, error)
-    n = len(chunk)
-    if pa.types.is_struct(kind):
-        outer = chunk.is_valid().to_numpy(zero_copy_only=False)
-        if "bytes" not in [field.name for field in kind]:  # ragged pixels
-            fields = {name: chunk.field(name) for name in ("data", "shape", "dtype")}
-        else:
-            path = chunk.field("path").cast(pa.large_string())
-            fields = {"data": chunk.field("bytes")}
-    else:
-        outer = np.ones(n, bool)
-        fields = {"data": chunk}
-    if dtype.cells == "file":
-        words = path if pa.types.is_struct(kind) else chunk.cast(pa.large_string())
-        valid = words.is_valid().to_numpy(zero_copy_only=False) & outer
-        if error is not None:
-            valid &= error.is_null().to_numpy(zero_copy_only=False)
-        return ImageArray(dtype, valid, None, words, error)
-    nothing = pa.nulls(n, pa.large_string())
-    beside = {"path": nothing if path is None else path, "error": error or nothing}
-    storage = pa.StructArray.from_arrays(
-        [*fields.values(), *beside.values()], names=[*fields, *beside], mask=None
-    )
-    cells = from_arrow(storage, dtype.derive(dtype.cells) if dtype.holds_pixels else dtype)
-    return ImageArray(dtype, cells.valid & outer, cells.data, cells.path, cells.error)
-
-
-def _tensor_values(chunk: pa.Array) -> Any:
-    kind, storage, n = chunk.type, chunk.storage, len(chunk)
-    size = int(np.prod(kind.shape))
-    flat = storage.values.slice(storage.offset * size, n * size)
-    # the items of a null cell are null themselves: what lies under them does not matter
-    flat = pa.Array.from_buffers(
-        flat.type, len(flat), [None, flat.buffers()[1]], offset=flat.offset
-    )
-    values = flat.to_numpy(zero_copy_only=False).reshape(n, *kind.shape)
-    order = kind.permutation
-    return values if order is None else values.transpose(0, *(axis + 1 for axis in order))

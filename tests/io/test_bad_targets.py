@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
+import warnings
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from fsspec.implementations.local import LocalFileSystem
 
@@ -114,3 +117,73 @@ def test_parquet_of_damaged_files_alone(frame, tmp_path):
     (tmp_path / "bad.parquet").write_bytes(b"PAR1")
     with pytest.raises(ValueError, match=r"no file can be read.*bad\.parquet"):
         di.read_parquet(tmp_path / "bad.parquet", on_error="null")
+
+
+def break_pages(path: Path, group: int, columns: str) -> None:
+    """Overwrite the pages of a column in a row group; the footer stays as it is."""
+    data = bytearray(path.read_bytes())
+    told = pq.read_metadata(path).row_group(group)
+    for column in map(told.column, range(told.num_columns)):
+        if column.path_in_schema.startswith(columns):
+            start = column.dictionary_page_offset or column.data_page_offset
+            end = start + column.total_compressed_size
+            data[start:end] = bytes(end - start)
+    path.write_bytes(data)
+
+
+@pytest.fixture
+def groups(frame, tmp_path):
+    """A Parquet file of four row groups of three rows, of encoded pictures, pixels and numbers."""
+    small = frame.image.img.decode("RGB").img.resize(4, 5)
+    whole = frame.assign(small=small, ok=frame.n % 2 == 0)
+    whole.img.write_parquet(tmp_path / "apart")
+    table = pq.read_table(tmp_path / "apart")
+    pq.write_table(table, tmp_path / "a.parquet", row_group_size=3, use_dictionary=["n"])
+    return tmp_path / "a.parquet"
+
+
+@pytest.mark.parametrize("size", ["1B", "64MiB"])
+@pytest.mark.parametrize("columns", ["image.bytes", "small", "n"])
+def test_a_broken_page_costs_its_rows(groups, columns, size):
+    whole = di.read_parquet(groups).compute()
+    break_pages(groups, 2, columns)
+    with pytest.raises(ValueError, match=r"a\.parquet cannot be read"):
+        di.read_parquet(groups).compute()
+    df = di.read_parquet(groups, on_error="null", blocksize=size)
+    with warnings.catch_warnings(record=True) as told:
+        got = df.compute()
+    said = [str(one.message) for one in told if one.category is UserWarning]
+    assert [text[-18:] for text in said] == ["3 rows without 'n'"] * (columns == "n")
+    assert len(df) == len(got) == 12
+    assert got.dtypes.tolist() == df.dtypes.tolist()
+    broken = [row in (6, 7, 8) for row in range(12)]
+    for name, part in [("image", "image.bytes"), ("small", "small")]:
+        lost = [part == columns and row for row in broken]
+        assert got[name].img.failed.tolist() == lost
+        if part == columns:
+            assert got[name].img.error[6].startswith("read: DamagedError: ")
+            assert got[name].img.path[6] == str(groups)
+        # the same whatever is read beside it
+        assert df[name].img.width.compute().isna().tolist() == lost
+    assert got.image.img.to_bytes().dropna().tolist() == [
+        data
+        for row, data in enumerate(whole.image.img.to_bytes())
+        if not (broken[row] and columns == "image.bytes")
+    ]
+    assert got.ok.tolist() == whole.ok.tolist()
+    assert got.n.isna().tolist() == [columns == "n" and row for row in broken]
+
+
+def test_a_broken_page_and_filters(groups):
+    break_pages(groups, 2, "image.bytes")
+    got = di.read_parquet(groups, on_error="null", filters=[("n", ">", 7)]).compute()
+    assert got.n.tolist() == [8, 9, 10, 11]
+    assert got.index.tolist() == [8, 9, 10, 11]
+    assert got.image.img.failed.tolist() == [True, False, False, False]
+    break_pages(groups, 2, "n")
+    with pytest.warns(UserWarning, match="3 rows without 'n'"):
+        got = di.read_parquet(groups, on_error="null", filters=[("n", ">", 7)]).n.compute()
+    assert got.index.tolist() == [6, 7, 8, 9, 10, 11]  # any of the three may pass
+    assert got.tolist() == [*[pd.NA] * 3, 9, 10, 11]
+    with pytest.raises(pa.ArrowException):  # a wrong question is no damage
+        di.read_parquet(groups, on_error="null", filters=[("ok", ">", "x")]).compute()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime
+import decimal
 import io
 import json
 import subprocess
@@ -430,6 +432,27 @@ def test_strings_numbers_and_nulls_keep_their_dtypes(tmp_path):
     )
     frame.img.write_parquet(tmp_path / "out")
     assert_same(di.read_parquet(tmp_path / "out").compute(), frame)
+
+
+def test_what_is_no_text_stays_what_it_is(tmp_path):
+    day, price = datetime.date(2024, 1, 2), decimal.Decimal("1.50")
+    table = pa.table(
+        {
+            "boxes": pa.array([[[1, 2]], None, []], pa.list_(pa.list_(pa.int64()))),
+            "tag": pa.array([{"name": "cat", "score": 0.5}, None, {"name": "dog", "score": None}]),
+            "day": [day] * 3,
+            "price": [price] * 3,
+            "raw": [b"\xff\x00", b"", None],
+        }
+    )
+    pq.write_table(table, tmp_path / "a.parquet")
+    df = di.read_parquet(tmp_path / "a.parquet")
+    assert df.dtypes.astype(str).tolist() == ["json", "json", "object", "object", "object"]
+    got = df.compute()
+    assert got.boxes[0] == [[1, 2]]
+    assert got.tag[2] == {"name": "dog", "score": None}
+    assert got.isna().sum().tolist() == [1, 1, 0, 0, 1]
+    assert (got.day[0], got.price[0], got.raw[0]) == (day, price, b"\xff\x00")
 
 
 # -- bad files ----------------------------------------------------------------------------------
