@@ -23,35 +23,39 @@ from daskimg.plan import Node, plan
 from daskimg.program import Program
 from daskimg.sinks import Sink
 
-__all__ = ["as_cells", "run"]
+__all__ = ["as_cells", "columns", "run"]
 
-COUNTED = ("fetch", "header", "decode")
 TORCH = ("resize", "random_resized_crop")
 
 
-def as_cells(source: pd.Series) -> ImageArray:
+def as_cells(values: Any) -> ImageArray:
     """The cells of a column: an image column's own, or the files that a column of paths names."""
-    if isinstance(source.dtype, ImageDtype):
-        cells: ImageArray = source.array
-        return cells
-    paths = pa.array(source.array, pa.large_string(), from_pandas=True)
+    if isinstance(values, ImageArray):
+        return values
+    paths = pa.array(values, pa.large_string(), from_pandas=True)
     if isinstance(paths, pa.ChunkedArray):
         paths = paths.combine_chunks()
     valid = paths.is_valid().to_numpy(zero_copy_only=False)
     return ImageArray(ImageDtype("file"), valid, None, paths)
 
 
-def run(
-    source: pd.Series,
+def run(source: pd.Series, programs: Sequence[Program], *args: pd.Series) -> list[pd.Series]:
+    """Every program's column, in order; see `columns`."""
+    made = columns(source, programs, *args)
+    return [pd.Series(c, index=source.index, name=source.name, copy=False) for c in made]
+
+
+def columns(
+    source: Any,
     programs: Sequence[Program],
     *args: pd.Series,
     part: limit.Part | None = None,
-) -> list[pd.Series]:
-    """Every program's column, in order.
+) -> list[Any]:
+    """The values of every program's column, in order.
 
     Parameters
     ----------
-    source : Series
+    source : Series, or what has an index and an array
         An image column, or a column of paths.
     programs : sequence of Program
     *args : Series
@@ -65,18 +69,18 @@ def run(
         For the first picture that fails a step whose policy is "raise", and when more fail than
         ``daskimg.max-errors`` allows.
     """
+    n = len(source.array)
     for arg in args:
-        if len(arg) != len(source) or not arg.index.equals(source.index):
+        if len(arg) != n or not arg.index.equals(source.index):
             raise ValueError(
                 f"a row-wise argument has a value for each picture, on the same index; got "
-                f"{len(arg)} values for {len(source)} pictures"
+                f"{len(arg)} values for {n} pictures"
             )
-    cells = as_cells(source)
-    work = _Pass(cells, programs, [_values(arg) for arg in args])
-    columns = work.columns()
+    work = _Pass(as_cells(source.array), programs, [_values(arg) for arg in args])
+    made = work.columns()
     if work.max_errors is not None:
         limit.tally(work.max_errors, part, work.counted.values())
-    return [pd.Series(c, index=source.index, name=source.name, copy=False) for c in columns]
+    return made
 
 
 def _values(arg: pd.Series) -> list[Any]:
@@ -119,7 +123,10 @@ class _Pass:
             for sink in _below(self.root):  # null it stays, with the reason it has
                 sink.inherit(i, reason)
             return
-        self._walk(self.root, self._value(i), i, 0)
+        value = self._value(i)
+        for sink in self.root.sinks:
+            sink.put(i, value)
+        self._walk(self.root, value, i, 0)
         if reason is not None:
             for sink in _below(self.root):
                 sink.warn(i, reason)
@@ -135,12 +142,9 @@ class _Pass:
         return None if self.paths is None else self.paths[i]
 
     def _walk(self, node: Node, value: Any, i: int, depth: int) -> None:
-        for sink in node.sinks:
-            sink.put(i, value)
         for child in node.children:
-            step = child.step
-            if step.name in COUNTED:
-                self.runs[step.name] += 1
+            if child.counted:
+                self.runs[child.step.name] += 1
             options = child.options
             if child.target is not None:
                 options = {"out": child.target.out[i]}
@@ -156,7 +160,10 @@ class _Pass:
                 continue
             if self.partial:
                 self._warn(child, i)
-            self._walk(child, result, i, depth + 1)
+            for sink in child.sinks:
+                sink.put(i, result)
+            if child.children:
+                self._walk(child, result, i, depth + 1)
 
     def _warn(self, node: Node, i: int) -> None:
         reason = f"{node.step.name}: partial: {self.partial[0]}"

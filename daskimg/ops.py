@@ -168,9 +168,14 @@ def _decode(
     on_partial: Callable[[str], object] | None = None,
     min_size: tuple[int, int] | None = None,
     out: np.ndarray[Any, Any] | None = None,
+    scratch: codec.Scratch | None = None,
 ) -> np.ndarray[Any, Any]:
     # in a child process, with a time limit, or here
-    decoder = codec.decode if child is None else partial(isolate.decode, timeout=child[0])
+    decoder = (
+        partial(codec.decode, scratch=scratch)
+        if child is None
+        else partial(isolate.decode, timeout=child[0])
+    )
     return decoder(
         data,
         orientation=orientation,

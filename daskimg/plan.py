@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from daskimg.column.array import ImageArray
+from daskimg.kernels import codec
 from daskimg.ops import OPS
 from daskimg.program import RECORDS, Program, Row, Step
 from daskimg.sinks import ImageSink, ReasonSink, Sink, make_sink
@@ -19,15 +20,19 @@ __all__ = ["Node", "plan"]
 # A JPEG may be decoded at a reduced scale when at least this many times the pixels of the
 # result's sides are kept: then the resize that follows gives the same picture to 0.3 grey levels.
 KEPT = 2
+COUNTED = ("fetch", "header", "decode")
 
 
 class Node:
     """One step, what follows it, and the columns that end with it."""
 
-    __slots__ = ("children", "kernel", "options", "params", "rows", "sinks", "step", "target")
+    __slots__ = (
+        "children", "counted", "kernel", "options", "params", "rows", "sinks", "step", "target"
+    )  # fmt: skip
 
     def __init__(self, step: Step) -> None:
         self.step = step
+        self.counted = step.name in COUNTED
         self.kernel = OPS[step.name].kernel
         self.params = list(step.params)
         self.rows = [(k, p.slot) for k, p in enumerate(step.params) if isinstance(p, Row)]
@@ -69,13 +74,22 @@ def plan(programs: Sequence[Program], cells: ImageArray) -> tuple[Node, list[Sin
         sinks.append(sink)
     _headers_from_bytes(root)
     for node in root.walk():
-        if node.step.name == "decode" and (size := _enough(node)) is not None:
-            node.options["min_size"] = size
+        if node.step.name == "decode":
+            if (size := _enough(node)) is not None:
+                node.options["min_size"] = size
+            if not any(map(_keeps, node.walk())):
+                node.options["scratch"] = codec.Scratch()
         if OPS[node.step.name].out:
             node.target = next(
                 (s for s in node.sinks if isinstance(s, ImageSink) and s.uniform), None
             )
     return root, sinks
+
+
+def _keeps(node: Node) -> bool:
+    """Whether a picture may outlive its row here: in a column, or with a user's function."""
+    ragged = (isinstance(s, ImageSink) and not s.uniform and not s.encoded for s in node.sinks)
+    return node.step.name == "apply" or any(ragged)
 
 
 def _headers_from_bytes(root: Node) -> None:

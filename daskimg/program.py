@@ -98,9 +98,14 @@ class Program:
     def renumber(self, place: Callable[[Row], Row]) -> Program:
         """The same program with its row-wise arguments elsewhere."""
 
-        def put(value: Any) -> Any:
-            return place(value) if isinstance(value, Row) and value != PATH else value
+        def has_place(value: Any) -> bool:
+            return isinstance(value, Row) and value != PATH
 
+        def put(value: Any) -> Any:
+            return place(value) if has_place(value) else value
+
+        if not any(has_place(value) for step in self.steps for value in step.params):
+            return self
         steps = tuple(step._replace(params=tuple(map(put, step.params))) for step in self.steps)
         return Program(steps, self.dtype, self.max_errors)
 
@@ -133,6 +138,10 @@ class Program:
         return hash(self.label)
 
     def __dask_tokenize__(self) -> tuple[Any, ...]:
+        return self._token
+
+    @cached_property
+    def _token(self) -> tuple[Any, ...]:
         dtype = self.dtype
         declared = dtype.__dask_tokenize__() if isinstance(dtype, ImageDtype) else str(dtype)
         # Dask takes what comes from here as it is: a function in it would be told by its name alone

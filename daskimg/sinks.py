@@ -157,6 +157,7 @@ class ImageSink(Sink):
         self.valid = np.zeros(self.n, bool)
         dtype: ImageDtype = program.dtype
         self.uniform = dtype.shape is not None and dtype.cell_dtype is not None
+        self.encoded = dtype.cells == "encoded"
         if dtype.shape is not None and dtype.cell_dtype is not None:
             self.out = np.zeros((self.n, *dtype.shape), dtype.cell_dtype)
         self.parts: list[Any] = [] if self.uniform else [None] * self.n
@@ -187,7 +188,7 @@ class ImageSink(Sink):
         data: Ragged | Uniform
         if self.uniform:
             data = Uniform(self.out)
-        elif dtype.cells == "encoded":
+        elif self.encoded:
             data = Ragged.of_bytes(self.parts)
         else:
             data = Ragged.of_arrays(self.parts)

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import dask
 import dask.dataframe as dd
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from dask.tokenize import tokenize
 from pandas.arrays import ArrowStringArray
 
 from daskimg import fetch, onepass
 from daskimg.column.dtype import ImageDtype, check_policy
 from daskimg.io.listing import list_images, parse_partitions, shuffle_order, split_rows
 from daskimg.kernels import geometry
+from daskimg.lazy.fusion import Table, bare
 from daskimg.lazy.passes import image_op
 from daskimg.ops import cells_of
 from daskimg.program import Program
@@ -136,12 +139,17 @@ def _pair(size: Any) -> tuple[int, int]:
     return size[0], size[1]
 
 
-class Rows(NamedTuple):
+@dataclass(frozen=True, repr=False)
+class Rows:
     """The listing of one partition, and where it starts."""
 
     table: pa.Table
     start: int
     nullable: frozenset[str] = frozenset()  # whole numbers of which some are missing
+    token: str = ""  # of the whole listing, once: Dask asks for it again at every op
+
+    def __dask_tokenize__(self) -> tuple[Any, ...]:
+        return self.token or tokenize(self.table), self.start, len(self.table), self.nullable
 
     def __repr__(self) -> str:
         return f"<rows {self.start} to {self.start + len(self.table)}>"
@@ -152,21 +160,27 @@ class Rows(NamedTuple):
         options = pa.ipc.IpcWriteOptions(compression="zstd")
         with pa.ipc.new_stream(sink, self.table.schema, options=options) as writer:
             writer.write_table(self.table)
-        return _unpacked, (sink.getvalue().to_pybytes(), self.start, self.nullable)
+        return _unpacked, (sink.getvalue().to_pybytes(), self.start, self.nullable, self.token)
 
 
-def _unpacked(packed: bytes, start: int, nullable: frozenset[str]) -> Rows:
-    return Rows(pa.ipc.open_stream(packed).read_all(), start, nullable)
+def _unpacked(packed: bytes, *rest: Any) -> Rows:
+    return Rows(pa.ipc.open_stream(packed).read_all(), *rest)
 
 
 def _list_rows(rows: Rows, columns: list[str] | None = None) -> pd.DataFrame:
+    return _listed(rows, columns).pandas()
+
+
+def _listed(rows: Rows, columns: list[str] | None = None) -> Table:
     table = rows.table if columns is None else rows.table.select(columns)
     # column by column: a task has few rows, and Table.to_pandas costs more than all of them
     arrays = {
         name: _as_pandas(table.column(name), name in rows.nullable) for name in table.column_names
     }
-    index = pd.RangeIndex(rows.start, rows.start + len(rows.table))
-    return pd.DataFrame(arrays, index=index, copy=False)
+    return Table(pd.RangeIndex(rows.start, rows.start + len(rows.table)), arrays)
+
+
+bare(_list_rows, _listed)
 
 
 def _as_pandas(column: pa.ChunkedArray, nullable: bool) -> Any:
@@ -185,7 +199,8 @@ def _from_listing(listed: pd.DataFrame, bounds: np.ndarray[Any, Any]) -> dd.Data
     nullable = frozenset(
         str(name) for name in listed if isinstance(listed[name].dtype, pd.Int64Dtype)
     )
-    parts = [Rows(_own(table.slice(a, b - a)), a, nullable) for a, b in spans]
+    token = tokenize(table)
+    parts = [Rows(_own(table.slice(a, b - a)), a, nullable, token) for a, b in spans]
     meta = _list_rows(Rows(table.slice(0, 0), 0, nullable))
     divisions = [*(int(a) for a in bounds[:-1]), max(int(bounds[-1]) - 1, 0)]
     # strings are Arrow's already

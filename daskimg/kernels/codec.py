@@ -7,6 +7,7 @@ libjpeg-turbo through `simplejpeg` when it is installed: the same pixels, sooner
 from __future__ import annotations
 
 import io
+import math
 import re
 from collections.abc import Callable
 from typing import Any, BinaryIO, NamedTuple
@@ -36,6 +37,7 @@ __all__ = [
     "EXTENSIONS",
     "MAX_PIXELS",
     "Header",
+    "Scratch",
     "decode",
     "encode",
     "mode_of",
@@ -81,6 +83,28 @@ _WRITERS = {
     "BMP": ("1", "L", "RGB"),
     "GIF": ("L", "LA", "RGB", "RGBA"),
 }
+
+
+class Scratch:
+    """Memory to decode into, picture after picture: fresh pages cost a tenth of a decode.
+
+    Examples
+    --------
+    >>> scratch = Scratch()
+    >>> large, small = scratch.pixels((40, 30, 3)), scratch.pixels((4, 3))
+    >>> np.shares_memory(large, small)
+    True
+    """
+
+    def __init__(self) -> None:
+        self._memory = np.empty(0, np.uint8)
+
+    def pixels(self, shape: tuple[int, ...]) -> Pixels:
+        """8-bit pixels of `shape`, valid until the next call."""
+        size = math.prod(shape)
+        if self._memory.size < size:
+            self._memory = np.empty(size, np.uint8)
+        return self._memory[:size].reshape(shape)
 
 
 class Header(NamedTuple):
@@ -216,6 +240,7 @@ def decode(
     on_partial: Callable[[str], object] | None = None,
     min_size: tuple[int, int] | None = None,
     out: Pixels | None = None,
+    scratch: Scratch | None = None,
 ) -> Pixels:
     """Decode the first picture of a file.
 
@@ -240,6 +265,8 @@ def decode(
         returned) below this height and width.
     out : ndarray, optional
         An array of the right shape and dtype to decode into.
+    scratch : Scratch, optional
+        Memory for the pixels, which are valid until it is used again.
 
     Returns
     -------
@@ -271,7 +298,7 @@ def decode(
         if jpeg:
             check_count(jpeg.height, jpeg.width, max_pixels)
             turn = jpeg.orientation if orientation else 1
-            pixels = _decode_jpeg(data, jpeg, turn, min_size, out)
+            pixels = _decode_jpeg(data, jpeg, turn, min_size, out, scratch)
             if pixels is not None:
                 return pixels
     pixels = read_pixels(
@@ -357,6 +384,7 @@ def _decode_jpeg(
     turn: int,
     min_size: tuple[int, int] | None,
     out: Pixels | None,
+    scratch: Scratch | None,
 ) -> Pixels | None:
     """The fast path; None for a damaged file: Pillow knows which damage to bear."""
     if min_size and turn > 4:
@@ -370,7 +398,10 @@ def _decode_jpeg(
         and out.dtype == np.uint8
         and out.flags.carray
     )
-    buffer = out if direct and out is not None else np.empty(shape, np.uint8)
+    if direct and out is not None:
+        buffer = out
+    else:
+        buffer = np.empty(shape, np.uint8) if scratch is None else scratch.pixels(shape)
     try:
         simplejpeg.decode_jpeg(
             data,

@@ -35,6 +35,7 @@ from dask.dataframe.dask_expr._expr import (
     RenameSeries,
     Unaryop,
     are_co_aligned,
+    is_valid_blockwise_op,
     optimize_blockwise_fusion,
 )
 
@@ -65,12 +66,14 @@ __all__ = [
     "RenameFrame",
     "RenameSeries",
     "Task",
+    "TaskRef",
     "Unaryop",
     "are_co_aligned",
     "convert_legacy_graph",
     "empty_like",
     "gather",
     "has_placed_stage",
+    "is_valid_blockwise_op",
     "new_collection",
     "optimize_blockwise_fusion",
     "stable",

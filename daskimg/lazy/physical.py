@@ -10,7 +10,16 @@ import pandas as pd
 
 from daskimg import limit, onepass
 from daskimg.errors import ImageError
-from daskimg.lazy.expr import Assign, Elemwise, Expr, Filter, ImageNode, Task, empty_like
+from daskimg.lazy.expr import (
+    Assign,
+    Elemwise,
+    Expr,
+    Filter,
+    ImageNode,
+    Task,
+    empty_like,
+)
+from daskimg.lazy.fusion import Column, Table, as_pandas, bare, fusion
 from daskimg.lazy.tree import args_of
 from daskimg.program import Program, Row
 
@@ -18,39 +27,75 @@ __all__ = ["ImagePass", "PlainAssign", "Settle", "Spread", "Take", "numbered"]
 
 
 def _run_all(
-    source: pd.Series,
+    source: Any,
     programs: tuple[Program, ...],
-    *args: pd.Series,
+    *args: Any,
     part: limit.Part | None = None,
-) -> dict[str, pd.Series]:
+) -> Table:
     # no frame: only `Take` reads it, and making one takes pandas longer than a small picture
-    columns = onepass.run(source, programs, *args, part=part)
-    return {program.label: c for program, c in zip(programs, columns, strict=True)}
+    rows = [as_pandas(arg) for arg in args]
+    columns = onepass.columns(source, programs, *rows, part=part)
+    arrays = {program.label: c for program, c in zip(programs, columns, strict=True)}
+    return Table(source.index, arrays)
 
 
-@functools.lru_cache(256)
-def _names(columns: tuple[Any, ...]) -> pd.Index:
-    return pd.Index(list(columns))
+def _take(columns: Table, program: Program, out: Any) -> Column:
+    return Column(columns.index, columns.arrays[program.label], out)
 
 
-def _assign(frame: pd.DataFrame, *pairs: Any) -> pd.DataFrame:
+def _assign(frame: Any, *pairs: Any) -> Any:
     """Columns put into a frame, all at once: a tenth of what one after the other takes."""
-    names, values = frame.columns.tolist(), dict(zip(pairs[::2], pairs[1::2], strict=True))
+    values = dict(zip(pairs[::2], pairs[1::2], strict=True))
+    if isinstance(frame, pd.DataFrame):
+        names = frame.columns.tolist()
+        plain = len(set(names)) == len(names) and frame.columns.name is None
+    else:
+        plain = True
     index = frame.index
-    same_rows = all(isinstance(v, pd.Series) and v.index.equals(index) for v in values.values())
-    if not same_rows or len(set(names)) < len(names) or frame.columns.name is not None:
-        return frame.assign(**values)
-    arrays = {name: frame.iloc[:, place].array for place, name in enumerate(names)}
+    if not plain or not all(
+        isinstance(v, pd.Series | Column) and v.index.equals(index) for v in values.values()
+    ):
+        return as_pandas(frame).assign(**{name: as_pandas(v) for name, v in values.items()})
+    if isinstance(frame, Table):
+        arrays = dict(frame.arrays)
+    else:
+        arrays = {name: frame.iloc[:, place].array for place, name in enumerate(names)}
     arrays.update({name: value.array for name, value in values.items()})
-    made = pd.DataFrame(dict(enumerate(arrays.values())), index=index, copy=False)
-    made.columns = _names(tuple(arrays))
-    return made
+    return Table(index, arrays)
+
+
+def _take_pandas(columns: Table, program: Program, out: Any) -> pd.Series:
+    return _take(columns, program, out).pandas()
+
+
+def _assign_pandas(frame: pd.DataFrame, *pairs: Any) -> pd.DataFrame:
+    return as_pandas(_assign(frame, *pairs))
+
+
+bare(_run_all, _run_all)
+bare(_take_pandas, _take)
+bare(_assign_pandas, _assign)
 
 
 class PlainAssign(Assign):
     """What an `ImageAssign` is once its ops are passes."""
 
-    operation = staticmethod(_assign)
+    operation = staticmethod(_assign_pandas)
+
+    def _simplify_up(self, parent: Expr, dependents: Any) -> Expr | None:
+        fused = _fused(self, parent, dependents)
+        return super()._simplify_up(parent, dependents) if fused is None else fused
+
+
+def _fused(top: Expr, parent: Expr, dependents: Any) -> Expr | None:
+    """Once its passes are merged, what stands below other work than ours becomes one task."""
+    if isinstance(parent, ImagePass | Take | PlainAssign | Settle | Spread):
+        return None
+    passes = [node for node in top.walk() if isinstance(node, ImagePass)]
+    if not passes or any(len(node.siblings(dependents)) > 1 for node in passes):
+        return None
+    fused = fusion(top, dependents)
+    return None if fused is None else parent.substitute(top, fused)
 
 
 class ImagePass(Elemwise):  # type: ignore[misc]
@@ -86,17 +131,21 @@ class ImagePass(Elemwise):  # type: ignore[misc]
         limited = any(program.max_errors is not None for program in self.programs)
         return numbered(task, self, index) if limited else task
 
-    def _simplify_up(self, parent: Expr, dependents: Any) -> Expr | None:
-        """Merge."""
-        if not isinstance(parent, Take):
-            return None
-        siblings = {
+    def siblings(self, dependents: Any) -> dict[str, ImagePass]:
+        """The passes over the same source on the same level, this one too."""
+        return {
             expr._name: expr
             for ref in dependents[self.frame._name]
             if isinstance(expr := ref(), ImagePass)
             and expr.frame._name == self.frame._name
             and expr.level == self.level
         }
+
+    def _simplify_up(self, parent: Expr, dependents: Any) -> Expr | None:
+        """Merge."""
+        if not isinstance(parent, Take):
+            return None
+        siblings = self.siblings(dependents)
         args = {arg._name: arg for name in sorted(siblings) for arg in args_of(siblings[name])}
         slots = {name: slot for slot, name in enumerate(args)}
 
@@ -123,9 +172,11 @@ class Take(Elemwise):  # type: ignore[misc]
     _parameters = ["frame", "program", "out"]  # noqa: RUF012
     _filter_passthrough = False  # a pass is no frame
 
-    @staticmethod
-    def operation(columns: dict[str, pd.Series], program: Program, out: Any) -> pd.Series:
-        return columns[program.label].rename(out)
+    def _simplify_up(self, parent: Expr, dependents: Any) -> Expr | None:
+        fused = _fused(self, parent, dependents)
+        return super()._simplify_up(parent, dependents) if fused is None else fused
+
+    operation = staticmethod(_take_pandas)
 
     @functools.cached_property
     def _meta(self) -> pd.Series:

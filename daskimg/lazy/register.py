@@ -6,12 +6,14 @@ from typing import Any
 
 import numpy as np
 from dask.dataframe.extensions import make_array_nonempty
+from dask.sizeof import sizeof
 from dask.tokenize import normalize_token
 
 import daskimg.lazy.accessor  # noqa: F401  (registers .img)
 from daskimg.column.array import ImageArray
 from daskimg.column.dtype import ImageDtype
 from daskimg.column.image import Image
+from daskimg.lazy.fusion import Table
 
 __all__: list[str] = []
 
@@ -39,3 +41,9 @@ def _token(array: ImageArray) -> Any:
 def _dtype_token(dtype: ImageDtype) -> Any:
     # Dask would take the name of any extension dtype, which leaves policy and credentials out
     return dtype.__dask_tokenize__()
+
+
+@sizeof.register(Table)
+def _sizeof(table: Table) -> int:
+    # a pass's result, which a scheduler may have to spill
+    return sum(array.nbytes for array in table.arrays.values())

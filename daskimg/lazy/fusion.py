@@ -1,0 +1,176 @@
+"""One task for what belongs together, whose columns travel as bare arrays.
+
+Plain ``compute()`` leaves out Dask's fusion, and a pandas object costs more than a small picture
+does: a task for each step of a partition would take longer than its pixels. A fusion runs all
+steps of a partition in one task. Of the steps that are ours it calls the twin that works on
+`Table` and `Column`; pandas objects are made where a step of somebody else's looks, and at last.
+"""
+
+from __future__ import annotations
+
+import functools
+import operator
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from daskimg.lazy.expr import Blockwise, Expr, Task, TaskRef, is_valid_blockwise_op
+
+__all__ = ["Column", "Fusion", "Table", "as_pandas", "bare", "fusion", "unfused"]
+
+_fusing = ContextVar("fusing", default=True)
+# by identity: what others run may have no hash
+_twins: dict[int, Callable[..., Any]] = {}
+_ours: set[int] = set()
+
+
+@dataclass(frozen=True)
+class Table:
+    """A frame before pandas."""
+
+    index: pd.Index
+    arrays: dict[Any, Any]
+
+    def pandas(self) -> pd.DataFrame:
+        made = pd.DataFrame(dict(enumerate(self.arrays.values())), index=self.index, copy=False)
+        made.columns = _names(tuple(self.arrays))
+        return made
+
+
+@dataclass(frozen=True)
+class Column:
+    """A series before pandas."""
+
+    index: pd.Index
+    array: Any
+    name: Any
+
+    def pandas(self) -> pd.Series:
+        return pd.Series(self.array, index=self.index, name=self.name, copy=False)
+
+
+@functools.lru_cache(256)
+def _names(columns: tuple[Any, ...]) -> pd.Index:
+    return pd.Index(list(columns))
+
+
+def as_pandas(value: Any) -> Any:
+    """`value` as those know it who have no twin."""
+    return value.pandas() if isinstance(value, Table | Column) else value
+
+
+def bare(operation: Any, twin: Callable[..., Any]) -> None:
+    """Register what a fusion calls in place of `operation`: it takes and gives bare columns."""
+    _twins[id(operation)] = twin
+    _ours.add(id(twin))
+
+
+def _getitem(value: Any, key: Any) -> Any:
+    if isinstance(value, Table):
+        if isinstance(key, str) and key in value.arrays:
+            return Column(value.index, value.arrays[key], key)
+        if isinstance(key, list) and all(isinstance(k, str) and k in value.arrays for k in key):
+            return Table(value.index, {k: value.arrays[k] for k in key})
+    return as_pandas(value)[as_pandas(key)]
+
+
+bare(operator.getitem, _getitem)
+
+
+@contextmanager
+def unfused() -> Iterator[None]:
+    """For those who look into lowered expressions: no `Fusion` while they are made."""
+    token = _fusing.set(False)
+    try:
+        yield
+    finally:
+        _fusing.reset(token)
+
+
+def fusion(root: Expr, dependents: Any) -> Expr | None:
+    """`root` and the row-wise work that it alone uses, as one task for each partition."""
+    group, names = [root], {root._name}
+    grown = _fusing.get()
+    while grown:
+        grown = False
+        for below in [below for node in group for below in node.dependencies()]:
+            users = {user._name for ref in dependents[below._name] if (user := ref()) is not None}
+            fits = is_valid_blockwise_op(below) and below.npartitions == root.npartitions
+            if below._name not in names and fits and users <= names:
+                group.append(below)
+                names.add(below._name)
+                grown = True
+    if len(group) < 2:
+        return None
+    outside = {
+        below._name: below
+        for node in group
+        for below in node.dependencies()
+        if below._name not in names
+    }
+    return Fusion(_in_order(group), tuple(outside), *outside.values())
+
+
+def _in_order(group: list[Expr]) -> tuple[Expr, ...]:
+    """What others need comes first."""
+    left = {node._name: node for node in group}
+    ordered: list[Expr] = []
+    while left:
+        for name, node in list(left.items()):
+            if all(below._name not in left for below in node.dependencies()):
+                ordered.append(left.pop(name))
+    return tuple(ordered)
+
+
+class Fusion(Blockwise):  # type: ignore[misc]
+    """Row-wise expressions as one task; `names` are those under which they know what is below."""
+
+    _parameters = ["exprs", "names"]  # noqa: RUF012
+
+    @functools.cached_property
+    def _meta(self) -> Any:
+        return self.exprs[-1]._meta
+
+    @functools.cached_property
+    def _name(self) -> str:
+        return f"images-{self.deterministic_token}"
+
+    def _divisions(self) -> Any:
+        return self.exprs[-1].divisions
+
+    def _broadcast_dep(self, dep: Expr) -> bool:
+        return bool(dep.npartitions == 1)
+
+    def _task(self, name: Any, index: int) -> Task:
+        tasks = [_twin(node._task((node._name, index), index)) for node in self.exprs]
+        # simplified further, what is below has another name by now
+        renamed = dict(zip(self.names, self.operands[2:], strict=True))
+        inner = {task.key for task in tasks}
+        outer = sorted({key for task in tasks for key in task.dependencies if key not in inner})
+        refs = [TaskRef((renamed[key[0]]._name, key[1])) for key in outer]
+        return Task(name, _run_in_order, tasks, outer, *refs)
+
+
+def _twin(task: Task) -> Task:
+    twin = _twins.get(id(task.func))
+    return task if twin is None else Task(task.key, twin, *task.args, **task.kwargs)
+
+
+def _run_in_order(tasks: list[Task], keys: list[Any], *given: Any) -> Any:
+    """What the last of `tasks` gives; each value is let go after its last use."""
+    values = dict(zip(keys, given, strict=True))
+    users = Counter(key for task in tasks for key in task.dependencies)
+    for task in tasks:
+        if id(task.func) not in _ours:
+            values.update({key: as_pandas(values[key]) for key in task.dependencies})
+        values[task.key] = task(values)
+        for key in task.dependencies:
+            users[key] -= 1
+            if not users[key]:
+                values.pop(key, None)
+    return as_pandas(values[tasks[-1].key])
