@@ -26,6 +26,7 @@ from daskimg.io.sql import read_sql
 from daskimg.io.tfrecord import read_tfrecords
 from daskimg.io.webdataset import read_webdataset
 from daskimg.lazy import register as _register  # noqa: F401
+from daskimg.monitor import progress, stats
 
 __all__ = [
     "BatchError",
@@ -41,6 +42,7 @@ __all__ = [
     "check_cluster",
     "from_array",
     "images",
+    "progress",
     "read_images",
     "read_numpy",
     "read_parquet",
@@ -48,6 +50,7 @@ __all__ = [
     "read_tfrecords",
     "read_webdataset",
     "start_cluster",
+    "stats",
     "testing",
 ]
 

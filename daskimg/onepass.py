@@ -17,6 +17,7 @@ from daskimg import limit, metrics
 from daskimg.column.array import ImageArray
 from daskimg.column.dtype import ImageDtype
 from daskimg.errors import ImageError, reason_of
+from daskimg.gauge import gauge_of
 from daskimg.kernels import geometry
 from daskimg.kernels.threads import one_thread
 from daskimg.plan import Node, plan
@@ -103,6 +104,8 @@ class _Pass:
         limits = [p.max_errors for p in programs if p.max_errors is not None]
         self.max_errors = min(limits, default=None)
         self.counted: dict[int, str] = {}  # the rows that failed, where there is a limit
+        self.failed: dict[int, str] = {}  # the rows that failed
+        self.gauge = gauge_of(self.root)  # where somebody measures
         self.partial: list[str] = []  # why the picture at hand was decoded in part only
         for node in self.root.walk():
             if node.step.name == "decode" and node.step.params[0]:
@@ -115,6 +118,8 @@ class _Pass:
             for i in range(len(self.cells)):
                 self._row(i)
         metrics.add(self.runs)
+        if self.gauge is not None:
+            self.gauge.tell(self.cells, self.failed)
         return [sink.finish() for sink in self.sinks]
 
     def _row(self, i: int) -> None:
@@ -178,6 +183,7 @@ class _Pass:
         reason = reason_of(stage, error)
         path = self._path(i)
         self.runs["failed"] += 1
+        self.failed.setdefault(i, reason)
         for sink in _below(node):
             if sink.raises_at(depth):
                 raise ImageError(reason, path) from error

@@ -21,6 +21,7 @@ LEVELS = [
     ("ops",),
     ("sinks",),
     ("plan",),
+    ("gauge",),
     ("onepass",),
     ("show",),
     ("accessor",),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -20,7 +22,8 @@ from daskimg.batch.errors import BatchError, failure
 from daskimg.batch.formats import to_batch
 from daskimg.column.array import ImageArray
 from daskimg.column.dtype import ImageDtype
-from daskimg.errors import reason_of
+from daskimg.errors import cause_of, reason_of
+from daskimg.gauge import LATER
 
 __all__ = ["Task", "present", "rows_per_batch"]
 
@@ -109,6 +112,8 @@ class _Run:
         self.good = np.flatnonzero(present(part, names))
         self.reasons = self._recorded()
         self.columns: dict[str, Column] = {}
+        self.failed: list[str] = []  # reasons, of the rows that raised
+        self.seconds = 0.0  # in the function
         if task.declared is not None:
             self.columns = {k: column_for(d, len(part)) for k, d in task.declared.items()}
 
@@ -133,6 +138,7 @@ class _Run:
         for number, (rows, batch) in enumerate(self._ahead(cuts)):
             with self._function() as function:
                 self._batch(function, rows, batch, number)
+        self._tell()
         if task.declared is None and not self.columns:
             raise BatchError(
                 f"{task.name}: no row to try it on; give meta=, a dict of names to dtypes"
@@ -146,6 +152,14 @@ class _Run:
                 raise BatchError(f"{task.name}: column {name!r}: {error}") from error
             result[name] = pd.Series(values, index=part.index, name=name, copy=False)
         return pd.DataFrame(result, index=part.index, columns=list(result), copy=False)
+
+    def _tell(self) -> None:
+        """Report what was done, to those who measure."""
+        done = {"images": len(self.good), "seconds": self.seconds, "errors": len(self.failed)}
+        report = {("model", what): number for what, number in done.items()}
+        for cause, number in Counter(map(cause_of, self.failed)).items():
+            report[metrics.ROWS + LATER, cause] = number
+        metrics.tell(report)
 
     def _ahead(self, cuts: list[Rows]) -> Iterator[tuple[Rows, Any]]:
         """Each batch with its rows; the next ones are made while one is at work."""
@@ -194,6 +208,7 @@ class _Run:
                 self._batch(function, half, self._rows(half), number)
             return
         metrics.add({"failed": 1})
+        self.failed.append(reason)
         self.reasons[rows[0]] = reason
         self._drop(rows)
 
@@ -204,7 +219,9 @@ class _Run:
     def _call(self, function: Any, rows: Rows, batch: Any) -> dict[str, Any]:
         """What the function returned: checked to be columns of these rows."""
         given = _as_given(batch)
+        start = perf_counter()
         result = function(batch, *self.task.args, **self.task.kwargs)
+        self.seconds += perf_counter() - start
         values: dict[str, Any] = {}
         for name, value in kinds.columns_of(result).items():
             same = [k for k, old in given.items() if kinds.unchanged(value, old)]

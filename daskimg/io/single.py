@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from time import perf_counter
 from typing import Any
 
 import dask.dataframe as dd
@@ -19,7 +20,7 @@ from daskimg.io.commit import MODES, Mode, WriteResult
 from daskimg.io.failures import count, image_columns
 from daskimg.io.parquet import failures_job
 from daskimg.io.target import Target
-from daskimg.io.write import Job
+from daskimg.io.write import Job, tell
 from daskimg.lazy.expr import gather
 from daskimg.program import STRING
 
@@ -49,10 +50,13 @@ class Piece:
         self, frame: pd.DataFrame, partition_info: dict[str, Any] | None = None
     ) -> pd.DataFrame:
         number = (partition_info or {"number": 0})["number"]
+        start = perf_counter()
         ticket = {"partition": number, **count(frame, image_columns(frame)).ticket()}
         if self.errors is not None:
             ticket["errors"] = self.errors.ticket(frame, number)
-        data = pd.array([self.encode(frame)], DATA)
+        encoded = self.encode(frame)
+        tell(ticket, len(encoded), perf_counter() - start)
+        data = pd.array([encoded], DATA)
         return pd.DataFrame({"data": data, "ticket": pd.array([json.dumps(ticket)], STRING)})
 
 

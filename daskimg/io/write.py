@@ -6,17 +6,18 @@ import json
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from time import perf_counter
 from typing import Any
 
 import dask
 import dask.dataframe as dd
 import pandas as pd
 
-from daskimg import config, limit
+from daskimg import config, limit, metrics
 from daskimg.io.commit import FileNameError, Run, WriteResult
 from daskimg.lazy.expr import Expr, ImageNode, gather, stable
 
-__all__ = ["Job", "as_dask", "submit"]
+__all__ = ["Job", "as_dask", "submit", "tell"]
 
 STRING = pd.StringDtype("pyarrow")
 WINDOW = 4096  # partitions in a graph
@@ -144,6 +145,12 @@ def _gathered(frame: dd.DataFrame, job: Job, finish: Callable[[list[pd.DataFrame
     return gather(tickets, finish, WriteResult(0, 0, job.run.target.href("")))
 
 
+def tell(ticket: dict[str, Any], nbytes: int, seconds: float) -> None:
+    """Report a partition that was written, to those who measure."""
+    report = {"images": ticket["rows"], "seconds": seconds, "bytes": nbytes}
+    metrics.tell({("write", what): number for what, number in report.items()})
+
+
 def _collected(parts: list[pd.DataFrame]) -> list[pd.DataFrame]:
     return [pd.concat(parts, ignore_index=True)]
 
@@ -154,7 +161,9 @@ def _write_part(
     number = (partition_info or {"number": 0})["number"]
     if job.numbers is not None:
         number = job.numbers[number]
+    start = perf_counter()
     ticket = job.ticket(frame, number)
+    tell(ticket, sum(file["bytes"] for file in ticket["files"]), perf_counter() - start)
     if job.max_errors is not None:
         failed = Counter(ticket["reasons"]).elements()
         limit.tally(job.max_errors, (f"write-{job.run.query}", number), failed)
