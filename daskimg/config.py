@@ -7,13 +7,15 @@ configuration of its own.
 from __future__ import annotations
 
 import importlib.resources
+import re
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import dask.config
 import yaml
-from dask.utils import parse_timedelta
+from dask.utils import parse_bytes, parse_timedelta
 
-__all__ = ["Settings", "get", "max_errors", "settings"]
+__all__ = ["Settings", "get", "max_bytes", "max_errors", "settings"]
 
 _DEFAULTS: dict[str, Any] = yaml.safe_load(
     importlib.resources.files("daskimg").joinpath("daskimg.yaml").read_text()
@@ -31,12 +33,37 @@ class Settings(NamedTuple):
 
     orientation: bool
     max_pixels: int | None
+    formats: tuple[str, ...] | None  # None: all that are known
 
 
 def settings() -> Settings:
     """The settings in force here and now."""
     cap = get("max-image-pixels")
-    return Settings(bool(get("apply-orientation")), None if cap is None else int(cap))
+    cap = None if cap is None else int(cap)
+    return Settings(bool(get("apply-orientation")), cap, _formats(get("formats")))
+
+
+def _formats(names: str | Iterable[str]) -> tuple[str, ...] | None:
+    """The formats that may be opened, by their names in `codec`; None where all may."""
+    known = [name.upper() for name in _DEFAULTS["daskimg"]["formats"]]
+    asked = re.split(r"[,\s]+", names) if isinstance(names, str) else list(names)
+    found = {{"JPG": "JPEG", "TIF": "TIFF"}.get(str(n).upper(), str(n).upper()) for n in asked}
+    if not found <= {*known}:
+        others = ", ".join(sorted(found - {*known})).lower()
+        raise ValueError(
+            f"daskimg.formats lists some of {', '.join(known).lower()}; got {others}, which is "
+            "never opened"
+        )
+    return None if found == {*known} else tuple(name for name in known if name in found)
+
+
+def max_bytes() -> int | None:
+    """The most bytes of a file that is fetched; None for any number."""
+    limit = get("max-image-bytes")
+    found = None if limit is None else parse_bytes(limit)
+    if found is not None and found <= 0:
+        raise ValueError(f"daskimg.max-image-bytes is a size above 0, or null; got {limit!r}")
+    return found
 
 
 def max_errors() -> int | None:

@@ -9,8 +9,10 @@ from typing import Any
 from daskimg.retry import mask_url
 
 __all__ = [
+    "FormatNotAllowedError",
     "ImageError",
     "PlacementError",
+    "TooManyBytesError",
     "TooManyErrors",
     "TooManyPixelsError",
     "cause_of",
@@ -89,6 +91,16 @@ class TooManyPixelsError(ValueError):
     """A header that announces more pixels than ``daskimg.max-image-pixels`` allows."""
 
 
+class TooManyBytesError(ValueError):
+    """A file of more bytes than ``daskimg.max-image-bytes`` allows."""
+
+
+class FormatNotAllowedError(ValueError):
+    """A picture of a format that ``daskimg.formats`` does not list."""
+
+    stage = "format"
+
+
 class PlacementError(RuntimeError):
     """A stage asks for a worker resource that no live worker offers."""
 
@@ -104,6 +116,7 @@ def reason_of(stage: str, error: BaseException) -> str:
     >>> reason_of("decode", OSError("cannot identify image file <_io.BytesIO object at 0x7f>"))
     'decode: OSError: cannot identify image file <_io.BytesIO>'
     """
+    stage = getattr(error, "stage", stage)  # some errors know better
     text = " ".join(_ADDRESS.sub(r"<\1>", str(error)).split())
     return (
         f"{stage}: {type(error).__name__}: {text}" if text else f"{stage}: {type(error).__name__}"
@@ -115,6 +128,8 @@ _CAUSES = [
     (re.compile(pattern), cause)
     for pattern, cause in (
         (r"^\w+: TooManyPixelsError", "over the pixel cap"),
+        (r"^\w+: TooManyBytesError", "over the byte cap"),
+        (r"^\w+: FormatNotAllowedError", "of another format"),
         (r"^\w+: FileNotFoundError", "not found"),
         (r"^\w+: PermissionError", "not permitted"),
         (r"^read: ", "not readable"),

@@ -17,6 +17,7 @@ from typing import Any, BinaryIO, ClassVar, NoReturn
 from fsspec import AbstractFileSystem
 from fsspec.core import url_to_fs
 
+from daskimg.errors import TooManyBytesError
 from daskimg.retry import SECRET_NAME, mask_url, retrying
 
 __all__ = [
@@ -129,7 +130,13 @@ def recall(handle: str | None) -> Source | None:
     return None if handle is None else _known.get(handle)
 
 
-def read_bytes(path: str, source: Source | None = None, *, retries: int = 3) -> bytes:
+def read_bytes(
+    path: str,
+    source: Source | None = None,
+    *,
+    retries: int = 3,
+    max_bytes: int | None = None,
+) -> bytes:
     """All bytes of a file.
 
     Parameters
@@ -141,6 +148,8 @@ def read_bytes(path: str, source: Source | None = None, *, retries: int = 3) -> 
     retries : int
         How often to try again after a transient failure: a reset connection, a time-out, a
         5xx answer. A missing or forbidden file is never tried again.
+    max_bytes : int, optional
+        The most bytes that are read.
 
     Returns
     -------
@@ -148,6 +157,8 @@ def read_bytes(path: str, source: Source | None = None, *, retries: int = 3) -> 
 
     Raises
     ------
+    TooManyBytesError
+        For a file of more than `max_bytes`.
     FileNotFoundError, PermissionError, OSError
         Naming the path, its credentials masked.
 
@@ -160,10 +171,17 @@ def read_bytes(path: str, source: Source | None = None, *, retries: int = 3) -> 
     """
     local = local_path(path)
     if local is not None:
-        return retrying(lambda: _read_local(local), path, retries)
+        return retrying(lambda: _read_local(local, max_bytes), path, retries)
     source = source or Source.default
     fs, name = source.filesystem(path)
-    return bytes(retrying(lambda: fs.cat_file(name), path, retries, source.mask))
+    if max_bytes is None:
+        return bytes(retrying(lambda: fs.cat_file(name), path, retries, source.mask))
+    if path.startswith(("http://", "https://")):  # a web server may ignore ranges
+        data = retrying(lambda: _read_stream(fs, name, max_bytes), path, retries, source.mask)
+    else:
+        data = _Ranges(path, source, retries).first(max_bytes + 1)
+    _check_size(len(data), max_bytes)
+    return data
 
 
 def open_head(path: str, source: Source | None = None, *, retries: int = 3) -> BinaryIO:
@@ -292,6 +310,10 @@ class _Ranges(io.RawIOBase):
         self._at += len(data)
         return len(data)
 
+    def first(self, count: int) -> bytes:
+        """The beginning of the file."""
+        return self._range(0, count)
+
     def _range(self, start: int, end: int) -> bytes:
         try:
             return bytes(
@@ -316,11 +338,30 @@ class _Ranges(io.RawIOBase):
         return self._size
 
 
-def _read_local(path: str) -> bytes:
+def _check_size(size: int, most: int | None) -> None:
+    if most is not None and size > most:
+        raise TooManyBytesError(
+            f"the file has more than the {most:,} bytes that daskimg.max-image-bytes allows"
+        )
+
+
+def _read_stream(fs: Any, name: str, most: int) -> bytes:
+    """A file of the web until it ends, or is longer than it may be."""
+    blocks, left = [b"?"], most + 1
+    # (told a size, fsspec does not ask for it)
+    with fs.open(name, "rb", block_size=0, size=1) as stream:
+        while left > 0 and blocks[-1]:
+            blocks.append(stream.read(left))
+            left -= len(blocks[-1])
+    return b"".join(blocks[1:])
+
+
+def _read_local(path: str, max_bytes: int | None = None) -> bytes:
     """A local file in two system calls, without a Python file object."""
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
     try:
         left = os.fstat(handle).st_size
+        _check_size(left, max_bytes)
         data = os.read(handle, left)
         if len(data) == left:
             return data

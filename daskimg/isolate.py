@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import UnidentifiedImageError
 
-from daskimg.errors import TooManyPixelsError
+from daskimg.errors import FormatNotAllowedError, TooManyPixelsError
 from daskimg.kernels import codec
 from daskimg.kernels.pixels import give
 
@@ -37,7 +37,14 @@ COMMAND = [sys.executable, "-P", "-c", _START]
 _SIZES = struct.Struct("<QQ")  # of the header (JSON) and of the data that follow
 _ERRORS: dict[str, type[Exception]] = {
     kind.__name__: kind
-    for kind in (MemoryError, OSError, TooManyPixelsError, UnidentifiedImageError, ValueError)
+    for kind in (
+        FormatNotAllowedError,
+        MemoryError,
+        OSError,
+        TooManyPixelsError,
+        UnidentifiedImageError,
+        ValueError,
+    )
 }
 _local = threading.local()
 

@@ -142,8 +142,10 @@ def _applied(source: ImageDtype, func: Any, dtype: Any) -> Any:
 
 
 # -- steps over a cell that is not pixels yet ---------------------------------------------------
-def _fetch(path: str, source: fetch.Source | None, retries: int) -> bytes:
-    return fetch.read_bytes(path, source, retries=retries)
+def _fetch(
+    path: str, source: fetch.Source | None, retries: int, max_bytes: int | None = None
+) -> bytes:
+    return fetch.read_bytes(path, source, retries=retries, max_bytes=max_bytes)
 
 
 def _header(
@@ -152,11 +154,13 @@ def _header(
     retries: int,
     orientation: bool,
     max_pixels: int | None,
+    formats: tuple[str, ...] | None = None,
 ) -> codec.Header:
+    read = codec.read_header
     if not isinstance(cell, str):
-        return codec.read_header(cell, orientation=orientation, max_pixels=max_pixels)
+        return read(cell, orientation=orientation, max_pixels=max_pixels, formats=formats)
     with fetch.open_head(cell, source, retries=retries) as file:
-        return codec.read_header(file, orientation=orientation, max_pixels=max_pixels)
+        return read(file, orientation=orientation, max_pixels=max_pixels, formats=formats)
 
 
 def _decode(
@@ -164,6 +168,7 @@ def _decode(
     truncated: bool,
     orientation: bool,
     max_pixels: int | None,
+    formats: tuple[str, ...] | None = None,
     child: tuple[float | None] | None = None,
     on_partial: Callable[[str], object] | None = None,
     min_size: tuple[int, int] | None = None,
@@ -180,6 +185,7 @@ def _decode(
         data,
         orientation=orientation,
         max_pixels=max_pixels,
+        formats=formats,
         truncated=truncated,
         on_partial=on_partial,
         min_size=min_size,
@@ -201,8 +207,7 @@ def _export(
     cell: Any,
     file_format: str | None,
     quality: int | None,
-    orientation: bool,
-    max_pixels: int | None,
+    *settings: Any,
 ) -> Any:
     """The bytes of a file: the cell's own where they are in the format, else encoded anew."""
     if isinstance(cell, np.ndarray):
@@ -210,7 +215,7 @@ def _export(
     own = codec.sniff(cell)
     if own is not None and quality is None and file_format in (None, own):
         return cell
-    pixels = codec.decode(cell, orientation=orientation, max_pixels=max_pixels)
+    pixels = codec.decode(cell, **config.Settings(*settings)._asdict())
     return codec.encode(pixels, file_format or own or "png", quality or 90)
 
 
@@ -381,7 +386,9 @@ def _opening(
 ) -> tuple[Step, ...]:
     steps: tuple[Step, ...] = ()
     if source.cells == "file":
-        steps = (Step("fetch", _access(source), policy),)
+        limit = config.max_bytes()
+        capped = () if limit is None else (limit,)
+        steps = (Step("fetch", (*_access(source), *capped), policy),)
     if decode:
         how = (truncated, *config.settings(), *config.isolation())
         steps = (*steps, Step("decode", how, policy))

@@ -84,7 +84,8 @@ def retrying(
                 longest = min(LONGEST_DELAY, FIRST_DELAY * 2 ** (tries - 1))
                 time.sleep(longest * _jitter.uniform(0.5, 1.0))
                 continue
-            if not isinstance(error, OSError) and type(error).__module__ == "builtins":
+            ours = type(error).__module__.split(".")[0] in ("builtins", "daskimg")
+            if ours and not isinstance(error, OSError):
                 raise
             named = _named(error, path, tries, mask)
         # outside the handler: its context would print the URL with its credentials

@@ -9,12 +9,13 @@ from __future__ import annotations
 import io
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from PIL import UnidentifiedImageError
 
+from daskimg.errors import FormatNotAllowedError
 from daskimg.kernels.exif import JpegHeader, scan_jpeg, scan_webp
 from daskimg.kernels.pixels import Pixels, from_pil, give, mode_of, to_pil
 from daskimg.kernels.reader import (
@@ -146,6 +147,7 @@ def read_header(
     *,
     orientation: bool = True,
     max_pixels: int | None = MAX_PIXELS,
+    formats: Collection[str] | None = None,
 ) -> Header:
     """Read a picture's size, mode and format, and none of its pixels.
 
@@ -157,6 +159,8 @@ def read_header(
         Give the size after the EXIF orientation.
     max_pixels : int, optional
         The most pixels allowed, None for any number.
+    formats : collection of str, optional
+        The formats allowed, None for all.
 
     Returns
     -------
@@ -170,6 +174,8 @@ def read_header(
         The header does not end within `source`.
     TooManyPixelsError
         The header announces more than `max_pixels`.
+    FormatNotAllowedError
+        The picture is of none of `formats`.
 
     Notes
     -----
@@ -187,7 +193,7 @@ def read_header(
         file = source
         file.seek(0)
         data = file.read(_HEADER_BYTES)
-    kind = _identify(data)
+    kind = _identify(data, formats)
     if kind == "JPEG":
         jpeg = scan_jpeg(data)
         if jpeg and not jpeg.several:
@@ -236,6 +242,7 @@ def decode(
     *,
     orientation: bool = True,
     max_pixels: int | None = MAX_PIXELS,
+    formats: Collection[str] | None = None,
     truncated: bool = False,
     on_partial: Callable[[str], object] | None = None,
     min_size: tuple[int, int] | None = None,
@@ -256,6 +263,8 @@ def decode(
     max_pixels : int, optional
         The most pixels allowed, None for any number. Checked before anything is allocated and
         whatever Pillow's own limit, which is left as it is.
+    formats : collection of str, optional
+        The formats allowed, as `sniff` names them; None for all.
     truncated : bool, default False
         Give the pixels there are of a file that ends early or breaks off, instead of raising.
     on_partial : callable, optional
@@ -281,6 +290,8 @@ def decode(
         The picture is truncated or broken.
     TooManyPixelsError
         The header announces more than `max_pixels`.
+    FormatNotAllowedError
+        The picture is of none of `formats`.
     ValueError
         `out` does not fit.
 
@@ -292,7 +303,7 @@ def decode(
     """
     if not isinstance(data, bytes):
         data = _flat(data)
-    kind = _identify(data)
+    kind = _identify(data, formats)
     if kind == "JPEG" and simplejpeg is not None:
         jpeg = scan_jpeg(data)
         if jpeg:
@@ -419,12 +430,17 @@ def _decode_jpeg(
     return buffer if direct else give(buffer, out)
 
 
-def _identify(data: bytes | memoryview) -> str:
+def _identify(data: bytes | memoryview, formats: Collection[str] | None = None) -> str:
     kind = sniff(data)
     if kind is None:
         begin = f"bytes that begin with {bytes(data[:8])!r}" if data else "no bytes"
         raise UnidentifiedImageError(
             f"cannot identify image file: expected {', '.join(READERS)}, got {begin}"
+        )
+    if formats is not None and kind not in formats:
+        allowed = ", ".join(formats).lower() or "none"
+        raise FormatNotAllowedError(
+            f"expected one of the formats that daskimg.formats lists ({allowed}), got {kind}"
         )
     return kind
 
