@@ -41,6 +41,7 @@ __all__ = [
     "Run",
     "WriteResult",
     "begin",
+    "checksum",
     "published",
 ]
 
@@ -139,7 +140,7 @@ class Run:
     def put(self, name: str, data: Any) -> dict[str, Any]:
         """Write a file of this run; its line of the manifest."""
         size = memoryview(data).nbytes
-        checksum = _checksum(data)
+        digest = checksum(data)
         if self.target.renames:
             try:
                 self.target.put(f"{self.folder}/files/{name}", data)
@@ -150,7 +151,7 @@ class Run:
             if self.mode == "append" and self.target.has(name):
                 raise _collision(self.target, name)
             self.target.put(name, data)
-        return {"name": name, "bytes": size, "blake2b": checksum}
+        return {"name": name, "bytes": size, "blake2b": digest}
 
     def record(self, ticket: dict[str, Any]) -> None:
         """Note that a partition is done."""
@@ -193,7 +194,7 @@ class Run:
                 self._publish(file)
         target.put(MANIFEST, text)
         self._clean(manifest)
-        target.put(MARK, _checksum(text).encode())
+        target.put(MARK, checksum(text).encode())
         return self.result(tickets)
 
     def result(self, tickets: Iterable[dict[str, Any]]) -> WriteResult:
@@ -217,7 +218,7 @@ class Run:
         manifest = json.loads(text)
         if not self.target.has(MARK):
             self._clean(manifest)
-            self.target.put(MARK, _checksum(text).encode())
+            self.target.put(MARK, checksum(text).encode())
         return self.result([manifest])
 
     def discard(self) -> None:
@@ -326,7 +327,8 @@ def _foreign(run: Run, new: list[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def _checksum(data: Any) -> str:
+def checksum(data: Any) -> str:
+    """A digest of bytes, as the manifest has it."""
     return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 

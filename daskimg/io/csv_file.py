@@ -6,17 +6,18 @@ import gzip
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pandas as pd
 
 from daskimg import fetch
-from daskimg.io import shards as sh
 from daskimg.io.commit import Mode, Run
 from daskimg.io.failures import count, image_columns
-from daskimg.io.single import write_single
+from daskimg.io.parquet import write_committed
+from daskimg.io.single import Whole, write_single
 from daskimg.io.walk import own_part
-from daskimg.io.write import as_dask
+from daskimg.io.write import Output, as_dask
 
 __all__ = ["write_csv"]
 
@@ -40,8 +41,8 @@ def write_csv(
     df : DataFrame
         Dask or pandas.
     path : str or path
-        One that ends in ``.csv`` (or ``.csv.gz``) is one file, put together in memory; else a
-        folder with a file for each partition, each with a header.
+        One that ends in ``.csv`` (or ``.csv.gz``) is one file; else a folder with a file for each
+        partition, each with a header.
     sep : str
         Between values.
     index : bool, optional
@@ -91,15 +92,15 @@ def write_csv(
         )
     packed = ending.endswith(".gz") if single else compression == "gzip"
     part = Part(sep, with_index, packed)
-    options: dict[str, Any] = {
-        "mode": mode,
-        "storage_options": storage_options,
-        "compute": compute,
-        "errors": errors,
-    }
+    out = Output(path, mode, storage_options, compute, errors)
     if single:
-        return write_single(frame, path, part.rows, part.joined(frame._meta), **options)
-    return sh.write_shards(frame, part, path, "csv", blank=Blank(part, frame._meta), **options)
+        header = partial(_header, part.header(frame._meta))
+        return write_single(frame, part.rows, Whole(header, packed), out)
+    return write_committed(frame, part, out, "csv", Blank(part, frame._meta))
+
+
+def _header(text: bytes, nbytes: int) -> bytes:
+    return text
 
 
 @dataclass(frozen=True)
@@ -132,24 +133,9 @@ class Part:
         """Compressed if asked for, always to the same bytes."""
         return gzip.compress(data, 6, mtime=0) if self.packed else data
 
-    def joined(self, meta: pd.DataFrame) -> Joined:
-        """What puts one file together."""
-        return Joined(self, self.header(meta))
-
     def _text(self, frame: pd.DataFrame, header: bool) -> bytes:
         text = frame.to_csv(sep=self.sep, index=self.index, header=header, lineterminator="\n")
         return text.encode()
-
-
-@dataclass(frozen=True)
-class Joined:
-    """One file of the lines of all partitions."""
-
-    part: Part
-    header: bytes
-
-    def __call__(self, pieces: list[bytes]) -> bytes:
-        return self.part.pack(b"".join([self.header, *pieces]))
 
 
 @dataclass(frozen=True)

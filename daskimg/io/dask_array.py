@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import dask
@@ -14,7 +15,8 @@ from dask.highlevelgraph import HighLevelGraph
 from daskimg.column.array import ImageArray
 from daskimg.column.dtype import ImageDtype, check_policy
 from daskimg.column.storage import DTYPES, Uniform
-from daskimg.io.shards import from_shards, numbered
+from daskimg.io.shards import numbered
+from daskimg.lazy.source import from_reader
 
 __all__ = ["from_array"]
 
@@ -72,7 +74,14 @@ def from_array(x: Any, *, column: str = "image", on_error: str | None = None) ->
     parts = [(start, values[start : start + rows]) for start in starts]
     meta = _rows((0, values[:0]), dtype, column)
     reader = _Chunks(dtype, column)
-    return from_shards(reader, parts, meta, [*starts, max(len(values) - 1, 0)], "from-array")
+    return from_reader(
+        reader,
+        parts,
+        meta=meta,
+        divisions=[*starts, max(len(values) - 1, 0)],
+        lengths=[len(part) for _, part in parts],
+        label="from-array",
+    )
 
 
 class _Chunks:
@@ -84,8 +93,9 @@ class _Chunks:
     def __dask_tokenize__(self) -> tuple[Any, ...]:
         return ("daskimg.from_array", self.dtype.__dask_tokenize__(), self.column)
 
-    def __call__(self, part: tuple[int, Any]) -> pd.DataFrame:
-        return _rows(part, self.dtype, self.column)
+    def __call__(self, part: tuple[int, Any], columns: Sequence[str] | None = None) -> pd.DataFrame:
+        frame = _rows(part, self.dtype, self.column)
+        return frame if columns is None else frame[list(columns)]
 
 
 def _rows(part: tuple[int, Any], dtype: ImageDtype, column: str) -> pd.DataFrame:

@@ -6,22 +6,21 @@ import os
 import string
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import dask
 import numpy as np
 import pandas as pd
-from dask.tokenize import tokenize
 
 from daskimg import onepass
 from daskimg.column.dtype import ImageDtype
-from daskimg.io.commit import Mode, Run, begin
+from daskimg.io.commit import Mode, Run
 from daskimg.io.failures import count, image_column, image_columns
-from daskimg.io.parquet import failures_job, split
-from daskimg.io.target import FileNameError, Target, safe_names
+from daskimg.io.parquet import split, write_committed
+from daskimg.io.target import FileNameError, safe_names
 from daskimg.io.walk import own_part
-from daskimg.io.write import Job, as_dask, submit
+from daskimg.io.write import Output, as_dask
 from daskimg.kernels import codec
 from daskimg.ops import build
 from daskimg.program import Function, Row
@@ -125,13 +124,8 @@ def write_images(
         cells = cells.img._op("export", wanted, part.lossy(wanted))
     used = plain if errors is not None or naming.kind == "function" else naming.columns + keys
     frame = frame.assign(**{name: cells})[[*dict.fromkeys((*used, name))]]
-    query = tokenize(frame, part)
-    job = Job(begin(Target(path, storage_options), mode, "images", query), part)
-    if errors is not None:
-        target = Target(errors, storage_options)
-        beside = failures_job(frame._meta, target, mode, query, columns=[name])
-        job = replace(job, errors=beside)
-    return submit(frame, job, compute)
+    out = Output(path, mode, storage_options, compute, errors)
+    return write_committed(frame, part, out, "images", columns=[name])
 
 
 def _known_format(given: str | None) -> str | None:

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import dask
 import dask.dataframe as dd
 import numpy as np
 import pandas as pd
@@ -21,6 +20,7 @@ from daskimg.io.listing import list_images, parse_partitions, shuffle_order, spl
 from daskimg.kernels import geometry
 from daskimg.lazy.fusion import Table, bare
 from daskimg.lazy.passes import image_op
+from daskimg.lazy.source import from_reader
 from daskimg.ops import cells_of
 from daskimg.program import Program
 
@@ -203,9 +203,14 @@ def _from_listing(listed: pd.DataFrame, bounds: np.ndarray[Any, Any]) -> dd.Data
     parts = [Rows(_own(table.slice(a, b - a)), a, nullable, token) for a, b in spans]
     meta = _list_rows(Rows(table.slice(0, 0), 0, nullable))
     divisions = [*(int(a) for a in bounds[:-1]), max(int(bounds[-1]) - 1, 0)]
-    # strings are Arrow's already
-    with dask.config.set({"dataframe.convert-string": False}):
-        return dd.from_map(_list_rows, parts, meta=meta, divisions=divisions, label="list-images")
+    return from_reader(
+        _list_rows,
+        parts,
+        meta=meta,
+        divisions=divisions,
+        lengths=np.diff(bounds).tolist(),
+        label="list-images",
+    )
 
 
 def _own(table: pa.Table) -> pa.Table:

@@ -21,6 +21,7 @@ from daskimg.column.storage import Uniform
 from daskimg.errors import ImageError, reason_of
 from daskimg.io import npy_format as nf
 from daskimg.io import shards as sh
+from daskimg.lazy.source import from_reader
 from daskimg.ops import policy_of
 from daskimg.program import STRING
 
@@ -110,7 +111,14 @@ def read_numpy(
     meta = pd.DataFrame({name: pd.Series([], dtype=d) for name, d in layout.dtypes.items()})
     divisions = [*starts[:-1], max(starts[-1] - 1, 0)]
     reader = Reader(layout, source)
-    return sh.from_shards(reader, parts, meta, divisions, "read-numpy")
+    return from_reader(
+        reader,
+        parts,
+        meta=meta,
+        divisions=divisions,
+        lengths=[sum(piece.rows for piece in part.pieces) for part in parts],
+        label="read-numpy",
+    )
 
 
 def _names(given: str | Sequence[str] | None) -> re.Pattern[str]:

@@ -6,6 +6,7 @@ import io
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,14 +15,14 @@ import pandas as pd
 from daskimg.column.array import ImageArray
 from daskimg.column.dtype import ImageDtype
 from daskimg.column.storage import Uniform
-from daskimg.io import shards as sh
 from daskimg.io.commit import Mode, Run
 from daskimg.io.failures import count, image_column, image_columns
 from daskimg.io.parquet import Part as ParquetPart
+from daskimg.io.parquet import write_committed
 from daskimg.io.parquet_schema import Layout
-from daskimg.io.single import write_single
+from daskimg.io.single import Whole, write_single
 from daskimg.io.walk import own_part
-from daskimg.io.write import as_dask
+from daskimg.io.write import Output, as_dask
 
 __all__ = ["write_numpy"]
 
@@ -49,8 +50,7 @@ def write_numpy(
     df : DataFrame
         Dask or pandas.
     path : str or path
-        A folder; or a name that ends in ``.npy``, for one array of a frame with no other column,
-        put together in memory.
+        A folder; or a name that ends in ``.npy``, for one array of a frame with no other column.
     column : str, optional
         The image or tensor column; None: the only image column.
     mode, storage_options, compute, errors
@@ -86,23 +86,20 @@ def write_numpy(
             f"an array has one shape, and {name!r} is {dtype}: use "
             '.img.decode("RGB").img.resize(height, width) first'
         )
-    options: dict[str, Any] = {
-        "mode": mode,
-        "storage_options": storage_options,
-        "compute": compute,
-        "errors": errors,
-    }
+    out = Output(path, mode, storage_options, compute, errors)
     if own_part(os.fspath(path)).lower().endswith(".npy"):
         if others := [other for other in frame.columns if other != name]:
             raise ValueError(
                 f"one .npy file has no place for the columns {others}: select df[[{name!r}]], or "
                 "write into a folder"
             )
-        return write_single(frame, path, Rows(name), Joined(dtype), **options)
+        header = partial(array_header, dtype.cell_dtype, dtype.shape)
+        row = int(np.prod(dtype.shape)) * dtype.cell_dtype.itemsize
+        return write_single(frame, Rows(name), Whole(header, row_bytes=row), out)
     beside = frame._meta.drop(columns=name)
     layout = Layout.of(beside) if len(beside.columns) else None
     part = Part(name, None if layout is None else ParquetPart(layout, "zstd"))
-    return sh.write_shards(frame, part, path, "numpy", blank=Blank(part, frame._meta), **options)
+    return write_committed(frame, part, out, "numpy", Blank(part, frame._meta))
 
 
 def _column(frame: Any, column: str | None) -> str:
@@ -151,20 +148,10 @@ class Rows:
 
     column: str
 
-    def __call__(self, frame: pd.DataFrame) -> bytes:
+    def __call__(self, frame: pd.DataFrame) -> memoryview:
         cells: ImageArray = frame[self.column].array
-        return values_of(cells)[cells.valid].tobytes()
-
-
-@dataclass(frozen=True)
-class Joined:
-    """One array of the values of all partitions."""
-
-    dtype: ImageDtype
-
-    def __call__(self, pieces: list[bytes]) -> bytes:
-        flat = np.frombuffer(b"".join(pieces), self.dtype.cell_dtype)
-        return bytes(array_bytes(flat.reshape(-1, *(self.dtype.shape or ()))))
+        values = values_of(cells)
+        return flat_bytes(values if cells.valid.all() else values[cells.valid])
 
 
 def values_of(cells: ImageArray) -> Any:
@@ -175,6 +162,21 @@ def values_of(cells: ImageArray) -> Any:
     for row in np.flatnonzero(cells.valid):
         out[row] = cells.as_ragged().cell(int(row))
     return out
+
+
+def flat_bytes(values: Any) -> memoryview:
+    """The bytes of an array, not copied."""
+    return memoryview(values.reshape(-1).view(np.uint8))
+
+
+def array_header(dtype: np.dtype[Any], shape: tuple[int, ...], nbytes: int) -> bytes:
+    """What a .npy file begins with."""
+    rows = nbytes // max(1, int(np.prod(shape)) * dtype.itemsize)
+    described = np.lib.format.dtype_to_descr(dtype)
+    out = io.BytesIO()
+    known = {"descr": described, "fortran_order": False, "shape": (rows, *shape)}
+    np.lib.format.write_array_header_1_0(out, known)
+    return out.getvalue()
 
 
 def array_bytes(values: Any) -> memoryview:

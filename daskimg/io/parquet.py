@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,15 +13,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from dask.tokenize import tokenize
 
-from daskimg.io.commit import Mode, Run, begin
+from daskimg.io.commit import Mode, Run
 from daskimg.io.failures import count, failed_rows, image_columns
 from daskimg.io.parquet_read import read_parquet
 from daskimg.io.parquet_schema import Layout
-from daskimg.io.target import Target, check_name, folder_name
-from daskimg.io.write import Job, as_dask, submit
+from daskimg.io.target import check_name, folder_name
+from daskimg.io.write import Job, Output, as_dask, submit
 from daskimg.lazy.tree import anchor
 
-__all__ = ["failures_job", "read_parquet", "write_parquet"]
+__all__ = ["failures_job", "read_parquet", "write_committed", "write_parquet"]
 
 GROUP_BYTES = 32 * 2**20  # of a row group in memory
 GROUP_ROWS = 2**20
@@ -92,14 +92,10 @@ def write_parquet(
     if embed:
         files = [name for name in image_columns(frame) if frame[name].dtype.cells == "file"]
         frame = frame.assign(**{name: frame[name].img.read() for name in files})
-    layout = Layout.of(frame._meta, _has_range(frame), keys)
-    query = tokenize(frame, compression, keys)
-    run = begin(Target(path, storage_options), mode, "parquet", query)
-    job = Job(run, Part(layout, compression), Blank(frame._meta, compression))
-    if errors is not None:
-        target = Target(errors, storage_options)
-        job = replace(job, errors=failures_job(frame._meta, target, mode, query, compression))
-    return submit(frame, job, compute)
+    part = Part(Layout.of(frame._meta, _has_range(frame), keys), compression)
+    out = Output(path, mode, storage_options, compute, errors)
+    blank = Blank(frame._meta, compression)
+    return write_committed(frame, part, out, "parquet", blank, compression=compression)
 
 
 def _partition_cols(frame: Any, given: str | Sequence[str] | None) -> tuple[str, ...]:
@@ -209,16 +205,38 @@ class Failures:
 
 
 def failures_job(
-    meta: pd.DataFrame,
-    target: Target,
-    mode: Mode,
+    frame: Any,
+    out: Output,
     query: str,
-    compression: str | None = "zstd",
     columns: Sequence[str] | None = None,
-) -> Job:
-    """What writes the rows in which one of `columns` (all image columns) failed."""
+    compression: str | None = "zstd",
+) -> Job | None:
+    """What writes the rows in which one of `columns` (all image columns) failed, if wanted."""
+    run = out.errors_run(query)
+    if run is None:
+        return None
+    meta = frame._meta
     names = tuple(image_columns(meta) if columns is None else columns)
     like = failed_rows(meta, count(meta, names))
-    run = begin(target, mode, "parquet", query)
     failures = Failures(Part(Layout.of(like), compression), names)
     return Job(run, failures, Blank(like, compression))
+
+
+def write_committed(
+    frame: Any,
+    part: Callable[..., dict[str, Any]],
+    out: Output,
+    kind: str,
+    blank: Callable[[Run], list[dict[str, Any]]] | None = None,
+    *,
+    columns: Sequence[str] | None = None,
+    compression: str | None = "zstd",
+) -> Any:
+    """Run `part` over the partitions of `frame` as one committed write.
+
+    `blank` puts the files of a frame without rows; `columns` are those whose failures count, and
+    `compression` that of the failed rows' files.
+    """
+    query = tokenize(frame, part)
+    errors = failures_job(frame, out, query, columns, compression)
+    return submit(frame, Job(out.run(kind, query), part, blank, errors), out.compute)

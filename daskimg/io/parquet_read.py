@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, cast
 
-import dask
 import dask.dataframe as dd
 import numpy as np
 import pandas as pd
@@ -26,6 +25,7 @@ from daskimg.io.parquet_damage import lost_file, salvaged
 from daskimg.io.parquet_scan import STRING, Dnf, Group, Rows
 from daskimg.io.parquet_schema import Column
 from daskimg.io.rows import JSON
+from daskimg.lazy.source import from_reader
 
 __all__ = ["read_parquet"]
 
@@ -145,18 +145,25 @@ def read_parquet(
         meta.index = pd.RangeIndex(0, name=reader.range_name) if dnf is None else meta.index
     if columns is not None:
         meta = meta[list(columns)]
-    with dask.config.set({"dataframe.convert-string": False}):  # bytes and dates are no strings
-        return dd.from_map(
-            _read,
-            parts,
-            reader=reader,
-            dtypes=tuple(keys[name].dtype for name in keys),
-            chosen=None if columns is None else tuple(columns),
-            meta=meta,
-            divisions=divisions,
-            label="read-parquet",
-            enforce_metadata=False,
-        )
+    lengths = None
+    if dnf is None:
+        rows = dict(zip([paths[k] for k in whole], footers, strict=True))
+        lengths = [
+            1 if part.error else sum(rows[part.path].row_group(n).num_rows for n, _ in part.groups)
+            for part in parts
+        ]
+    return from_reader(
+        _read,
+        parts,
+        reader=reader,
+        dtypes=tuple(keys[name].dtype for name in keys),
+        chosen=None if columns is None else tuple(columns),
+        meta=meta,
+        divisions=divisions,
+        lengths=lengths,
+        label="read-parquet",
+        enforce_metadata=False,
+    )
 
 
 def _with(column: Column, policy: str | None, source: fetch.Source) -> Column:

@@ -7,35 +7,27 @@ import io
 import itertools
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
-from typing import Any, BinaryIO, NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import BinaryIO, NamedTuple
 
-import dask
 import dask.dataframe as dd
-import pandas as pd
-from dask.tokenize import tokenize
 
 from daskimg import config, fetch
 from daskimg.column.dtype import ImageDtype
-from daskimg.io.commit import Mode, Run, begin, published
+from daskimg.io.commit import published
 from daskimg.io.listing import UrlPath, list_images
-from daskimg.io.parquet import failures_job
 from daskimg.io.target import Target
 from daskimg.io.walk import own_part
-from daskimg.io.write import Job, submit
 
 __all__ = [
     "EXTENT",
     "Shard",
     "check_count",
-    "from_shards",
     "list_shards",
     "numbered",
     "open_shard",
     "read_range",
     "with_bytes",
-    "write_shards",
 ]
 
 # Shards whose rows are not counted: the index of row r of shard s is s * EXTENT + r.
@@ -164,18 +156,6 @@ def numbered(shards: int) -> list[int]:
     return [*(n * EXTENT for n in range(shards)), shards * EXTENT - 1]
 
 
-def from_shards(
-    read: Callable[..., pd.DataFrame],
-    parts: Sequence[Any],
-    meta: pd.DataFrame,
-    divisions: Sequence[int],
-    label: str,
-) -> dd.DataFrame:
-    """A lazy frame of ``read(part, columns=...)``, its columns left as they are declared."""
-    with dask.config.set({"dataframe.convert-string": False}):  # lists would become strings
-        return dd.from_map(read, parts, meta=meta, divisions=divisions, label=label)
-
-
 def with_bytes(frame: dd.DataFrame, where: str) -> dd.DataFrame:
     """The frame with its pictures as the bytes of files: as they are, pixels as PNG.
 
@@ -199,27 +179,3 @@ def with_bytes(frame: dd.DataFrame, where: str) -> dd.DataFrame:
         cells = frame[name].img
         made[name] = cells._op("export", "PNG", None) if dtype.holds_pixels else cells.read()
     return frame.assign(**made) if made else frame
-
-
-def write_shards(
-    frame: dd.DataFrame,
-    part: Callable[..., dict[str, Any]],
-    path: str | os.PathLike[str],
-    kind: str,
-    *,
-    mode: Mode,
-    storage_options: Mapping[str, Any] | None,
-    compute: bool,
-    errors: str | os.PathLike[str] | None,
-    blank: Callable[[Run], list[dict[str, Any]]] | None = None,
-) -> Any:
-    """Run `part` over the partitions of `frame` as one committed write.
-
-    `blank` puts the files of a frame without rows.
-    """
-    query = tokenize(frame, part)
-    job = Job(begin(Target(path, storage_options), mode, kind, query), part, blank)
-    if errors is not None:
-        beside = failures_job(frame._meta, Target(errors, storage_options), mode, query)
-        job = replace(job, errors=beside)
-    return submit(frame, job, compute)

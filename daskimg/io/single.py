@@ -1,33 +1,56 @@
-"""One file written in one go: all partitions' bytes joined, then put under the name at once."""
+"""One file from all partitions: its rows wait beside it, then stand under its name at once.
+
+Rows that were written, and the tickets of finished partitions, are in a hidden folder
+``.<name>.daskimg`` until the file is complete. Where the number of rows of each partition is known
+on a local disk, each writes its rows at their place in the file; else each has a piece of its own,
+and the commit copies one after the other. No more than a partition's rows are in memory.
+"""
 
 from __future__ import annotations
 
 import errno
-import json
+import gzip
+import itertools
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from time import perf_counter
-from typing import Any
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from typing import Any, BinaryIO, NamedTuple
 
 import dask.dataframe as dd
 import pandas as pd
-import pyarrow as pa
 from dask.tokenize import tokenize
 
 from daskimg import fetch
-from daskimg.io.commit import MODES, Mode, WriteResult
+from daskimg.io.commit import Run, WriteResult, checksum
 from daskimg.io.failures import count, image_columns
 from daskimg.io.parquet import failures_job
 from daskimg.io.target import Target
-from daskimg.io.write import Job, tell
-from daskimg.lazy.expr import gather
-from daskimg.program import STRING
+from daskimg.io.write import Job, Output, submit
+from daskimg.lazy.source import row_counts
 
-__all__ = ["write_single"]
+__all__ = ["Whole", "write_single"]
 
-DATA: Any = pd.ArrowDtype(pa.large_binary())
-PIECE = pd.DataFrame({"data": pd.array([], DATA), "ticket": pd.array([], STRING)})
+BLOCK = 8 * 2**20  # copied at a time
+
+
+class Whole(NamedTuple):
+    """What a file is besides its rows.
+
+    Attributes
+    ----------
+    header : callable
+        ``header(nbytes)`` stands before so many bytes of rows; its length is always the same.
+    packed : bool
+        Whether the file is a gzip file.
+    row_bytes : int, optional
+        Of each row, where all have as many.
+    """
+
+    header: Callable[[int], bytes]
+    packed: bool = False
+    row_bytes: int | None = None
 
 
 class FileResult(WriteResult):
@@ -41,110 +64,184 @@ class FileResult(WriteResult):
 
 @dataclass(frozen=True)
 class Piece:
-    """Makes the bytes of one partition, and its ticket."""
+    """Writes the rows of a partition."""
 
-    encode: Callable[[pd.DataFrame], bytes]
-    errors: Job | None
+    encode: Callable[[pd.DataFrame], Any]
 
-    def __call__(
-        self, frame: pd.DataFrame, partition_info: dict[str, Any] | None = None
-    ) -> pd.DataFrame:
-        number = (partition_info or {"number": 0})["number"]
-        start = perf_counter()
-        ticket = {"partition": number, **count(frame, image_columns(frame)).ticket()}
-        if self.errors is not None:
-            ticket["errors"] = self.errors.ticket(frame, number)
-        encoded = self.encode(frame)
-        tell(ticket, len(encoded), perf_counter() - start)
-        data = pd.array([encoded], DATA)
-        return pd.DataFrame({"data": data, "ticket": pd.array([json.dumps(ticket)], STRING)})
-
-
-@dataclass(frozen=True)
-class Join:
-    """Writes the file."""
-
-    target: Target
-    name: str
-    join: Callable[[list[bytes]], bytes]
-    mode: Mode
-    errors: Job | None
-
-    def __call__(self, parts: list[pd.DataFrame]) -> WriteResult:
-        data = self.join([piece for part in parts for piece in part["data"]])
-        tickets = [json.loads(text) for part in parts for text in part["ticket"]]
-        if self.mode == "resume" and self.target.has(self.name):
-            if self.target.read(self.name) != data:
-                raise ValueError(
-                    f'{self.target.href(self.name)} holds something else: mode="resume" goes on '
-                    'with the same call only; use mode="overwrite", or another path'
-                )
-        else:
-            refuse(self.target, self.name, self.mode)
-            self.target.put(self.name, data)
-        if self.errors is not None and not self.errors.run.finished:
-            self.errors.commit([ticket["errors"] for ticket in tickets])
-        return self.result(tickets)
-
-    def result(self, tickets: list[dict[str, Any]]) -> WriteResult:
-        """The sum of the tickets."""
-        reasons: dict[str, int] = {}
-        for ticket in tickets:
-            for reason, number in ticket["reasons"].items():
-                reasons[reason] = reasons.get(reason, 0) + number
-        return FileResult(
-            sum(ticket["rows"] for ticket in tickets),
-            sum(ticket["failed"] for ticket in tickets),
-            self.target.href(self.name),
-            sum(ticket["missing"] for ticket in tickets),
-            dict(sorted(reasons.items())),
-            None if self.errors is None else self.errors.place,
-            self.target.source,
-        )
-
-
-def refuse(target: Target, name: str, mode: Mode) -> None:
-    """Stop where there is a file already that is not to be replaced."""
-    if mode == "error" and target.has(name):
-        text = 'The file exists: use mode="overwrite"'
-        raise FileExistsError(errno.EEXIST, text, fetch.mask_url(target.href(name)))
+    def __call__(self, frame: pd.DataFrame, run: FileRun, number: int) -> dict[str, Any]:
+        ticket = count(frame, image_columns(frame)).ticket()
+        return {**ticket, "files": [run.keep(number, self.encode(frame))]}
 
 
 def write_single(
-    frame: dd.DataFrame,
-    path: str | os.PathLike[str],
-    encode: Callable[[pd.DataFrame], bytes],
-    join: Callable[[list[bytes]], bytes],
-    *,
-    mode: Mode,
-    storage_options: Mapping[str, Any] | None,
-    compute: bool,
-    errors: str | os.PathLike[str] | None,
+    frame: dd.DataFrame, encode: Callable[[pd.DataFrame], Any], whole: Whole, out: Output
 ) -> Any:
-    """Write ``join`` of what ``encode`` makes of every partition as one file.
+    """Write what ``encode`` makes of every partition as one file.
 
     Raises
     ------
     FileExistsError
-        In mode "error", when there is such a file.
+        In mode "error", when there is such a file, or an unfinished one.
     ValueError
         In mode "append", for a file cannot be appended to without a moment when it is half there.
     """
-    if mode not in MODES:
-        raise ValueError(f"mode is one of {', '.join(MODES)}; got {mode!r}")
-    if mode == "append":
-        raise ValueError(f"one file cannot be appended to: give a folder for {os.fspath(path)!r}")
-    whole = Target(path, storage_options)
-    folder, _, name = whole.url.rpartition("/")
-    target = Target(folder or "/", whole.source)
-    refuse(target, name, mode)
-    beside = None
-    if errors is not None:
-        query = tokenize(frame, encode, join)
-        beside = failures_job(frame._meta, Target(errors, storage_options), mode, query)
-    pieces = frame.map_partitions(
-        Piece(encode, beside), meta=PIECE, enforce_metadata=False, align_dataframes=False
-    )
-    finish = Join(target, name, join, mode, beside)
-    result = gather(pieces, finish, finish.result([]))
-    return result.optimize().compute() if compute else result
+    if out.mode == "append":
+        raise ValueError(f"one file cannot be appended to: give a folder for {out.target.shown!r}")
+    folder, _, name = out.target.url.rpartition("/")
+    final = Target(folder or "/", out.target.source)
+    refuse(final, name, out.mode)
+    query = tokenize(frame, encode, whole)
+    beside = Target(f"{final.url.rstrip('/')}/.{name}.daskimg", final.source)
+    run = out._replace(path=beside).run("file", query)
+    known = {field.name: getattr(run, field.name) for field in fields(Run)}
+    starts = places(frame, whole) if final.local else ()
+    run = FileRun(**known, final=final, name=name, whole=whole, starts=starts, asked=out.mode)
+    job = Job(run, Piece(encode), None, failures_job(frame, out, query))
+    return submit(frame, job, out.compute)
+
+
+def refuse(final: Target, name: str, mode: str) -> None:
+    """Stop where there is a file already that is not to be replaced."""
+    if mode == "error" and final.has(name):
+        text = 'The file exists: use mode="overwrite"'
+        raise FileExistsError(errno.EEXIST, text, fetch.mask_url(final.href(name)))
+
+
+def places(frame: dd.DataFrame, whole: Whole) -> tuple[int, ...]:
+    """Where the rows of each partition begin and the last end, if that is known."""
+    rows = row_counts(frame)
+    if rows is None or whole.row_bytes is None or whole.packed:
+        return ()
+    first = len(whole.header(0))
+    return tuple(first + whole.row_bytes * n for n in itertools.accumulate(rows, initial=0))
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileRun(Run):
+    """One write of one file; its target is the folder beside it."""
+
+    final: Target  # the folder of the file
+    name: str
+    whole: Whole
+    starts: tuple[int, ...]  # where the rows of each partition are in it, and where they end
+    asked: str  # the mode
+
+    def keep(self, number: int, data: Any) -> dict[str, Any]:
+        """Write the rows of a partition; where they are."""
+        size = memoryview(data).nbytes
+        known = {"bytes": size, "blake2b": checksum(data)}
+        if not self.starts:
+            name = f"{self.folder}/files/{number:05d}"
+            self.target.put(name, data)
+            return {"name": name, "start": 0, **known}
+        start, end = self.starts[number : number + 2]
+        if start + size > end:
+            raise ValueError(f"partition {number} has more rows than it was said to have")
+        path = self.target.at(self._rows)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b") as file:
+            file.seek(start)
+            file.write(data)
+        return {"name": self._rows, "start": start, **known}
+
+    @property
+    def _rows(self) -> str:
+        return f"{self.folder}/files/rows"
+
+    # -- the end --------------------------------------------------------------------------
+    def commit(self, tickets: Sequence[dict[str, Any]]) -> WriteResult:
+        """Put the file under its name: of tickets in order, all in one go.
+
+        Raises
+        ------
+        FileExistsError
+            When somebody else made the file meanwhile.
+        ValueError
+            When an earlier one, which is to be what this run makes, holds something else.
+        """
+        tickets = sorted(tickets, key=lambda ticket: int(ticket["partition"]))
+        pieces = [file for ticket in tickets for file in ticket["files"] if file["bytes"]]
+        exists = self.final.has(self.name)
+        moved = exists and self.starts and not self.target.has(self._rows)
+        if not (moved and self.asked == "resume"):  # else it died when the file was in its place
+            with self._made(pieces) as path:
+                if self.asked == "resume" and exists:
+                    self._compare(path)
+                else:
+                    refuse(self.final, self.name, self.asked)
+                    self._publish_file(path)
+        self.discard()
+        return self.result(tickets)
+
+    def result(self, tickets: Any) -> WriteResult:
+        """The sum of the tickets."""
+        told = vars(super().result(tickets))
+        return FileResult(**{**told, "manifest": self.final.href(self.name)})
+
+    def discard(self) -> None:
+        """Remove what is beside the file."""
+        self.target.remove(self.target.files())
+        if self.target.renames and self.target.fs.isdir(self.target.at("")):
+            self.target.fs.rm(self.target.at("").rstrip("/"), recursive=True)
+
+    @contextmanager
+    def _made(self, pieces: list[dict[str, Any]]) -> Iterator[str]:
+        """The path of the file as it will be, on the target's disk or a temporary one."""
+        header = self.whole.header(sum(piece["bytes"] for piece in pieces))
+        ends = [len(header), *(piece["start"] + piece["bytes"] for piece in pieces)]
+        if self.starts and all(p["start"] == end for p, end in zip(pieces, ends, strict=False)):
+            path = self.target.at(self._rows)
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            with open(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b") as file:
+                file.write(header)
+                file.truncate(ends[-1])
+            yield path
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            if self.target.local:  # where it can be renamed
+                folder = self.target.at(f"{self.folder}/files")
+                os.makedirs(folder, exist_ok=True)
+            path = os.path.join(folder, "whole")
+            with open(path, "wb") as out:
+                self._fill(out, header, pieces)
+            yield path
+
+    def _fill(self, out: BinaryIO, header: bytes, pieces: list[dict[str, Any]]) -> None:
+        packed = self.whole.packed
+        file: Any = gzip.GzipFile("", "wb", 6, out, mtime=0) if packed else out
+        file.write(header)
+        for piece in pieces:
+            if not self.target.local:
+                file.write(self.target.read(piece["name"]))
+                continue
+            with open(self.target.at(piece["name"]), "rb") as rows:
+                rows.seek(piece["start"])
+                for start in range(0, piece["bytes"], BLOCK):
+                    file.write(rows.read(min(BLOCK, piece["bytes"] - start)))
+        if packed:
+            file.close()
+
+    def _publish_file(self, path: str) -> None:
+        final = self.final.at(self.name)
+        if self.final.local:
+            os.replace(path, final)
+        elif self.final.renames:
+            waiting = self.target.at(f"{self.folder}/files/whole")
+            self.final.fs.put_file(path, waiting)
+            self.final.fs.mv(waiting, final)
+        else:
+            self.final.fs.put_file(path, final)
+
+    def _compare(self, path: str) -> None:
+        there = self.final.href(self.name)
+        with open(path, "rb") as new, fetch.open_head(there, self.final.source) as old:
+            same = all(
+                new.read(BLOCK) == old.read(BLOCK)
+                for _ in range(os.path.getsize(path) // BLOCK + 2)
+            )
+        if not same:
+            self.discard()
+            raise ValueError(
+                f'{fetch.mask_url(there)} holds something else: mode="resume" goes on with the '
+                'same call only; use mode="overwrite", or another path'
+            )

@@ -8,12 +8,13 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import dask
 import dask.dataframe as dd
 import numpy as np
 import pandas as pd
 
 from daskimg.fetch import mask_url
+from daskimg.io.write import as_dask
+from daskimg.lazy.source import from_reader
 from daskimg.ops import BYTES
 from daskimg.program import STRING
 
@@ -75,23 +76,22 @@ def read_sql(
     if npartitions is not None and npartitions < 1:
         raise ValueError(f"npartitions is 1 or more; got {npartitions}")
     read.meta = read.head(index_col)
-    with dask.config.set({"dataframe.convert-string": False}):  # text is Arrow's already
-        return _lazy(read, index_col, npartitions)
+    return _lazy(read, index_col, npartitions)
 
 
 def _lazy(read: Query, index_col: str | None, npartitions: int | None) -> dd.DataFrame:
     meta = read.meta
     if index_col is None:
-        frame = dd.from_map(read, [None], meta=meta, label="read-sql")
+        frame = from_reader(read, [None], meta=meta, label="read-sql")
         return frame if npartitions in (None, 1) else frame.repartition(npartitions=npartitions)
     bounds = read.bounds(index_col, npartitions or 1)
     if bounds[0] is None:  # no rows
-        return dd.from_pandas(meta, npartitions=1)
+        return as_dask(meta)
     spans = [
         (index_col, low, high, high == bounds[-1] and n == len(bounds) - 2)
         for n, (low, high) in enumerate(itertools.pairwise(bounds))
     ]
-    return dd.from_map(read, spans, meta=meta, divisions=bounds, label="read-sql")
+    return from_reader(read, spans, meta=meta, divisions=bounds, label="read-sql")
 
 
 class Query:

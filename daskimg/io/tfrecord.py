@@ -20,9 +20,11 @@ from daskimg.io import shards as sh
 from daskimg.io import tf_example as tf
 from daskimg.io.commit import Mode, Run
 from daskimg.io.failures import count, image_columns
+from daskimg.io.parquet import write_committed
 from daskimg.io.rows import IMAGE, Record, failed, kept, meta_of, to_frame
 from daskimg.io.tf_features import Spec, encoders, inferred, spec_of
-from daskimg.io.write import as_dask
+from daskimg.io.write import Output, as_dask
+from daskimg.lazy.source import from_reader
 from daskimg.ops import policy_of
 
 __all__ = ["read_tfrecords", "write_tfrecords"]
@@ -111,11 +113,14 @@ def read_tfrecords(
     meta = meta_of({name: spec.dtype for name, spec in specs.items()})
     if records_per_partition is None:
         parts = [Part(shard, n * sh.EXTENT) for n, shard in enumerate(shards)]
-        return sh.from_shards(reader, parts, meta, sh.numbered(len(shards)), "read-tfrecords")
-    parts = list(files.cut(shards, records_per_partition))
-    ends = max(sum(part.rows or 0 for part in parts) - 1, 0)
-    divisions = [*(part.row for part in parts), ends]
-    return sh.from_shards(reader, parts, meta, divisions, "read-tfrecords")
+        divisions, lengths = sh.numbered(len(shards)), None
+    else:
+        parts = list(files.cut(shards, records_per_partition))
+        lengths = [part.rows or 0 for part in parts]
+        divisions = [*(part.row for part in parts), max(sum(lengths) - 1, 0)]
+    return from_reader(
+        reader, parts, meta=meta, divisions=divisions, lengths=lengths, label="read-tfrecords"
+    )
 
 
 def _specs(
@@ -332,16 +337,8 @@ def write_tfrecords(
     tf.example_class()  # tells now what is not installed
     frame = sh.with_bytes(as_dask(df), "a TFRecord")
     part = Writer(compression, tuple(image_columns(frame)))
-    return sh.write_shards(
-        frame,
-        part,
-        path,
-        "tfrecord",
-        mode=mode,
-        storage_options=storage_options,
-        compute=compute,
-        errors=errors,
-    )
+    out = Output(path, mode, storage_options, compute, errors)
+    return write_committed(frame, part, out, "tfrecord")
 
 
 @dataclass(frozen=True)

@@ -21,10 +21,12 @@ from daskimg.column.dtype import check_policy
 from daskimg.io import shards as sh
 from daskimg.io.commit import Mode, Run
 from daskimg.io.failures import count, image_columns
+from daskimg.io.parquet import write_committed
 from daskimg.io.rows import IMAGE, Record, failed, kept, meta_of, to_frame
 from daskimg.io.tar_members import tar_of
 from daskimg.io.tar_samples import KEY, Sample, dtype_of, plain_tar, samples, value_of
-from daskimg.io.write import as_dask
+from daskimg.io.write import Output, as_dask
+from daskimg.lazy.source import from_reader
 from daskimg.ops import policy_of
 from daskimg.program import STRING
 
@@ -105,11 +107,14 @@ def read_webdataset(
     meta = meta_of(dtypes)
     if rows_per_partition is None:
         parts = [Part(shard, n * sh.EXTENT) for n, shard in enumerate(shards)]
-        return sh.from_shards(reader, parts, meta, sh.numbered(len(shards)), "read-webdataset")
-    parts = list(tars.cut(shards, rows_per_partition))
-    ends = max(sum(part.rows or 0 for part in parts) - 1, 0)
-    divisions = [*(part.row for part in parts), ends]
-    return sh.from_shards(reader, parts, meta, divisions, "read-webdataset")
+        divisions, lengths = sh.numbered(len(shards)), None
+    else:
+        parts = list(tars.cut(shards, rows_per_partition))
+        lengths = [part.rows or 0 for part in parts]
+        divisions = [*(part.row for part in parts), max(sum(lengths) - 1, 0)]
+    return from_reader(
+        reader, parts, meta=meta, divisions=divisions, lengths=lengths, label="read-webdataset"
+    )
 
 
 class Part(NamedTuple):
@@ -284,16 +289,8 @@ def write_webdataset(
     if bad := [name for name in frame.columns if "/" in name or not name]:
         raise ValueError(f"columns become extensions of members: rename {bad[0]!r}")
     part = Writer(compression, tuple(image_columns(frame)))
-    return sh.write_shards(
-        frame,
-        part,
-        path,
-        "webdataset",
-        mode=mode,
-        storage_options=storage_options,
-        compute=compute,
-        errors=errors,
-    )
+    out = Output(path, mode, storage_options, compute, errors)
+    return write_committed(frame, part, out, "webdataset")
 
 
 @dataclass(frozen=True)

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from time import perf_counter
-from typing import Any
+from typing import Any, NamedTuple
 
 import dask
 import dask.dataframe as dd
 import pandas as pd
 
 from daskimg import config, limit, metrics
-from daskimg.io.commit import FileNameError, Run, WriteResult
+from daskimg.io.commit import FileNameError, Mode, Run, WriteResult, begin
+from daskimg.io.target import Target
 from daskimg.lazy.expr import Expr, ImageNode, gather, stable
 
-__all__ = ["Job", "as_dask", "submit", "tell"]
+__all__ = ["Job", "Output", "as_dask", "submit"]
 
 STRING = pd.StringDtype("pyarrow")
 WINDOW = 4096  # partitions in a graph
@@ -44,7 +45,7 @@ class Job:
     """
 
     run: Run
-    write: Callable[[pd.DataFrame, Run, int], dict[str, Any]]
+    write: Callable[[pd.DataFrame, Any, int], dict[str, Any]]
     blank: Callable[[Run], list[dict[str, Any]]] | None = None
     errors: Job | None = None
     numbers: tuple[int, ...] | None = None
@@ -80,6 +81,34 @@ class Job:
         self.run.discard()
         if self.errors is not None:
             self.errors.discard()
+
+
+class Output(NamedTuple):
+    """Where a writer's output goes, and how: the options that all writers have."""
+
+    path: Any
+    mode: Mode
+    storage_options: Mapping[str, Any] | None
+    compute: bool
+    errors: Any  # a Parquet folder for failed rows
+
+    @property
+    def target(self) -> Target:
+        """The folder (or file) to write."""
+        return self._target(self.path)
+
+    def _target(self, path: Any) -> Target:
+        return path if isinstance(path, Target) else Target(path, self.storage_options)
+
+    def run(self, kind: str, query: str) -> Run:
+        """A run that writes into the target."""
+        return begin(self.target, self.mode, kind, query)
+
+    def errors_run(self, query: str) -> Run | None:
+        """A run that writes failed rows, if they are wanted."""
+        if self.errors is None:
+            return None
+        return begin(self._target(self.errors), self.mode, "parquet", query)
 
 
 def as_dask(df: Any) -> dd.DataFrame:
@@ -145,7 +174,7 @@ def _gathered(frame: dd.DataFrame, job: Job, finish: Callable[[list[pd.DataFrame
     return gather(tickets, finish, WriteResult(0, 0, job.run.target.href("")))
 
 
-def tell(ticket: dict[str, Any], nbytes: int, seconds: float) -> None:
+def _tell(ticket: dict[str, Any], nbytes: int, seconds: float) -> None:
     """Report a partition that was written, to those who measure."""
     report = {"images": ticket["rows"], "seconds": seconds, "bytes": nbytes}
     metrics.tell({("write", what): number for what, number in report.items()})
@@ -163,7 +192,7 @@ def _write_part(
         number = job.numbers[number]
     start = perf_counter()
     ticket = job.ticket(frame, number)
-    tell(ticket, sum(file["bytes"] for file in ticket["files"]), perf_counter() - start)
+    _tell(ticket, sum(file["bytes"] for file in ticket["files"]), perf_counter() - start)
     if job.max_errors is not None:
         failed = Counter(ticket["reasons"]).elements()
         limit.tally(job.max_errors, (f"write-{job.run.query}", number), failed)

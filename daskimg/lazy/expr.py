@@ -28,6 +28,8 @@ from dask.dataframe.dask_expr._expr import (
     Fillna,
     Filter,
     IsNa,
+    Lengths,
+    Literal,
     NotNull,
     Partitions,
     Projection,
@@ -38,6 +40,8 @@ from dask.dataframe.dask_expr._expr import (
     is_valid_blockwise_op,
     optimize_blockwise_fusion,
 )
+from dask.dataframe.dask_expr._reductions import Len
+from dask.dataframe.dask_expr.io.io import FromMapProjectable
 
 from daskimg import onepass
 from daskimg.program import Program
@@ -57,8 +61,12 @@ __all__ = [
     "Expr",
     "Fillna",
     "Filter",
+    "FromMapProjectable",
     "ImageNode",
     "IsNa",
+    "Len",
+    "Lengths",
+    "Literal",
     "Narrowed",
     "NotNull",
     "Passed",

@@ -61,11 +61,15 @@ def files(place: Path) -> dict[str, bytes]:
     return {path.relative_to(place).as_posix(): path.read_bytes() for path in found}
 
 
-@pytest.fixture(scope="module")
-def pictures(tmp_path_factory) -> str:
+def make(tmp_path_factory) -> str:
     folder = tmp_path_factory.mktemp("pictures")
     make_images(folder, PICTURES, size=(8, 10), formats=["png"])
     return str(folder)
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory) -> str:
+    return make(tmp_path_factory)
 
 
 @pytest.fixture(scope="module")

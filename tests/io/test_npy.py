@@ -133,6 +133,17 @@ def test_only_the_asked_rows_and_columns_are_read(tmp_path, pixels, monkeypatch)
     assert asked == [2 * 5 * 6 * 3]
 
 
+def test_counting_rows_reads_none(tmp_path, pixels, monkeypatch):
+    np.save(tmp_path / "a.npy", pixels)
+    np.savez(tmp_path / "b.npz", pixels)
+    monkeypatch.setattr(npy.Reader, "_arrays", None)
+    for name in ("a.npy", "b.npz"):
+        frame = di.read_numpy(tmp_path / name, column="x", rows_per_partition=4)
+        column = frame.columns[0]
+        assert len(frame) == len(frame[column].img.mean()) == len(frame.assign(n=1)) == 10
+    assert len(di.from_array(pixels)) == 10
+
+
 def test_a_key_that_nobody_uses_is_not_read(tmp_path, pixels, monkeypatch):
     np.savez(tmp_path / "b.npz", image=pixels, label=np.arange(10))
     frame = di.read_numpy(tmp_path / "b.npz")

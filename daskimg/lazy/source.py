@@ -1,0 +1,74 @@
+"""Where rows come from: a reader's partitions, and how many rows each of them has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import dask
+import dask.dataframe as dd
+import pandas as pd
+
+from daskimg.lazy.expr import (
+    Expr,
+    FromMapProjectable,
+    Len,
+    Lengths,
+    Literal,
+    new_collection,
+)
+from daskimg.lazy.tree import anchor
+
+__all__ = ["from_reader", "row_counts"]
+
+
+def from_reader(
+    read: Callable[..., pd.DataFrame],
+    parts: Sequence[Any],
+    *,
+    meta: Any,
+    label: str,
+    divisions: Sequence[Any] | None = None,
+    lengths: Sequence[int] | None = None,
+    **options: Any,
+) -> dd.DataFrame:
+    """A lazy frame of ``read(part, columns=..., **options)``, its dtypes as they are declared.
+
+    Parameters
+    ----------
+    read, parts, meta, divisions, label
+        As in ``dd.from_map``.
+    lengths : sequence of int, optional
+        Rows of each part, where they are known without reading: ``len()`` reads nothing then.
+    """
+    # lists, dates and bytes would become strings
+    with dask.config.set({"dataframe.convert-string": False}):
+        frame = dd.from_map(read, parts, meta=meta, divisions=divisions, label=label, **options)
+    if not isinstance(frame.expr, FromMapProjectable):
+        return frame
+    known = None if lengths is None else tuple(map(int, lengths))
+    return new_collection(Source(*frame.expr.operands, known))
+
+
+def row_counts(frame: Any) -> tuple[int, ...] | None:
+    """Rows of each partition, where nothing but row-wise ops came after a reader that knows."""
+    below = anchor(frame.expr)
+    return below.counts if isinstance(below, Source) else None
+
+
+class Source(FromMapProjectable):  # type: ignore[misc]
+    """A ``from_map`` that knows how many rows its partitions have."""
+
+    _parameters = [*FromMapProjectable._parameters, "lengths"]  # noqa: RUF012
+    _defaults = {**FromMapProjectable._defaults, "lengths": None}  # noqa: RUF012
+
+    @property
+    def counts(self) -> tuple[int, ...] | None:
+        """Rows of each partition that was chosen."""
+        known = self.operand("lengths")
+        return None if known is None else tuple(known[part] for part in self._partitions)
+
+    def _simplify_up(self, parent: Expr, dependents: Any) -> Expr | None:
+        if isinstance(parent, Len | Lengths) and self.counts is not None:
+            return Literal(sum(self.counts) if isinstance(parent, Len) else self.counts)
+        return super()._simplify_up(parent, dependents)
