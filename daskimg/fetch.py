@@ -90,7 +90,14 @@ class Source:
 
     def filesystem(self, path: str) -> tuple[AbstractFileSystem, str]:
         """The fsspec filesystem of a path, from fsspec's instance cache, and the path on it."""
-        fs, name = url_to_fs(path, **self._options)
+        if not path.startswith(("s3://", "s3a://")):
+            fs, name = url_to_fs(path, **self._options)
+            return fs, str(name)
+        # botocore and s3fs each try five times by themselves: times ours, a hundred
+        given = self._options.get("config_kwargs") or {}
+        once = {"config_kwargs": {"retries": {"max_attempts": 0}, **given}}
+        fs, name = url_to_fs(path, **{**self._options, **once})
+        fs.retries = 1
         return fs, str(name)
 
     def mask(self, text: str) -> str:
@@ -175,7 +182,9 @@ def read_bytes(
     source = source or Source.default
     fs, name = source.filesystem(path)
     if max_bytes is None:
-        return bytes(retrying(lambda: fs.cat_file(name), path, retries, source.mask))
+        # s3fs asks for the size first to fetch pieces side by side: two requests for a picture
+        how = {"max_concurrency": 1} if getattr(fs, "max_concurrency", 1) > 1 else {}
+        return bytes(retrying(lambda: fs.cat_file(name, **how), path, retries, source.mask))
     if path.startswith(("http://", "https://")):  # a web server may ignore ranges
         data = retrying(lambda: _read_stream(fs, name, max_bytes), path, retries, source.mask)
     else:

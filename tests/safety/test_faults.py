@@ -196,12 +196,12 @@ def test_a_flaky_store_loses_nothing(flaky, monkeypatch):
     kept = found.path.str.endswith(".png")
     assert found.why[kept].isna().all()
     assert found["mean"][kept].nunique() == 1
-    assert found.why[~kept].str.contains(r"503.*after 4 tries").all()
+    assert found.why[~kept].str.contains(r"503.*after 6 tries").all()
     tries = [Flaky.asked[f"/{n}.png"] for n in range(OBJECTS)]
     failing = [WAYS[n % len(WAYS)] in ("503", "reset", "short") for n in range(OBJECTS)]
     # (a client may itself try a reset connection once more)
     assert all((2 <= n <= 3) if bad else n == 1 for n, bad in zip(tries, failing, strict=True))
-    assert all(Flaky.asked[f"/{n}.lost"] == 4 for n in range(5))
+    assert all(Flaky.asked[f"/{n}.lost"] == 6 for n in range(5))
 
 
 def test_a_file_that_goes_between_listing_and_reading_is_a_failed_row(folder, tmp_path):

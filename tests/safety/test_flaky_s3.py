@@ -1,0 +1,45 @@
+"""An object store that fails: two thousand objects, nothing lost, tries bounded and counted."""
+
+from __future__ import annotations
+
+import uuid
+
+import dask
+import dask.dataframe as dd
+import numpy as np
+import pandas as pd
+import pytest
+
+import daskimg as di
+from daskimg.kernels import codec
+from tests.safety.flaky import MOST, Proxy
+
+OBJECTS, FEW = 2000, 10
+RETRIES = 4
+
+
+@pytest.fixture(scope="module")
+def bucket(s3_server) -> str:
+    """Pictures that differ; put behind the server's back, which takes seconds less."""
+    models = pytest.importorskip("moto.s3.models")
+    name = f"flaky-{uuid.uuid4().hex[:8]}"
+    backend = models.s3_backends["123456789012"]["aws"]
+    backend.create_bucket(name, "us-east-1")
+    for number in range(OBJECTS):
+        pixels = np.full((4, 5), number % 251, np.uint8)
+        backend.put_object(name, f"{number}.png", codec.encode(pixels, "png"))
+    return name
+
+
+def test_nothing_is_lost(s3_server, bucket, monkeypatch):
+    monkeypatch.setattr("daskimg.retry.FIRST_DELAY", 0.001)
+    bad = [f"{kind}-{n}.png" for kind in ("lost", "forbidden", "missing") for n in range(FEW)]
+    names = [*(f"{number}.png" for number in range(OBJECTS)), *bad]
+    table = pd.DataFrame({"path": [f"s3://{bucket}/{name}" for name in names]})
+    with Proxy(s3_server.endpoint) as proxy, dask.config.set({"daskimg.retries": RETRIES}):
+        options = {**s3_server.storage_options, "client_kwargs": {"endpoint_url": proxy.url}}
+        lazy = dd.from_pandas(table, npartitions=32)
+        cells = di.images(lazy.path, on_error="null", storage_options=options)
+        lazy = lazy.assign(mean=cells.img.mean(), why=cells.img.check())
+        with di.stats() as s:
+            found = lazy.compute(scheduler="threads", num_workers=8)
