@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import dask.dataframe as dd
 import numpy as np
@@ -209,8 +209,22 @@ def _from_listing(listed: pd.DataFrame, bounds: np.ndarray[Any, Any]) -> dd.Data
         meta=meta,
         divisions=divisions,
         lengths=np.diff(bounds).tolist(),
+        known=ListedColumns(tuple(table.column_names)),
         label="list-images",
     )
+
+
+class ListedColumns(NamedTuple):
+    """A listing is all in the graph."""
+
+    columns: tuple[str, ...]
+
+    def rows(self, parts: Sequence[Rows], columns: Sequence[str]) -> tuple[pd.DataFrame, Any]:
+        """The rows of the listing, and the part of each."""
+        table = pa.concat_tables([part.table.select(columns) for part in parts])
+        sizes = [len(part.table) for part in parts]
+        frame = _list_rows(Rows(table, 0, parts[0].nullable))
+        return frame, np.repeat(np.arange(len(parts)), sizes)
 
 
 def _own(table: pa.Table) -> pa.Table:

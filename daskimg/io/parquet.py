@@ -19,6 +19,7 @@ from daskimg.io.parquet_read import read_parquet
 from daskimg.io.parquet_schema import Layout
 from daskimg.io.target import check_name, folder_name
 from daskimg.io.write import Job, Output, as_dask, submit
+from daskimg.lazy.prune import pruned
 from daskimg.lazy.tree import anchor
 
 __all__ = ["failures_job", "read_parquet", "write_committed", "write_parquet"]
@@ -237,6 +238,7 @@ def write_committed(
     `blank` puts the files of a frame without rows; `columns` are those whose failures count, and
     `compression` that of the failed rows' files.
     """
+    frame = pruned(frame)
     query = tokenize(frame, part)
     errors = failures_job(frame, out, query, columns, compression)
     return submit(frame, Job(out.run(kind, query), part, blank, errors), out.compute)

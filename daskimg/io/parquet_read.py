@@ -161,9 +161,32 @@ def read_parquet(
         meta=meta,
         divisions=divisions,
         lengths=lengths,
+        known=FolderColumns(keys) if keys else None,
         label="read-parquet",
         enforce_metadata=False,
     )
+
+
+class FolderColumns:
+    """What folders spell is the same for all rows of a file."""
+
+    def __init__(self, keys: Mapping[str, pd.Series]) -> None:
+        self.dtypes: dict[str, Any] = {name: values.dtype for name, values in keys.items()}
+
+    def __dask_tokenize__(self) -> tuple[Any, ...]:
+        return "daskimg.FolderColumns", tuple(self.dtypes), *map(str, self.dtypes.values())
+
+    @property
+    def columns(self) -> list[str]:
+        """Their names."""
+        return [*self.dtypes]
+
+    def rows(self, parts: Sequence[Rows], columns: Sequence[str]) -> tuple[pd.DataFrame, Any]:
+        """One row for each part."""
+        values = zip(*(part.keys for part in parts), strict=True)
+        found = dict(zip(self.columns, values, strict=True))
+        frame = {name: pd.array(list(found[name]), dtype=self.dtypes[name]) for name in columns}
+        return pd.DataFrame(frame), np.arange(len(parts))
 
 
 def _with(column: Column, policy: str | None, source: fetch.Source) -> Column:

@@ -13,11 +13,13 @@ from typing import Any
 import pandas as pd
 from dask._task_spec import Alias, List, Task, TaskRef, convert_legacy_graph
 from dask.dataframe.dask_expr import new_collection
+from dask.dataframe.dask_expr._accessor import FunctionMap, PropertyMap
 from dask.dataframe.dask_expr._expr import (
     And,
     ArrowStringConversion,
     Assign,
     AsType,
+    Between,
     Binop,
     Blockwise,
     ColumnsSetter,
@@ -27,6 +29,7 @@ from dask.dataframe.dask_expr._expr import (
     Expr,
     Fillna,
     Filter,
+    Isin,
     IsNa,
     Lengths,
     Literal,
@@ -52,6 +55,7 @@ __all__ = [
     "ArrowStringConversion",
     "AsType",
     "Assign",
+    "Between",
     "Binop",
     "Blockwise",
     "ColumnsSetter",
@@ -62,8 +66,10 @@ __all__ = [
     "Fillna",
     "Filter",
     "FromMapProjectable",
+    "FunctionMap",
     "ImageNode",
     "IsNa",
+    "Isin",
     "Len",
     "Lengths",
     "Literal",
@@ -71,6 +77,7 @@ __all__ = [
     "NotNull",
     "Passed",
     "Projection",
+    "PropertyMap",
     "RenameFrame",
     "RenameSeries",
     "Task",

@@ -30,6 +30,7 @@ from daskimg.lazy.expr import (
     optimize_blockwise_fusion,
 )
 from daskimg.lazy.fusion import unfused
+from daskimg.lazy.prune import pruned
 from daskimg.lazy.tree import rows_of, source_of
 from daskimg.program import Program
 
@@ -86,7 +87,7 @@ class Parts(NamedTuple):
 def settled(frame: Any, **options: Any) -> Any:
     """`frame` lowered, with what several partitions need (a shuffle, a small table) computed."""
     with unfused():
-        expr = frame.optimize(fuse=False).expr
+        expr = pruned(frame).optimize(fuse=False).expr
     if expr.dependencies() and not isinstance(expr, Blockwise) and _shares(expr):
         return new_collection(expr).persist(**options)
     todo, seen = [expr], set()

@@ -1,9 +1,9 @@
-"""Where rows come from: a reader's partitions, and how many rows each of them has."""
+"""Where rows come from: a reader's partitions, and what they tell without being read."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import dask
 import dask.dataframe as dd
@@ -22,6 +22,17 @@ from daskimg.lazy.tree import anchor
 __all__ = ["from_reader", "row_counts"]
 
 
+class Known(Protocol):
+    """What the parts of a reader tell of their rows without reading."""
+
+    @property
+    def columns(self) -> Sequence[str]:
+        """The columns they tell."""
+
+    def rows(self, parts: Sequence[Any], columns: Sequence[str]) -> tuple[pd.DataFrame, Any]:
+        """Rows with all values that the parts have in these columns, and the part of each."""
+
+
 def from_reader(
     read: Callable[..., pd.DataFrame],
     parts: Sequence[Any],
@@ -30,6 +41,7 @@ def from_reader(
     label: str,
     divisions: Sequence[Any] | None = None,
     lengths: Sequence[int] | None = None,
+    known: Known | None = None,
     **options: Any,
 ) -> dd.DataFrame:
     """A lazy frame of ``read(part, columns=..., **options)``, its dtypes as they are declared.
@@ -40,14 +52,16 @@ def from_reader(
         As in ``dd.from_map``.
     lengths : sequence of int, optional
         Rows of each part, where they are known without reading: ``len()`` reads nothing then.
+    known : Known, optional
+        What the parts tell of their rows without reading.
     """
     # lists, dates and bytes would become strings
     with dask.config.set({"dataframe.convert-string": False}):
         frame = dd.from_map(read, parts, meta=meta, divisions=divisions, label=label, **options)
     if not isinstance(frame.expr, FromMapProjectable):
         return frame
-    known = None if lengths is None else tuple(map(int, lengths))
-    return new_collection(Source(*frame.expr.operands, known))
+    counted = None if lengths is None else tuple(map(int, lengths))
+    return new_collection(Source(*frame.expr.operands, counted, known))
 
 
 def row_counts(frame: Any) -> tuple[int, ...] | None:
@@ -59,14 +73,28 @@ def row_counts(frame: Any) -> tuple[int, ...] | None:
 class Source(FromMapProjectable):  # type: ignore[misc]
     """A ``from_map`` that knows how many rows its partitions have."""
 
-    _parameters = [*FromMapProjectable._parameters, "lengths"]  # noqa: RUF012
-    _defaults = {**FromMapProjectable._defaults, "lengths": None}  # noqa: RUF012
+    _parameters = [*FromMapProjectable._parameters, "lengths", "known"]  # noqa: RUF012
+    _defaults = {**FromMapProjectable._defaults, "lengths": None, "known": None}  # noqa: RUF012
 
     @property
     def counts(self) -> tuple[int, ...] | None:
         """Rows of each partition that was chosen."""
         known = self.operand("lengths")
         return None if known is None else tuple(known[part] for part in self._partitions)
+
+    @property
+    def known_columns(self) -> list[str]:
+        """Columns whose values stand in the graph."""
+        known = self.operand("known")
+        return [] if known is None else list(known.columns)
+
+    def look_up(self, columns: Sequence[str]) -> tuple[pd.DataFrame, Any]:
+        """The values of known columns, and the partition (of those chosen) of each."""
+        (parts,) = self.iterables
+        rows: tuple[pd.DataFrame, Any] = self.operand("known").rows(
+            [parts[part] for part in self._partitions], columns
+        )
+        return rows
 
     def _simplify_up(self, parent: Expr, dependents: Any) -> Expr | None:
         if isinstance(parent, Len | Lengths) and self.counts is not None:
