@@ -26,6 +26,7 @@ __all__ = [
     "mask_url",
     "open_head",
     "read_bytes",
+    "read_start",
     "recall",
     "retrying",
     "size",
@@ -191,6 +192,20 @@ def read_bytes(
         data = _Ranges(path, source, retries).first(max_bytes + 1)
     _check_size(len(data), max_bytes)
     return data
+
+
+def read_start(path: str, most: int, *, retries: int = 3) -> bytes | None:
+    """The first bytes of a local file, `most` of them; None for a path on another filesystem.
+
+    Three system calls, where a file object takes twice their time.
+
+    Examples
+    --------
+    >>> read_start("s3://bucket/1.jpg", 4096) is None
+    True
+    """
+    local = local_path(path)
+    return None if local is None else retrying(lambda: _start(local, most), path, retries)
 
 
 def open_head(path: str, source: Source | None = None, *, retries: int = 3) -> BinaryIO:
@@ -363,6 +378,14 @@ def _read_stream(fs: Any, name: str, most: int) -> bytes:
             blocks.append(stream.read(left))
             left -= len(blocks[-1])
     return b"".join(blocks[1:])
+
+
+def _start(path: str, most: int) -> bytes:
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+    try:
+        return os.read(handle, most)
+    finally:
+        os.close(handle)
 
 
 def _read_local(path: str, max_bytes: int | None = None) -> bytes:

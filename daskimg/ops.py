@@ -26,6 +26,7 @@ __all__ = ["OPS", "Op", "build", "cells_of", "policy_of"]
 BYTES = pd.ArrowDtype(pa.large_binary())
 INT, HASH = pd.Int64Dtype(), pd.UInt64Dtype()
 FLOAT, BOOL = np.dtype("float64"), np.dtype("bool")
+HEAD = 4096  # holds most headers of JPEGs
 
 
 def cells_of(mode: str) -> str:
@@ -156,11 +157,15 @@ def _header(
     max_pixels: int | None,
     formats: tuple[str, ...] | None = None,
 ) -> codec.Header:
-    read = codec.read_header
+    how: dict[str, Any] = {"orientation": orientation, "max_pixels": max_pixels, "formats": formats}
     if not isinstance(cell, str):
-        return read(cell, orientation=orientation, max_pixels=max_pixels, formats=formats)
+        return codec.read_header(cell, **how)
+    start = fetch.read_start(cell, HEAD, retries=retries)
+    found = None if start is None else codec.quick_header(start, **how)
+    if found is not None:
+        return found
     with fetch.open_head(cell, source, retries=retries) as file:
-        return read(file, orientation=orientation, max_pixels=max_pixels, formats=formats)
+        return codec.read_header(file, **how)
 
 
 def _decode(

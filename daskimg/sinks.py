@@ -159,14 +159,13 @@ class ImageSink(Sink):
         self.uniform = dtype.shape is not None and dtype.cell_dtype is not None
         self.encoded = dtype.cells == "encoded"
         if dtype.shape is not None and dtype.cell_dtype is not None:
-            self.out = np.zeros((self.n, *dtype.shape), dtype.cell_dtype)
+            self.out = np.empty((self.n, *dtype.shape), dtype.cell_dtype)
         self.parts: list[Any] = [] if self.uniform else [None] * self.n
 
     def put(self, i: int, value: Any) -> None:
         if self.uniform:
-            place = self.out[i]
-            if value is not place and value.ctypes.data != place.ctypes.data:
-                place[...] = value  # else the kernel wrote it here
+            if value.base is not self.out:  # else the kernel wrote it here
+                self.out[i] = value
         else:
             self.parts[i] = value
         self.valid[i] = True
@@ -187,6 +186,8 @@ class ImageSink(Sink):
         dtype: ImageDtype = self.program.dtype
         data: Ragged | Uniform
         if self.uniform:
+            if not self.valid.all():
+                self.out[~self.valid] = 0  # whatever the memory held
             data = Uniform(self.out)
         elif self.encoded:
             data = Ragged.of_bytes(self.parts)

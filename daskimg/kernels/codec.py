@@ -42,6 +42,7 @@ __all__ = [
     "decode",
     "encode",
     "mode_of",
+    "quick_header",
     "read_header",
     "reduced_size",
     "sniff",
@@ -193,20 +194,10 @@ def read_header(
         file = source
         file.seek(0)
         data = file.read(_HEADER_BYTES)
-    kind = _identify(data, formats)
-    if kind == "JPEG":
-        jpeg = scan_jpeg(data)
-        if jpeg and not jpeg.several:
-            size = jpeg.height, jpeg.width
-            check_count(*size, max_pixels)
-            height, width = size[::-1] if orientation and jpeg.orientation > 4 else size
-            return Header(height, width, jpeg.channels, _JPEG_MODES[jpeg.channels], kind)
-    elif kind == "WEBP":
-        webp = scan_webp(data)
-        if webp and not webp.metadata:
-            check_count(webp.height, webp.width, max_pixels)
-            mode = "RGBA" if webp.alpha else "RGB"
-            return Header(webp.height, webp.width, len(mode), mode, kind)
+    kind = _identify(data)
+    found = _scan(data, kind, orientation, max_pixels)
+    if found is not None:
+        return found
     if file is None:
         file = io.BytesIO(data)
     else:
@@ -220,6 +211,49 @@ def read_header(
     except Exception as error:
         explain(error, kind)
     return Header(height, width, channels, image.mode, image.format or kind)
+
+
+def quick_header(
+    data: bytes,
+    *,
+    orientation: bool = True,
+    max_pixels: int | None = MAX_PIXELS,
+    formats: Collection[str] | None = None,
+) -> Header | None:
+    """What the beginning of a file tells without Pillow; None where that takes more.
+
+    Parameters and errors are those of `read_header`.
+
+    Examples
+    --------
+    >>> quick_header(encode(np.zeros((2, 3), np.uint8), "jpeg"))
+    Header(height=2, width=3, channels=1, mode='L', format='JPEG')
+    >>> quick_header(encode(np.zeros((2, 3), np.uint8), "png")) is None
+    True
+    """
+    kind = sniff(data)
+    if kind is None or (formats is not None and kind not in formats):
+        return None
+    return _scan(data, kind, orientation, max_pixels)
+
+
+def _scan(
+    data: bytes | memoryview, kind: str, orientation: bool, max_pixels: int | None
+) -> Header | None:
+    if kind == "JPEG":
+        jpeg = scan_jpeg(data)
+        if jpeg and not jpeg.several:
+            size = jpeg.height, jpeg.width
+            check_count(*size, max_pixels)
+            height, width = size[::-1] if orientation and jpeg.orientation > 4 else size
+            return Header(height, width, jpeg.channels, _JPEG_MODES[jpeg.channels], kind)
+    elif kind == "WEBP":
+        webp = scan_webp(data)
+        if webp and not webp.metadata:
+            check_count(webp.height, webp.width, max_pixels)
+            mode = "RGBA" if webp.alpha else "RGB"
+            return Header(webp.height, webp.width, len(mode), mode, kind)
+    return None
 
 
 def reduced_size(height: int, width: int, min_size: tuple[int, int] | None) -> tuple[int, int]:

@@ -22,7 +22,12 @@ __all__ = [
 Pixels = npt.NDArray[Any]
 
 _CHANNELS = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
-_GREY = {"uint8": "L", "uint16": "I;16", "float32": "F", "bool": "1"}
+_GREY = {
+    np.dtype(np.uint8): "L",
+    np.dtype(np.uint16): "I;16",
+    np.dtype(np.float32): "F",
+    np.dtype(bool): "1",
+}
 
 
 def check_pixels(pixels: Pixels) -> Pixels:
@@ -56,8 +61,8 @@ def mode_of(pixels: Pixels) -> str:
     """
     check_pixels(pixels)
     channels = 1 if pixels.ndim == 2 else pixels.shape[2]
-    mode = _GREY.get(pixels.dtype.name) if channels == 1 else _CHANNELS.get(channels)
-    if mode is None or pixels.dtype.name not in _GREY:
+    mode = _GREY.get(pixels.dtype) if channels == 1 else _CHANNELS.get(channels)
+    if mode is None or pixels.dtype not in _GREY:
         raise ValueError(
             "expected uint8, uint16 or float32 pixels of 1 to 4 channels, "
             f"got {pixels.dtype} of shape {pixels.shape}; use astype() or apply() first"

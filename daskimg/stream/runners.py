@@ -3,21 +3,42 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import count
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
-__all__ = ["Cluster", "Here", "Rows", "Runner", "Source", "Threads"]
+__all__ = ["Cluster", "Here", "Rows", "Runner", "Source", "Span", "Threads"]
 
 Source = Callable[[], pd.DataFrame]
 Rows = Callable[[pd.DataFrame], pd.DataFrame]
 
 
-def _cut(rows: Rows, frame: pd.DataFrame, start: int, stop: int) -> pd.DataFrame:
-    return rows(frame if stop - start == len(frame) else frame.iloc[start:stop])
+class Span(NamedTuple):
+    """Some rows of a source: what `Runner.load` gave, or its frame."""
+
+    loaded: Any
+    start: int
+    stop: int
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+    def rows(self) -> pd.DataFrame:
+        whole = len(self) == len(self.loaded)
+        frame: pd.DataFrame = self.loaded if whole else self.loaded.iloc[self.start : self.stop]
+        return frame
+
+
+def _cut(rows: Rows, *spans: Span) -> pd.DataFrame:
+    frames = [span.rows() for span in spans]
+    return rows(frames[0] if len(frames) == 1 else pd.concat(frames))
+
+
+def _cut_one(rows: Rows, frame: pd.DataFrame, start: int, stop: int) -> pd.DataFrame:
+    return _cut(rows, Span(frame, start, stop))
 
 
 class Runner:
@@ -40,8 +61,8 @@ class Runner:
         """Rows of a source."""
         raise AssertionError("a runner counts")
 
-    def run(self, rows: Rows, loaded: Any, start: int, stop: int) -> Any:
-        """Begin the work on some rows of a source."""
+    def run(self, rows: Rows, spans: Sequence[Span]) -> Any:
+        """Begin the work on some rows of a source, or of several light ones."""
         raise AssertionError("a runner runs")
 
     def result(self, future: Any) -> pd.DataFrame:
@@ -71,8 +92,12 @@ class Here(Runner):
     def count(self, loaded: Any) -> int:
         return len(loaded.result())
 
-    def run(self, rows: Rows, loaded: Any, start: int, stop: int) -> Any:
-        return _Later(_cut, rows, loaded.result(), start, stop)
+    def run(self, rows: Rows, spans: Sequence[Span]) -> Any:
+        return _Later(_cut, rows, *map(_here, spans))
+
+
+def _here(span: Span) -> Span:
+    return Span(span.loaded.result(), span.start, span.stop)
 
 
 class _Later:
@@ -103,8 +128,8 @@ class Threads(Runner):
     def count(self, loaded: Any) -> int:
         return len(loaded.result())
 
-    def run(self, rows: Rows, loaded: Any, start: int, stop: int) -> Future[pd.DataFrame]:
-        return self.pool.submit(_cut, rows, loaded.result(), start, stop)
+    def run(self, rows: Rows, spans: Sequence[Span]) -> Future[pd.DataFrame]:
+        return self.pool.submit(_cut, rows, *map(_here, spans))
 
     def close(self) -> None:
         self.pool.shutdown(wait=True, cancel_futures=True)
@@ -161,11 +186,12 @@ class Cluster(Runner):
     def count(self, loaded: Any) -> int:
         return int(loaded[1].result()) if isinstance(loaded, tuple) else len(loaded.result())
 
-    def run(self, rows: Rows, loaded: Any, start: int, stop: int) -> Any:
-        if isinstance(loaded, tuple):
-            task = (_cut, rows, loaded[0], start, stop)
-        else:
-            task = (_cut, rows, loaded.result().iloc[start:stop], 0, stop - start)
+    def run(self, rows: Rows, spans: Sequence[Span]) -> Any:
+        if isinstance(spans[0].loaded, tuple):
+            ((loaded, _), start, stop), *_ = spans
+            task: tuple[Any, ...] = (_cut_one, rows, loaded, start, stop)
+        else:  # no more rows than are worked on travel
+            task = (_cut, rows, *(Span(s := _here(span).rows(), 0, len(s)) for span in spans))
         future = self.client.submit(*task, key=(self.name, next(self.keys)), pure=False)
         return self.pool.submit(self._fetch, self._begun(future))
 

@@ -23,11 +23,12 @@ import pyarrow as pa
 from daskimg.column.dtype import ImageDtype
 from daskimg.errors import ImageError
 from daskimg.lazy.parts import parts, settled
-from daskimg.stream.runners import Cluster, Here, Rows, Runner, Source, Threads
+from daskimg.stream.runners import Cluster, Here, Rows, Runner, Source, Span, Threads
 
 __all__ = ["Work", "is_light", "pieces", "runner", "work_of"]
 
 BYTES = 2**26  # pixels of one piece, about
+MERGED = 256  # rows up to which small partitions make one piece
 FIRST = 16  # rows of the first pieces, while the size of a picture is not known
 
 
@@ -121,6 +122,15 @@ class _Size:
         # whole batches where there are several in a piece: each is a view of it
         return max(n // self.batch * self.batch if n >= self.batch else n, 1)
 
+    def merged(self, source: int) -> int:
+        """Rows of a piece where those of small sources, such as this one, may be put together.
+
+        A batch within one piece is a view of it, and a task for each 16 pictures costs.
+        """
+        n = min(self.rows(), max(source, MERGED))
+        whole = n // self.batch * self.batch
+        return whole if whole else min(n, max(source, 1))
+
     def saw(self, piece: pd.DataFrame) -> None:
         if len(piece):
             arrays = (piece[name].array for name in piece.columns)
@@ -160,41 +170,69 @@ def pieces(
         yield from _sliced(work, work.rows, run, window, _Size(work.meta, batch, most))
 
 
-class _Slice(NamedTuple):
-    loaded: Any
-    start: int
-    stop: int
+class _Piece(NamedTuple):
+    spans: list[Span]
     future: Any
+
+
+class _Rows:
+    """Rows of sources, taken in order; the sources to come are read ahead."""
+
+    def __init__(self, work: Work, run: Runner, ahead: int) -> None:
+        self.run, self.ahead, self.light = run, ahead, work.light
+        self.sources = (run.load(source, sliced=True, light=work.light) for source in work.sources)
+        self.loading = deque(islice(self.sources, ahead))
+        self.loaded, self.start, self.end = None, 0, 0
+        self.held: list[Span] = []  # a piece that waits for more rows
+
+    def _most(self, size: _Size) -> int:
+        return size.merged(self.end) if self.light else size.rows()
+
+    def take(self, size: _Size, wait: bool) -> list[Span]:
+        """Spans of the next piece; none at the end, and, unless told to `wait`, not yet."""
+        while self.start < self.end or self.loading:
+            if self.start >= self.end:
+                if not wait and not self.run.ready(self.loading[0]):
+                    return []
+                self.loaded, self.start = self.loading.popleft(), 0
+                self.end = self.run.count(self.loaded)
+                wanted = self.ahead * min(-(-self._most(size) // max(self.end, 1)), 16)
+                self.loading.extend(islice(self.sources, max(wanted - len(self.loading), 1)))
+                continue
+            have, most = sum(map(len, self.held)), self._most(size)
+            stop = min(self.start + max(most - have, 1), self.end)
+            self.held.append(Span(self.loaded, self.start, stop))
+            self.start = stop
+            if have + len(self.held[-1]) >= most or not self.light:
+                break
+        found, self.held = self.held, []
+        return found
 
 
 def _sliced(
     work: Work, rows: Rows, run: Runner, window: int, size: _Size
 ) -> Iterator[pd.DataFrame]:
-    sources = (run.load(source, sliced=True, light=work.light) for source in work.sources)
-    loading = deque(islice(sources, window if run.workers else 1))
-    slices: deque[_Slice] = deque()
-    loaded, start, end = None, 0, 0
+    left = _Rows(work, run, window if run.workers else 1)
+    under_way: deque[_Piece] = deque()
     while True:
-        while len(slices) < window or sum(s.stop - s.start for s in slices) < size.batch:
-            if start >= end:
-                if not loading or (slices and not run.ready(loading[0])):
-                    break
-                loaded, start = loading.popleft(), 0
-                end = run.count(loaded)
-                loading.extend(islice(sources, 1))
-                continue
-            stop = min(start + size.rows(), end)
-            slices.append(_Slice(loaded, start, stop, run.run(rows, loaded, start, stop)))
-            start = stop
-        if not slices:
+        while (
+            len(under_way) < window
+            or sum(len(span) for piece in under_way for span in piece.spans) < size.batch
+        ):
+            spans = left.take(size, wait=not under_way)
+            if not spans:
+                break
+            under_way.append(_Piece(spans, run.run(rows, spans)))
+        if not under_way:
             return
-        piece = slices.popleft()
+        piece = under_way.popleft()
         try:
             made = run.result(piece.future)
         except ImageError:
             # those before the one that failed are good
-            for i in range(piece.start, piece.stop):
-                yield run.result(run.run(rows, piece.loaded, i, i + 1))
+            for span in piece.spans:
+                for i in range(span.start, span.stop):
+                    yield run.result(run.run(rows, [Span(span.loaded, i, i + 1)]))
             continue
         size.saw(made)
         yield made
