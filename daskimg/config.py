@@ -74,9 +74,9 @@ def max_errors() -> int | None:
     return None if limit is None else int(limit)
 
 
-def isolation() -> tuple[tuple[float | None], ...]:
-    """The time limit of decoding in child processes, as a parameter of decode; none without."""
+def isolation() -> tuple[float | None] | None:
+    """The time limit of what opens pictures in child processes; None where it is done here."""
     if not get("decode-processes"):
-        return ()
+        return None
     limit = get("decode-timeout")
-    return ((None if limit is None else parse_timedelta(limit),),)
+    return (None if limit is None else parse_timedelta(limit),)

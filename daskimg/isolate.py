@@ -1,8 +1,8 @@
-"""Decoding in a child process: a decoder that crashes, or never ends, costs one row.
+"""Opening pictures in a child process: a decoder that crashes, or never ends, costs one row.
 
-With ``daskimg.decode-processes`` each thread that decodes has a child. Bytes go in and pixels come
-back over pipes; nothing is pickled. A child that dies or takes longer than
-``daskimg.decode-timeout`` is replaced, and its picture is a failed row.
+With ``daskimg.decode-processes``, and after a worker died, each thread that decodes or reads
+headers has a child. Bytes go in and pixels come back over pipes; nothing is pickled. A child that
+dies or takes longer than ``daskimg.decode-timeout`` is replaced, and its picture is a failed row.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -28,12 +28,18 @@ from daskimg.errors import FormatNotAllowedError, TooManyPixelsError
 from daskimg.kernels import codec
 from daskimg.kernels.pixels import give
 
-__all__ = ["decode", "serve"]
+__all__ = ["decode", "read_header", "serve"]
 
-# the same daskimg as this one, and nothing out of the folder that the process stands in
-_HOME = str(Path(__file__).parents[1])
-_START = f"import sys; sys.path.insert(0, {_HOME!r}); from daskimg.isolate import serve; serve()"
-COMMAND = [sys.executable, "-P", "-c", _START]
+# The same daskimg as this one, without what it imports for frames (a second and a half), and
+# nothing out of the folder that the process stands in.
+_HOME = Path(__file__).parent
+START = f"""
+import sys, types
+sys.path.insert(0, {str(_HOME.parent)!r})
+sys.modules["daskimg"] = types.ModuleType("daskimg")
+sys.modules["daskimg"].__path__ = [{str(_HOME)!r}]
+"""
+COMMAND = [sys.executable, "-P", "-c", f"{START}from daskimg.isolate import serve; serve()"]
 _SIZES = struct.Struct("<QQ")  # of the header (JSON) and of the data that follow
 _ERRORS: dict[str, type[Exception]] = {
     kind.__name__: kind
@@ -47,6 +53,10 @@ _ERRORS: dict[str, type[Exception]] = {
     )
 }
 _local = threading.local()
+
+HEAD_BYTES = 64 * 1024
+# Formats whose header stands at the beginning: read from a part, it is right or an error.
+FRONT = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "PPM")
 
 
 def decode(
@@ -78,20 +88,67 @@ def decode(
     >>> decode(codec.encode(np.zeros((2, 3), np.uint8), "png"), timeout=60).shape
     (2, 3)
     """
-    child = getattr(_local, "child", None)
-    if child is None or child.process.poll() is not None:
-        child = _local.child = _Child()
-    answer, pixels = child.ask(options, data, timeout)
-    if "error" in answer:
-        raise _ERRORS.get(answer["error"], OSError)(answer["text"])
+    answer, pixels = _ask({"call": "decode", **options}, data, timeout)
     if answer["partial"] and on_partial is not None:
         on_partial(answer["partial"][0])
     found = np.frombuffer(pixels, answer["dtype"]).reshape(answer["shape"])
     return give(found, out)
 
 
+def read_header(
+    source: bytes | memoryview | BinaryIO, *, timeout: float | None = None, **options: Any
+) -> codec.Header:
+    """As `codec.read_header`, in a child process.
+
+    A file's beginning is tried first, then the whole of it.
+
+    Parameters
+    ----------
+    source : bytes or binary file
+    timeout : float, optional
+        As for `decode`.
+    **options
+        As in `codec.read_header`.
+
+    Raises
+    ------
+    TimeoutError
+    ChildProcessError
+
+    Examples
+    --------
+    >>> read_header(codec.encode(np.zeros((2, 3), np.uint8), "png"), timeout=60).width
+    3
+    """
+    if isinstance(source, bytes | memoryview):
+        answer, _ = _ask({"call": "read_header", **options}, source, timeout)
+        return codec.Header(*answer["header"])
+    head = source.read(HEAD_BYTES)
+    try:
+        if codec.sniff(head) in FRONT:
+            return read_header(head, timeout=timeout, **options)
+    except (ChildProcessError, TimeoutError):
+        raise
+    except OSError:
+        if len(head) < HEAD_BYTES:
+            raise
+    return read_header(head + source.read(), timeout=timeout, **options)
+
+
+def _ask(
+    call: dict[str, Any], data: Any, timeout: float | None
+) -> tuple[dict[str, Any], bytearray]:
+    child = getattr(_local, "child", None)
+    if child is None or child.process.poll() is not None:
+        child = _local.child = _Child()
+    answer, body = child.ask(call, data, timeout)
+    if "error" in answer:
+        raise _ERRORS.get(answer["error"], OSError)(answer["text"])
+    return answer, body
+
+
 class _Child:
-    """A process that decodes, and the pipes to it. It ends when its pipe is closed."""
+    """A process that opens pictures, and the pipes to it. It ends when its pipe is closed."""
 
     def __init__(self) -> None:
         self.process = subprocess.Popen(
@@ -163,6 +220,9 @@ def serve() -> None:
         options, data = json.loads(source.read(head)), source.read(body)
         partial: list[str] = []
         try:
+            if options.pop("call") == "read_header":
+                _send(sink, {"header": codec.read_header(data, **options)})
+                continue
             pixels = np.ascontiguousarray(codec.decode(data, on_partial=partial.append, **options))
         except Exception as error:
             kinds = [kind.__name__ for kind in type(error).__mro__]

@@ -13,13 +13,14 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
-from daskimg import limit, metrics
+from daskimg import crashes, limit, metrics
 from daskimg.column.array import ImageArray
 from daskimg.column.dtype import ImageDtype
 from daskimg.errors import ImageError, reason_of
 from daskimg.gauge import gauge_of
 from daskimg.kernels import geometry
 from daskimg.kernels.threads import one_thread
+from daskimg.ops import ISOLATED
 from daskimg.plan import Node, plan
 from daskimg.program import Program
 from daskimg.sinks import Sink
@@ -107,7 +108,10 @@ class _Pass:
         self.failed: dict[int, str] = {}  # the rows that failed
         self.gauge = gauge_of(self.root)  # where somebody measures
         self.partial: list[str] = []  # why the picture at hand was decoded in part only
+        alone = crashes.suspected()  # a worker died of this partition, it may be
         for node in self.root.walk():
+            if alone and node.step.name in ISOLATED:
+                node.params[-1] = node.params[-1] or (None,)
             if node.step.name == "decode" and node.step.params[0]:
                 node.options["on_partial"] = self.partial.append
 

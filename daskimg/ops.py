@@ -21,7 +21,7 @@ from daskimg.column.dtype import ImageDtype, check_policy
 from daskimg.kernels import augment, codec, color, filters, geometry, measure
 from daskimg.program import HEADER, STRING, Program, Step
 
-__all__ = ["OPS", "Op", "build", "cells_of", "policy_of"]
+__all__ = ["ISOLATED", "OPS", "Op", "build", "cells_of", "policy_of"]
 
 BYTES = pd.ArrowDtype(pa.large_binary())
 INT, HASH = pd.Int64Dtype(), pd.UInt64Dtype()
@@ -155,17 +155,19 @@ def _header(
     retries: int,
     orientation: bool,
     max_pixels: int | None,
-    formats: tuple[str, ...] | None = None,
+    formats: tuple[str, ...] | None,
+    child: tuple[float | None] | None = None,
 ) -> codec.Header:
     how: dict[str, Any] = {"orientation": orientation, "max_pixels": max_pixels, "formats": formats}
+    read = codec.read_header if child is None else partial(isolate.read_header, timeout=child[0])
     if not isinstance(cell, str):
-        return codec.read_header(cell, **how)
+        return read(cell, **how)
     start = fetch.read_start(cell, HEAD, retries=retries)
     found = None if start is None else codec.quick_header(start, **how)
     if found is not None:
         return found
     with fetch.open_head(cell, source, retries=retries) as file:
-        return codec.read_header(file, **how)
+        return read(file, **how)
 
 
 def _decode(
@@ -173,7 +175,7 @@ def _decode(
     truncated: bool,
     orientation: bool,
     max_pixels: int | None,
-    formats: tuple[str, ...] | None = None,
+    formats: tuple[str, ...] | None,
     child: tuple[float | None] | None = None,
     on_partial: Callable[[str], object] | None = None,
     min_size: tuple[int, int] | None = None,
@@ -212,7 +214,10 @@ def _export(
     cell: Any,
     file_format: str | None,
     quality: int | None,
-    *settings: Any,
+    orientation: bool,
+    max_pixels: int | None,
+    formats: tuple[str, ...] | None,
+    child: tuple[float | None] | None = None,
 ) -> Any:
     """The bytes of a file: the cell's own where they are in the format, else encoded anew."""
     if isinstance(cell, np.ndarray):
@@ -220,7 +225,7 @@ def _export(
     own = codec.sniff(cell)
     if own is not None and quality is None and file_format in (None, own):
         return cell
-    pixels = codec.decode(cell, **config.Settings(*settings)._asdict())
+    pixels = _decode(cell, False, orientation, max_pixels, formats, child)
     return codec.encode(pixels, file_format or own or "png", quality or 90)
 
 
@@ -239,6 +244,10 @@ def _random(name: str) -> Callable[..., Any]:
         return kernel(pixels, augment.rng_for(seed, epoch, f"{name} {key}"), *params)
 
     return run
+
+
+# Steps that open what others wrote; their last parameter says whether in a child process.
+ISOLATED = ("header", "decode", "export")
 
 
 class Op(NamedTuple):
@@ -370,7 +379,7 @@ def _program(source: ImageDtype, name: str, *params: Any) -> Program:
         return _reading(source, name, policy)
     if name == "export":
         steps = () if source.holds_pixels else _opening(source, policy, False)
-        step = Step("export", (*params, *config.settings()), policy)
+        step = Step("export", (*params, *config.settings(), config.isolation()), policy)
         return Program((*steps, step), _encoded(source))
     steps, pixels = (), source
     if not source.holds_pixels:
@@ -395,7 +404,7 @@ def _opening(
         capped = () if limit is None else (limit,)
         steps = (Step("fetch", (*_access(source), *capped), policy),)
     if decode:
-        how = (truncated, *config.settings(), *config.isolation())
+        how = (truncated, *config.settings(), config.isolation())
         steps = (*steps, Step("decode", how, policy))
     return steps
 
@@ -410,7 +419,8 @@ def _access(source: ImageDtype) -> tuple[fetch.Source | None, int]:
 def _header_steps(source: ImageDtype, name: str, policy: str) -> tuple[Step, ...]:
     if name == "nbytes":
         return (Step("size", _access(source), policy),)
-    head = Step("header", (*_access(source), *config.settings()), policy)
+    how = (*_access(source), *config.settings(), config.isolation())
+    head = Step("header", how, policy)
     return (head, Step(f"header_{name}", (), policy))
 
 

@@ -13,8 +13,8 @@ PACKAGE = Path(__file__).parent.parent / "daskimg"
 # From the bottom up; a module imports from its own level's package and from below.
 LEVELS = [
     ("retry",),
-    ("errors", "config", "metrics"),
-    ("limit", "kernels"),
+    ("errors", "config", "metrics", "clients"),
+    ("limit", "kernels", "crashes"),
     ("fetch", "isolate"),
     ("column",),
     ("program",),

@@ -194,7 +194,7 @@ def read_header(
         file = source
         file.seek(0)
         data = file.read(_HEADER_BYTES)
-    kind = _identify(data)
+    kind = _identify(data, formats)
     found = _scan(data, kind, orientation, max_pixels)
     if found is not None:
         return found

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from daskimg import crashes
 from daskimg.column.dtype import ImageDtype
 from daskimg.lazy.expr import (
     Assign,
@@ -228,6 +229,7 @@ class ImageOp(ImageNode):
         return parent.substitute(self, values if first is None else Spread(values, first))
 
     def _lower(self) -> Expr:
+        crashes.watch()
         ahead = self._hoist()
         if ahead is not None:
             return ahead

@@ -10,7 +10,7 @@ from typing import Any
 from dask.diagnostics import ProgressBar
 from dask.utils import format_time
 
-from daskimg.stage.client import active_client
+from daskimg.clients import active_client
 
 __all__ = ["Progress", "progress"]
 

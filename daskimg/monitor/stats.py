@@ -12,11 +12,11 @@ import pandas as pd
 from dask.utils import format_bytes
 
 from daskimg import metrics
+from daskimg.clients import active_client
 from daskimg.errors import counted
 from daskimg.gauge import LATER, OPENING
 from daskimg.metrics import ROWS
 from daskimg.monitor.usage import Usage
-from daskimg.stage.client import active_client
 
 __all__ = ["Stats", "stats"]
 

@@ -3,37 +3,16 @@
 from __future__ import annotations
 
 import logging
-import sys
 import time
-import weakref
 from typing import Any
 
-import dask
-
+from daskimg.clients import active_client, ensure, other_clients
 from daskimg.errors import PlacementError
 from daskimg.stage.call import StageCall
 
-__all__ = ["active_client", "prepare", "register"]
+__all__ = ["prepare", "register"]
 
 logger = logging.getLogger("daskimg.stage")
-_registered: weakref.WeakSet[Any] = weakref.WeakSet()
-
-
-def active_client() -> Any:
-    """The client that ``.compute()`` would use, or None."""
-    if "distributed" not in sys.modules:
-        return None
-    from distributed import Client, get_client
-
-    chosen = dask.config.get("scheduler", None)
-    if isinstance(chosen, Client):
-        return chosen
-    if chosen not in (None, "distributed", "dask.distributed"):
-        return None
-    try:
-        return get_client()  # of the worker, inside a task
-    except ValueError:
-        return None
 
 
 def register(client: Any) -> Any:
@@ -48,12 +27,11 @@ def register(client: Any) -> Any:
 
 def prepare(call: StageCall) -> None:
     """See that a computation about to start can place `call`."""
+    from daskimg.stage.plugin import StagePlugin
+
     client = active_client()
-    others = _other_clients(client)
-    for each in [client, *others]:
-        if each is not None and each not in _registered and not each.asynchronous:
-            register(each)
-            _registered.add(each)
+    others = other_clients(client)
+    ensure(StagePlugin, [client, *others])
     if not call.resources:
         return
     if client is None:
@@ -61,16 +39,6 @@ def prepare(call: StageCall) -> None:
             call.check_local()
     elif not client.asynchronous:
         _await_worker(client, call)
-
-
-def _other_clients(active: Any) -> list[Any]:
-    """Clients that were not made the default: ``client.compute(frame)`` may use one."""
-    if "distributed" not in sys.modules:
-        return []
-    from distributed import Client
-
-    clients = list(getattr(Client, "_instances", ()))
-    return [each for each in clients if each.status == "running" and each is not active]
 
 
 def _await_worker(client: Any, call: StageCall) -> None:

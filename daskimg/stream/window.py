@@ -91,7 +91,7 @@ def work_of(frame: Any) -> Work:
 
 def runner() -> Runner:
     """Where Dask would compute now: a cluster, this thread, or threads."""
-    from daskimg.stage.client import active_client
+    from daskimg.clients import active_client
 
     client = active_client()
     if client is not None:

@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 import ctypes
+import sys
 import time
+from pathlib import Path
 
 from daskimg import isolate
 from daskimg.kernels import codec
 
+ROOT = str(Path(__file__).parents[2])
+SERVE = f"sys.path.insert(0, {ROOT!r}); from tests.safety.crash import serve; serve()"
+COMMAND = [sys.executable, "-P", "-c", isolate.START + SERVE]
 CRASHES, HANGS = b"crashes the decoder", b"takes for ever"
-_decode = codec.decode
 
 
-def decode(data, **options):
-    if CRASHES in data:
-        ctypes.string_at(0)
-    if HANGS in data:
-        time.sleep(60)
-    return _decode(data, **options)
+def hostile(function):
+    """`function` of bytes, that crashes or hangs."""
+
+    def run(data, **options):
+        if CRASHES in data:
+            ctypes.string_at(0)
+        if HANGS in data:
+            time.sleep(60)
+        return function(data, **options)
+
+    return run
 
 
 def serve() -> None:
-    codec.decode = decode
+    codec.decode, codec.read_header = hostile(codec.decode), hostile(codec.read_header)
     isolate.serve()

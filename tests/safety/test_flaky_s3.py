@@ -43,3 +43,22 @@ def test_nothing_is_lost(s3_server, bucket, monkeypatch):
         lazy = lazy.assign(mean=cells.img.mean(), why=cells.img.check())
         with di.stats() as s:
             found = lazy.compute(scheduler="threads", num_workers=8)
+    good, failed = found[:OBJECTS], found[OBJECTS:]
+    assert good.why.isna().all()
+    assert good["mean"].tolist() == [number % 251 for number in range(OBJECTS)]
+    assert (s.kept, s.failed) == (OBJECTS, 3 * FEW)
+    assert s.causes == {"not readable": FEW, "not permitted": FEW, "not found": FEW}
+    told = rf"Service Unavailable \(after {RETRIES + 1} tries\)"
+    assert failed.why[:FEW].str.contains(told).all()
+    assert failed.why[FEW : 2 * FEW].str.startswith("read: PermissionError").all()
+    assert failed.why[2 * FEW :].str.startswith("read: FileNotFoundError").all()
+
+    asked = [proxy.answers[f"/{bucket}/{name}"] for name in names]
+    ways = proxy.ways()
+    assert all(ways[way] > OBJECTS // 10 for way in ("503", "reset", "short", "slow"))
+    for answers in asked[:OBJECTS]:  # as often as it failed, and once more
+        assert answers[-1] in ("well", "slow")
+        assert not {"well", "slow"} & {*answers[:-1]}
+        assert len(answers) <= MOST + 1
+    assert all(len(answers) == RETRIES + 1 for answers in asked[OBJECTS : OBJECTS + FEW])
+    assert all(len(answers) == 1 for answers in asked[OBJECTS + FEW :])  # never tried again

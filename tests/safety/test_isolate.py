@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import sys
 import threading
 from pathlib import Path
 
@@ -15,15 +14,9 @@ import pytest
 import daskimg as di
 from daskimg import isolate
 from daskimg.kernels import codec
-from tests.safety.crash import CRASHES, HANGS
+from tests.safety.crash import COMMAND, CRASHES, HANGS
 from tests.safety.damage import corpus, seeds
 
-ROOT = str(Path(__file__).parents[2])
-COMMAND = [
-    sys.executable,
-    "-c",
-    f"import sys; sys.path.insert(0, {ROOT!r}); from tests.safety.crash import serve; serve()",
-]
 ON = {"daskimg.decode-processes": True}
 
 

@@ -164,7 +164,7 @@ def test_no_worker_through_a_client_that_is_not_the_default(client):
 
 def test_without_a_client(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    monkeypatch.setattr(stage_client, "_other_clients", lambda active: [])
+    monkeypatch.setattr(stage_client, "other_clients", lambda active: [])
     with dask.config.set(scheduler="threads"):
         start = time.monotonic()
         with pytest.raises(PlacementError, match=r"asks for GPU=1, and there is no cluster: 0 GPU"):
