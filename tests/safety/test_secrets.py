@@ -75,6 +75,12 @@ def told_by(action: Any) -> str:
     return "".join(traceback.format_exception(caught.value))
 
 
+@pytest.fixture(autouse=True)
+def _soon(monkeypatch):
+    """Ports where nobody listens are tried again at once."""
+    monkeypatch.setattr("daskimg.retry.FIRST_DELAY", 0.001)
+
+
 @pytest.fixture
 def frame(vault, paths):
     """Pictures on a store that takes a key, one of them broken, and columns made of them."""
