@@ -24,8 +24,8 @@ told = {"pictures": len(table)}
 RESIZED = """
 import sys, daskimg as di
 df = di.read_images(open(sys.argv[1]).read().splitlines())
-small = df.image.img.decode("RGB").img.resize(224, 224).compute()
-told = {"pictures": len(small)}
+small = df.assign(image=df.image.img.decode("RGB").img.resize(224, 224))[["image"]]
+told = {"pictures": sum(len(batch["image"]) for batch in small.img.iter_batches(64))}
 """
 LOOP = """
 import sys, time

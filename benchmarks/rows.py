@@ -41,6 +41,14 @@ class Setting:
     def large_images(self) -> Path:
         return Path(self.large) if self.large else pictures.make_large(4 if self.quick else 48)
 
+    @property
+    def count(self) -> int:
+        return 8 if self.quick else 10_000
+
+    @cached_property
+    def many(self) -> Path:
+        return pictures.repeat(self.files, self.count, self.folder / "many")
+
     def compare(self, row: str, what: str, ours: Any, loops: Any, **more: Any) -> Line:
         more = {"pictures": len(self.files), "pairs": self.pairs, **more}
         return compare(row, what, ours, loops, **more)
@@ -69,11 +77,13 @@ def row_b(s: Setting) -> list[Line]:
     return [
         s.compare(
             "B",
-            "decode, resize to 224, iterate in batches of 64",
-            lambda: drain(library.batches(s.images)),
-            lambda: drain(loop.batches(list_pictures(s.images))),
+            f"decode, resize to 224, iterate in batches of 64{note}",
+            lambda folder=folder: drain(library.batches(folder)),
+            lambda folder=folder: drain(loop.batches(list_pictures(folder))),
+            pictures=count,
             wanted="0.95",
         )
+        for folder, count, note in _few_and_many(s)
     ]
 
 
@@ -81,30 +91,36 @@ def row_c(s: Setting) -> list[Line]:
     return [
         s.compare(
             "C",
-            "full-size height, width, mean, std to a pandas frame",
-            lambda: library.statistics(s.images)[loop.COLUMNS],
-            lambda: loop.statistics(list_pictures(s.images)),
+            f"full-size height, width, mean, std to a pandas frame{note}",
+            lambda folder=folder: library.statistics(folder)[loop.COLUMNS],
+            lambda folder=folder: loop.statistics(list_pictures(folder)),
+            pictures=count,
             wanted="0.95",
         )
+        for folder, count, note in _few_and_many(s)
     ]
 
 
 def row_d(s: Setting) -> list[Line]:
-    count = 8 if s.quick else 10_000
-    many = pictures.repeat(s.files, count, s.folder / "many")
-    what = f"headers of {count:,} files: height and width"
+    what = f"headers of {s.count:,} files: height and width"
     loops = [("a simplejpeg loop", loop.headers), ("a Pillow loop", loop.pillow_headers)]
     return [
         s.compare(
             "D",
             f"{what}, against {name}",
-            lambda: library.headers(many)[loop.COLUMNS[:2]],
-            lambda headers=headers: headers(list_pictures(many)),
-            pictures=count,
+            lambda: library.headers(s.many)[loop.COLUMNS[:2]],
+            lambda headers=headers: headers(list_pictures(s.many)),
+            pictures=s.count,
             wanted="0.8, 5,000/s",
         )
         for name, headers in loops
     ]
+
+
+def _few_and_many(s: Setting) -> list[tuple[Path, int, str]]:
+    """The pictures once, and as often as a run of some seconds takes: the start weighs less."""
+    once = (s.images, len(s.files), "")
+    return [once] if s.quick else [once, (s.many, s.count, f", {s.count:,} links to them")]
 
 
 def row_e(s: Setting) -> list[Line]:
