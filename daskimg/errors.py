@@ -132,6 +132,7 @@ _CAUSES = [
         (r"^\w+: FormatNotAllowedError", "of another format"),
         (r"^\w+: FileNotFoundError", "not found"),
         (r"^\w+: PermissionError", "not permitted"),
+        (r"^\w+: EOFError", "truncated"),
         (r"^read: ", "not readable"),
         (r"^\w+: ChildProcessError", "crashed the decoder"),
         (r"^\w+: TimeoutError", "over the time limit"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -57,3 +58,43 @@ def test_the_other_rows_are_equal(folders, reader):
     for name in ("small", "pixels"):
         for mine, its in zip(damaged[name].iloc[kept], clean[name].iloc[kept], strict=True):
             assert (mine.to_numpy() == its.to_numpy()).all()
+
+
+def test_of_a_thousand_arrays(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (ROWS, 1, 6, 5, 3), np.uint8)
+    for number in range(ROWS):
+        np.save(tmp_path / f"{number:04d}.npy", pixels[number])
+    bad = tmp_path / f"{BAD:04d}.npy"
+    bad.write_bytes(bad.read_bytes()[:-20])
+    found = di.read_numpy(tmp_path, on_error="null")
+    found = found.assign(mean=found.image.img.mean(), why=found.image.img.error).compute()
+    kept = np.arange(ROWS) != BAD
+    assert len(found) == ROWS
+    assert (found.why.isna() == kept).all()
+    assert found.why.iloc[BAD].startswith("read: EOFError")
+    assert (found.image[kept].img.to_numpy() == pixels[kept, 0]).all()
+    np.testing.assert_allclose(found["mean"][kept], pixels[kept].mean((1, 2, 3, 4)))
+    assert found["mean"].isna().sum() == 1
+    with pytest.raises(di.ImageError, match=f"{BAD:04d}.npy"):
+        di.read_numpy(tmp_path).compute()
+
+
+def test_of_a_thousand_rows_of_a_database(folders, tmp_path):
+    sqlalchemy = pytest.importorskip("sqlalchemy")
+    found = []
+    for which, folder in zip(("clean", "damaged"), folders, strict=True):
+        url = f"sqlite:///{tmp_path}/{which}.db"
+        pictures = [path.read_bytes() for path in sorted(folder.iterdir()) if path.is_file()]
+        table = pd.DataFrame({"id": range(len(pictures)), "picture": pictures})
+        engine = sqlalchemy.create_engine(url)
+        table.to_sql("pictures", engine, index=False)
+        engine.dispose()
+        rows = di.read_sql("pictures", url, index_col="id", npartitions=8)
+        cells = rows.picture.astype(di.ImageDtype("encoded", on_error="null"))
+        found.append(measured(rows.assign(image=cells)))
+    clean, damaged = found
+    assert len(clean) == len(damaged) == ROWS
+    assert damaged.why.notna().to_numpy().nonzero()[0].tolist() == [BAD]
+    kept = damaged.why.isna()
+    for name in ("mean", "hash", "height"):
+        pd.testing.assert_series_equal(damaged[name][kept], clean[name][kept])
