@@ -22,6 +22,14 @@ __all__ = ["Job", "Output", "as_dask", "submit"]
 
 STRING = pd.StringDtype("pyarrow")
 WINDOW = 4096  # partitions in a graph
+# What to do when a cluster gives up, by the name of its exception.
+ADVICE = {
+    "KilledWorker": (
+        "The workers' logs say why they died. If their memory was full, make smaller partitions "
+        "(files_per_partition=, repartition) or give them more memory or fewer threads"
+    ),
+    "FutureCancelledError": "The scheduler was lost: connect to another one",
+}
 TICKET = pd.DataFrame({"ticket": pd.Series([], dtype=STRING)})
 
 
@@ -144,6 +152,11 @@ def submit(frame: dd.DataFrame, job: Job, compute: bool) -> Any:
         return result.optimize().compute() if compute else result
     except FileNameError:
         job.discard()
+        raise
+    except Exception as error:
+        advice = ADVICE.get(type(error).__name__)
+        if advice is not None:
+            error.add_note(f'{advice}, and call the writer again with mode="resume".')
         raise
 
 
