@@ -1,0 +1,139 @@
+"""Plain compute() runs one task a partition for a pass and all that is taken from it."""
+
+from __future__ import annotations
+
+import weakref
+from collections import Counter
+
+import dask
+import dask.dataframe as dd
+import numpy as np
+import pandas as pd
+import pytest
+from dask.callbacks import Callback
+from dask.sizeof import sizeof
+
+import daskimg as di
+from daskimg.lazy.expr import Task, TaskRef
+from daskimg.lazy.fusion import Column, Table, _run_in_order, as_pandas
+from daskimg.testing import make_images
+
+PARTS, EACH = 4, 3
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("fusion")
+    return make_images(folder, PARTS * EACH, size=(20, 30))
+
+
+@pytest.fixture
+def df(files):
+    return di.read_images(files, files_per_partition=EACH)
+
+
+def tasks_of(*lazy):
+    """The results, and how many tasks of each kind ran."""
+    ran = Counter()
+
+    def count(key, graph, state):
+        ran[str(key[0] if isinstance(key, tuple) else key).split("-")[0]] += 1
+
+    with Callback(pretask=count), dask.config.set(scheduler="sync"):
+        return dask.compute(*lazy), ran
+
+
+def measured(df):
+    image = df.image.img
+    return df.assign(mean=image.mean(), std=image.std(), height=image.height)
+
+
+def test_one_task_a_partition(df):
+    (found,), ran = tasks_of(measured(df)[["path", "mean", "std", "height"]])
+    assert ran["images"] == PARTS
+    assert ran.total() == PARTS + 1, f"the partitions and their concat, not {ran}"
+    assert found["mean"].between(1, 254).all()
+    assert found["height"].tolist() == [20] * (PARTS * EACH)
+
+
+def test_work_of_others_stays_theirs(df):
+    lazy = measured(df)
+    (means, largest), ran = tasks_of(lazy.groupby("height")["mean"].mean(), lazy["std"].max())
+    assert ran["images"] == PARTS
+    table = lazy.compute()
+    assert means.loc[20] == pytest.approx(table["mean"].mean())
+    assert largest == table["std"].max()
+
+
+def test_a_source_that_others_read_is_read_once(files):
+    read = Counter()
+
+    def source(number):
+        read[number] += 1
+        return pd.DataFrame({"path": files[EACH * number : EACH * number + EACH], "n": number})
+
+    meta = pd.DataFrame({"path": pd.array([], "str"), "n": np.array([], "int64")})
+    df = dd.from_map(source, range(PARTS), meta=meta)
+    df = df.assign(mean=di.images(df["path"]).img.mean())
+    (total, table), _ = tasks_of(df["n"].sum(), df)
+    assert total == table["n"].sum() == EACH * sum(range(PARTS))
+    assert set(read.values()) <= {1, 2}, "once for each set of columns that is read"
+
+
+@pytest.mark.parametrize("case", ["a name of the columns", "an own index", "a series", "filtered"])
+def test_the_same_as_pandas(df, files, case):
+    if case == "an own index":
+        df = df.set_index("path", drop=False, sort=False)
+    elif case == "a name of the columns":
+        df = df.map_partitions(lambda part: part.rename_axis(columns="kind"))
+    lazy = measured(df)
+    if case == "a series":
+        lazy = lazy["mean"]
+    elif case == "filtered":
+        lazy = lazy[lazy["mean"] > lazy["mean"].mean()]
+    fused, unfused = (rows.compute() for rows in (lazy, lazy.map_partitions(lambda part: part)))
+    if case == "a series":
+        pd.testing.assert_series_equal(fused, unfused)
+    else:
+        pd.testing.assert_frame_equal(fused.drop(columns="image"), unfused.drop(columns="image"))
+    assert (len(fused) < PARTS * EACH) == (case == "filtered")
+
+
+def test_values_are_let_go_after_their_last_use():
+    class Value:
+        pass
+
+    held = []
+
+    def first():
+        value = Value()
+        held.append(weakref.ref(value))
+        return value
+
+    def alive(_):
+        return held[0]() is not None
+
+    tasks = [
+        Task("a", first),
+        Task("b", lambda value: 1, TaskRef("a")),
+        Task("c", alive, TaskRef("b")),
+    ]
+    assert _run_in_order(tasks, []) is False
+
+
+def test_bare_columns_become_pandas_where_others_look():
+    index = pd.RangeIndex(3, 5)
+    table = Table(index, {"a": np.array([1, 2]), "b": pd.array(["x", None], "str")})
+    seen = []
+    task = Task("t", seen.append, TaskRef("given"))
+    _run_in_order([task], ["given"], table)
+    pd.testing.assert_frame_equal(
+        seen[0], pd.DataFrame({"a": [1, 2], "b": pd.array(["x", None], "str")}, index=index)
+    )
+    column = as_pandas(Column(index, np.array([1.5, 2.5]), "c"))
+    pd.testing.assert_series_equal(column, pd.Series([1.5, 2.5], index, name="c"))
+
+
+def test_a_table_tells_its_size():
+    table = Table(pd.RangeIndex(1000), {"a": np.zeros(1000), "b": np.zeros(1000)})
+    assert sizeof(table) >= 16_000
