@@ -37,6 +37,8 @@ def start_cluster(
         Of each worker; "auto": an even share of the machine's; None or 0: no limit.
     **kw
         Options of every worker (`distributed.Nanny`), e.g. ``local_directory="/scratch"``.
+        ``security=`` (a `distributed.Security`, or True for certificates that last as long as the
+        cluster) encrypts what all processes tell one another.
 
     Returns
     -------

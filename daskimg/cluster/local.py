@@ -13,6 +13,7 @@ from typing import Any
 from dask.system import CPU_COUNT
 from dask.utils import parse_bytes
 from distributed import Client, Nanny, Scheduler, SpecCluster
+from distributed.security import Security
 from distributed.system import MEMORY_LIMIT
 
 from daskimg import config
@@ -49,8 +50,14 @@ def start(
     devices = _devices(gpus)
     count = n_workers or max(1, CPU_COUNT // (threads_per_worker or 4))
     threads = threads_per_worker or max(1, CPU_COUNT // count)
+    options = dict(options)
+    security = options.pop("security", None)
+    security = Security.temporary() if security is True else security or Security()
+    protocol = "tls://" if security.require_encryption else "tcp://"
     common = {
         "host": HOST,
+        "security": security,
+        "protocol": protocol,
         "dashboard": False,
         "dashboard_address": f"{HOST}:0",
         "silence_logs": logging.WARNING,
@@ -72,10 +79,17 @@ def start(
         seen = {"CUDA_VISIBLE_DEVICES": ",".join(devices[n:] + devices[:n])}
         mine["env"] = {**options.get("env", {}), **seen}
         workers[f"gpu-{n}"] = {"cls": Nanny, "options": mine}
-    scheduler = {"host": HOST, "port": 0, "dashboard_address": f"{HOST}:{_dashboard_port()}"}
+    scheduler = {
+        "host": HOST,
+        "port": 0,
+        "security": security,
+        "protocol": protocol,
+        "dashboard_address": f"{HOST}:{_dashboard_port()}",
+    }
     cluster = SpecCluster(
         workers=workers,
         scheduler={"cls": Scheduler, "options": scheduler},
+        security=security,
         name="daskimg",
         silence_logs=common["silence_logs"],
     )

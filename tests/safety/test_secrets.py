@@ -15,9 +15,12 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from distributed import performance_report
 
 import daskimg as di
 from daskimg.column.dtype import ImageDtype
+from daskimg.io.commit import WriteResult
+from daskimg.io.target import Target
 
 KEY, PASSWORD = "PLANTED-KEY-4711", "PLANTED-PASSWORD-4712"
 OPTIONS = {"key": KEY, "password": PASSWORD, "client_kwargs": {"token": KEY}}
@@ -147,6 +150,24 @@ def test_credentials_in_urls_are_masked():
     assert cells.img.path.iloc[0] == URL
     lazy = dd.from_pandas(cells.to_frame(), npartitions=1)
     shows_nothing(lazy, lazy.assign(mean=lazy.image.img.mean()).compute())
+
+
+def test_summaries_and_reports(frame, client, tmp_path):
+    """What is printed about a run, and Dask's own report of one."""
+    report = tmp_path / "report.html"
+    urls = di.images(pd.Series([URL], name="image"), on_error="null")
+    with performance_report(filename=report), di.stats() as s:
+        frame.compute()  # (the workers do not have these files)
+        dd.from_pandas(urls.to_frame(), npartitions=1).image.img.mean().compute()
+    shows_nothing(s, s.causes, s.to_frame(), s.to_frame(by="worker"))
+    assert s.causes == {"not readable": 6 + 1}
+    clean(report.read_text())
+    clean(repr(client.get_events()))
+    with dask.config.set({"daskimg.max-errors": 0}):
+        many = di.images(pd.Series([URL], name="image"), on_error="null")
+        clean(told_by(many.img.mean))
+    where = f"https://bob:{PASSWORD}@host/errors?sig={KEY}"
+    shows_nothing(WriteResult(3, 1, "", 0, {"truncated": 1}, Target(where).shown))
 
 
 def failing() -> dict[str, Any]:

@@ -54,6 +54,16 @@ def test_start_check_close():
     assert not [pid for pid in pids - {os.getpid()} if psutil.pid_exists(pid)]
 
 
+def test_what_processes_tell_one_another_can_be_encrypted():
+    pytest.importorskip("cryptography")
+    with start_cluster(1, 1, gpus=0, memory_limit="1GiB", security=True) as client:
+        assert client.scheduler.address.startswith("tls://127.0.0.1:")
+        assert all(each.startswith("tls://") for each in client.scheduler_info()["workers"])
+        assert set(work.frame(2).compute()["by"]) == {"cpu-0"}
+        with pytest.raises((OSError, TypeError)):  # nobody gets in without the certificates
+            Client(client.scheduler.address, timeout=5)
+
+
 def test_taken_dashboard_port():
     with socket.socket() as taken:
         with suppress(OSError):  # someone else has it
