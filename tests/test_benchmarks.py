@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import loop
+from benchmarks import gpu, loop
 from benchmarks.__main__ import NAMES, main
 from daskimg.kernels import codec, geometry, measure
 
@@ -33,6 +33,15 @@ def test_every_row_runs(folder, capfd):
     assert "| loop B |" in printed
     assert "| B without torch |" in printed
     assert str(folder) not in printed
+
+
+@pytest.mark.timeout(600)
+def test_the_gpu_benchmark_runs_without_one(folder, capsys):
+    options = ["--cpu", "--pictures", "8", "--batch-size", "2", "--workers", "1"]
+    gpu.main([*options, "--images", str(folder)])
+    (row,) = re.findall(r"^\| 8 \| .+$", capsys.readouterr().out, re.MULTILINE)
+    assert row.endswith("| no GPU |")
+    assert float(re.search(r"(\d+)%", row).group(1)) <= 100
 
 
 def test_profile_names_functions(folder, capsys):
