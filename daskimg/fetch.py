@@ -1,24 +1,20 @@
-"""Bytes of a path: local files, fsspec stores, ranges for headers, retries, credentials.
+"""Bytes of a path: local files, fsspec stores, ranges for headers, retries.
 
 Nothing here knows what a picture is. A path is text; what is needed to open it (keys, an
-endpoint) is a :class:`Source`, which travels with a program and never shows what it holds.
+endpoint) is a `Source`, which travels with a program and never shows what it holds.
 """
 
 from __future__ import annotations
 
-import hashlib
 import io
 import os
-import pickle
-import uuid
-from collections.abc import Iterator, Mapping
-from typing import Any, BinaryIO, ClassVar, NoReturn
+from typing import Any, BinaryIO
 
-from fsspec import AbstractFileSystem
-from fsspec.core import url_to_fs
+from fsspec.asyn import AsyncFileSystem
 
 from daskimg.errors import TooManyBytesError
-from daskimg.retry import SECRET_NAME, mask_url, retrying
+from daskimg.retry import mask_url, retrying
+from daskimg.source import Source, recall
 
 __all__ = [
     "Source",
@@ -33,109 +29,9 @@ __all__ = [
 ]
 
 HEAD_BYTES = 64 * 1024  # one range: holds the header of nearly every picture
-_known: dict[str, Source] = {}  # by handle
-_handles: dict[str, str] = {}  # of a digest
-
-
-class Source:
-    """What is needed to open paths: ``storage_options``, held so that secrets never show.
-
-    Frozen and hashable, equal by content. Its ``repr`` masks every value and its Dask token is
-    a digest; only a pickle (which a worker needs) holds the options.
-
-    Parameters
-    ----------
-    storage_options : mapping, optional
-        Options of the fsspec filesystem, as in ``dask.dataframe.read_parquet``. They have to be
-        picklable.
-
-    Examples
-    --------
-    >>> Source({"key": "AKIA...", "secret": "s3cr3t"})
-    Source(storage_options={'key': '***', 'secret': '***'})
-    >>> Source({"anon": True}) == Source({"anon": True})
-    True
-    >>> Source.default
-    Source()
-    """
-
-    __slots__ = ("_digest", "_options", "handle")
-    _digest: str
-    handle: str | None
-    _options: dict[str, Any]
-    default: ClassVar[Source]
-
-    def __init__(
-        self, storage_options: Mapping[str, Any] | None = None, handle: str | None = None
-    ) -> None:
-        if storage_options is not None and not isinstance(storage_options, Mapping):
-            raise TypeError(
-                "storage_options: expected a dict of filesystem options, got "
-                f"{type(storage_options).__name__}"
-            )
-        options = _copied(dict(storage_options or {}))
-        text = repr(_canonical(options)).encode()
-        digest = hashlib.blake2b(text, digest_size=16, key=b"daskimg.fetch.Source").hexdigest()
-        object.__setattr__(self, "_options", options)
-        object.__setattr__(self, "_digest", digest)
-        if options:
-            handle = handle or _handles.get(digest) or uuid.uuid4().hex
-            _known.setdefault(handle, self)
-            handle = _handles.setdefault(digest, handle)
-        object.__setattr__(self, "handle", handle)
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """A copy of the options, secrets included."""
-        return dict(_copied(self._options))
-
-    def filesystem(self, path: str) -> tuple[AbstractFileSystem, str]:
-        """The fsspec filesystem of a path, from fsspec's instance cache, and the path on it."""
-        if not path.startswith(("s3://", "s3a://")):
-            fs, name = url_to_fs(path, **self._options)
-            return fs, str(name)
-        # botocore and s3fs each try five times by themselves: times ours, a hundred
-        given = self._options.get("config_kwargs") or {}
-        once = {"config_kwargs": {"retries": {"max_attempts": 0}, **given}}
-        fs, name = url_to_fs(path, **{**self._options, **once})
-        fs.retries = 1
-        return fs, str(name)
-
-    def mask(self, text: str) -> str:
-        """A text without the credentials of URLs in it and without this source's secrets."""
-        for secret in _secrets(self._options):
-            text = text.replace(secret, "***")
-        return mask_url(text)
-
-    def __setattr__(self, name: str, value: object) -> NoReturn:
-        raise AttributeError(f"a Source is frozen: make a new one to change {name!r}")
-
-    def __eq__(self, other: object) -> bool:
-        return self._digest == other._digest if isinstance(other, Source) else NotImplemented
-
-    def __hash__(self) -> int:
-        return hash((Source, self._digest))
-
-    def __repr__(self) -> str:
-        shown = {key: "***" for key in self._options}
-        return f"Source(storage_options={shown})" if shown else "Source()"
-
-    def __reduce__(self) -> tuple[type[Source], tuple[dict[str, Any], str | None]]:
-        return Source, (self._options, self.handle)
-
-    def __dask_tokenize__(self) -> tuple[str, str]:
-        return "daskimg.fetch.Source", self._digest
-
-
-def recall(handle: str | None) -> Source | None:
-    """The source of a handle, where this process has met it; None for None and for strangers.
-
-    Examples
-    --------
-    >>> recall(Source({"anon": True}).handle)
-    Source(storage_options={'anon': '***'})
-    """
-    return None if handle is None else _known.get(handle)
+LONGEST = 300.0  # seconds that one request may take, its body included
+# a pipe with the name of a picture is empty: nobody is waited for
+LOCAL = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
 
 
 def read_bytes(
@@ -184,7 +80,9 @@ def read_bytes(
     fs, name = source.filesystem(path)
     if max_bytes is None:
         # s3fs asks for the size first to fetch pieces side by side: two requests for a picture
-        how = {"max_concurrency": 1} if getattr(fs, "max_concurrency", 1) > 1 else {}
+        how = _in_time(fs)
+        if getattr(fs, "max_concurrency", 1) > 1:
+            how["max_concurrency"] = 1
         return bytes(retrying(lambda: fs.cat_file(name, **how), path, retries, source.mask))
     if path.startswith(("http://", "https://")):  # a web server may ignore ranges
         data = retrying(lambda: _read_stream(fs, name, max_bytes), path, retries, source.mask)
@@ -234,7 +132,7 @@ def open_head(path: str, source: Source | None = None, *, retries: int = 3) -> B
     local = local_path(path)
     if local is not None:
         # unbuffered: a header is one read
-        return retrying(lambda: open(local, "rb", buffering=0), path, retries)
+        return retrying(lambda: os.fdopen(os.open(local, LOCAL), "rb", buffering=0), path, retries)
     reader = io.BufferedReader(_Ranges(path, source or Source.default, retries), HEAD_BYTES)
     try:
         reader.peek(1)  # the one request, now: a missing file fails where it is opened
@@ -342,7 +240,9 @@ class _Ranges(io.RawIOBase):
         try:
             return bytes(
                 retrying(
-                    lambda: self._fs.cat_file(self._name, start=start, end=end),
+                    lambda: self._fs.cat_file(
+                        self._name, start=start, end=end, **_in_time(self._fs)
+                    ),
                     self._path,
                     self._retries,
                     self._source.mask,
@@ -360,6 +260,11 @@ class _Ranges(io.RawIOBase):
         if self._size is None:
             self._size = size(self._path, self._source, retries=self._retries)
         return self._size
+
+
+def _in_time(fs: Any) -> dict[str, Any]:
+    """A request's time limit, where the filesystem takes one."""
+    return {"timeout": LONGEST} if isinstance(fs, AsyncFileSystem) else {}
 
 
 def _check_size(size: int, most: int | None) -> None:
@@ -381,7 +286,7 @@ def _read_stream(fs: Any, name: str, most: int) -> bytes:
 
 
 def _start(path: str, most: int) -> bytes:
-    handle = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+    handle = os.open(path, LOCAL)
     try:
         return os.read(handle, most)
     finally:
@@ -390,7 +295,7 @@ def _start(path: str, most: int) -> bytes:
 
 def _read_local(path: str, max_bytes: int | None = None) -> bytes:
     """A local file in two system calls, without a Python file object."""
-    handle = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+    handle = os.open(path, LOCAL)
     try:
         left = os.fstat(handle).st_size
         _check_size(left, max_bytes)
@@ -405,41 +310,3 @@ def _read_local(path: str, max_bytes: int | None = None) -> bytes:
         return b"".join(blocks)
     finally:
         os.close(handle)
-
-
-def _copied(value: Any) -> Any:
-    """Containers copied, so that a caller who edits his dict does not edit the source."""
-    if isinstance(value, Mapping):
-        return {key: _copied(item) for key, item in value.items()}
-    return [_copied(item) for item in value] if type(value) is list else value
-
-
-def _canonical(value: Any) -> Any:
-    """A structure whose repr is equal for equal options, in every process."""
-    if isinstance(value, Mapping):
-        return "dict", sorted((repr(key), _canonical(item)) for key, item in value.items())
-    if isinstance(value, list | tuple):
-        return type(value).__name__, [_canonical(item) for item in value]
-    if isinstance(value, set | frozenset):
-        return "set", sorted(repr(_canonical(item)) for item in value)
-    if value is None or isinstance(value, str | bytes | int | float):
-        return type(value).__name__, repr(value)
-    try:
-        return "pickle", pickle.dumps(value, protocol=4)
-    except Exception as error:
-        raise TypeError(
-            "storage_options have to be picklable to reach workers; "
-            f"a {type(value).__name__} is not ({type(error).__name__})"
-        ) from None
-
-
-def _secrets(options: Mapping[str, Any]) -> Iterator[str]:
-    """The values of options whose name speaks of a secret."""
-    for key, value in options.items():
-        if isinstance(value, Mapping):
-            yield from _secrets(value)
-        elif isinstance(value, str) and len(value) > 3 and SECRET_NAME.fullmatch(str(key)):
-            yield value
-
-
-Source.default = Source()

@@ -1,22 +1,27 @@
 from __future__ import annotations
 
+import contextlib
 import errno
+import http.server
 import io
 import os
 import pickle
 import random
 import subprocess
 import sys
+import threading
 import traceback
 import uuid
 from typing import ClassVar
 
 import fsspec
 import numpy as np
+import pandas as pd
 import PIL.Image
 import pytest
 from dask.base import tokenize
 
+import daskimg as di
 from daskimg import fetch, retry
 from daskimg.fetch import Source, local_path, mask_url, open_head, read_bytes, size
 from tests.servers import S3Server, WebServer, s3_server, web_server  # noqa: F401
@@ -315,3 +320,45 @@ def test_fetch_needs_no_dask() -> None:
         [sys.executable, "-c", code, fetch.__file__], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "a.jpg")
+    path = str(tmp_path / "a.jpg")
+    assert read_bytes(path) == b""
+    cells = di.images(pd.Series([path]), on_error="null")
+    assert "no bytes" in cells.img.check().iloc[0]
+    assert cells.img.height.isna().all()
+
+
+def test_a_body_that_never_ends_is_given_up(monkeypatch):
+    """A byte now and then: no read of a socket takes long."""
+    monkeypatch.setattr(fetch, "LONGEST", 0.5)
+    monkeypatch.setattr("daskimg.retry.FIRST_DELAY", 0.001)
+    over = threading.Event()
+
+    class Trickle(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", "1000000")
+            self.end_headers()
+            with contextlib.suppress(OSError):
+                while not over.wait(0.05):
+                    self.wfile.write(b".")
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Trickle)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_port}/a.jpg"
+    try:
+        with pytest.raises(OSError, match="after 2 tries") as caught:
+            read_bytes(url, retries=1)
+        assert caught.value.errno == errno.ETIMEDOUT
+        with pytest.raises(OSError, match="after 2 tries"):
+            open_head(url, retries=1)
+    finally:
+        over.set()
+        server.shutdown()
+        server.server_close()

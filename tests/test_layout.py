@@ -15,6 +15,7 @@ LEVELS = [
     ("retry",),
     ("errors", "config", "metrics", "clients"),
     ("limit", "kernels", "crashes"),
+    ("source",),
     ("fetch", "isolate"),
     ("column",),
     ("program",),
@@ -75,7 +76,7 @@ def test_private_dask_is_in_one_file(path):
     assert path.relative_to(PACKAGE).as_posix() == "lazy/expr.py" or found == []
 
 
-@pytest.mark.parametrize("part", ["kernels", "column", "fetch"])
+@pytest.mark.parametrize("part", ["kernels", "column", "fetch", "source"])
 def test_lower_parts_need_no_dask(part):
     files = [path for path in FILES if part_of(path) == part]
     assert files

@@ -20,6 +20,7 @@ from tests.safety.crash import COMMAND, CRASHES
 from tests.safety.damage import corpus, seeds
 
 ROWS = 40
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 
 
 class Hostile(WorkerPlugin):
