@@ -26,7 +26,8 @@ test-oldest:  ## the lazy layer and the stages on the oldest Dask that is suppor
 	.venv-oldest/bin/python -m pytest -q -n 2 --dist loadgroup tests/lazy tests/column tests/stage
 
 fuzz: $(VENV)/.test  ## damaged files for a quarter of an hour or so
-	DASKIMG_FUZZ=200000 $(BIN)/python -m pytest -q -n 2 tests/safety/test_fuzz_files.py
+	DASKIMG_FUZZ=200000 DASKIMG_FUZZ_SHARDS=10000 $(BIN)/python -m pytest -q -n 2 \
+		tests/safety/test_fuzz_files.py tests/safety/test_fuzz_shards.py
 
 clean:
 	rm -rf $(VENV) .venv-oldest demo-* .mypy_cache .ruff_cache .pytest_cache

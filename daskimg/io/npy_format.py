@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -78,10 +79,13 @@ def read_header(file: BinaryIO, key: str = "") -> Header:
     """
     start = file.tell()
     version = np.lib.format.read_magic(file)
-    if version == (1, 0):
-        shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
-    else:  # 3.0 differs in how field names are spelt
-        shape, fortran, dtype = np.lib.format.read_array_header_2_0(file)
+    try:
+        if version == (1, 0):
+            shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
+        else:  # 3.0 differs in how field names are spelt
+            shape, fortran, dtype = np.lib.format.read_array_header_2_0(file)
+    except tokenize.TokenError as error:
+        raise ValueError(f"the header is damaged: {error.args[0]}") from None
     if version == (3, 0) and dtype.names:
         dtype.names = tuple(name.encode("latin1").decode() for name in dtype.names)
     called = f"the array {key!r}" if key else "the array"

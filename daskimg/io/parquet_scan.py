@@ -103,7 +103,9 @@ def _footer(path: str, source: fetch.Source) -> pq.FileMetaData:
 
         data = fetch.retrying(tail, path, config.get("retries"), source.mask)
         return pq.read_metadata(io.BytesIO(data))
-    except pa.ArrowInvalid as error:
+    except (pa.ArrowInvalid, OSError) as error:
+        if getattr(error, "errno", None) is not None:
+            raise
         raise DamagedError(f"{fetch.mask_url(path)} is no Parquet file: {error}") from None
 
 

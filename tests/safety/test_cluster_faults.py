@@ -171,6 +171,26 @@ def test_paused_workers_go_on_when_there_is_memory_again(both, folder):
     pd.testing.assert_frame_equal(found, undisturbed(folder))
 
 
+def test_what_dead_workers_did_is_not_forgotten(both, folder):
+    both.wait_for_workers(2, timeout=60)
+    with di.stats() as s:
+        measured(folder).compute()
+        before = {*s.to_frame(by="worker").index}
+        for pid in both.run(os.getpid).values():
+            os.kill(pid, signal.SIGKILL)
+        deadline = time.monotonic() + 60
+        while {*both.scheduler_info()["workers"]} & before or both.status != "running":
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        both.wait_for_workers(2, timeout=60)
+        assert s.kept == ROWS
+        measured(folder).head(2, npartitions=1)  # those that take their place are measured too
+    assert s.kept == ROWS + 2
+    workers = s.to_frame(by="worker")
+    assert len(workers) == 5  # two before, two now, and this process
+    assert workers.images.sum() == ROWS + 2
+
+
 # -- the scheduler ---------------------------------------------------------------------------------
 def program(name: str, file: Path, *options: str) -> subprocess.Popen:
     command = [sys.executable, "-m", f"distributed.cli.dask_{name}", *options]
