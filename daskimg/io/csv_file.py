@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import gzip
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -16,6 +16,7 @@ from daskimg.io.commit import Mode, Run
 from daskimg.io.failures import count, image_columns
 from daskimg.io.parquet import write_committed
 from daskimg.io.single import Whole, write_single
+from daskimg.io.target import Target
 from daskimg.io.walk import own_part
 from daskimg.io.write import Output, as_dask
 
@@ -96,6 +97,7 @@ def write_csv(
     if single:
         header = partial(_header, part.header(frame._meta))
         return write_single(frame, part.rows, Whole(header, packed), out)
+    part = replace(part, head=part.header(frame._meta))
     return write_committed(frame, part, out, "csv", Blank(part, frame._meta))
 
 
@@ -110,11 +112,26 @@ class Part:
     sep: str
     index: bool
     packed: bool
+    head: bytes = b""  # the first line
 
     def __call__(self, frame: pd.DataFrame, run: Run, number: int) -> dict[str, Any]:
         ticket = count(frame, []).ticket()
         files = [self.file(frame, run, number)] if len(frame) else []
         return {**ticket, "files": files}
+
+    def refuse_others(self, target: Target, names: Iterable[str]) -> None:
+        """Stop where a file with another first line is."""
+        first = next((name for name in names if name.endswith((".csv", ".csv.gz"))), None)
+        if first is None:
+            return
+        with fetch.open_head(target.href(first), target.source) as file:
+            lines: Any = gzip.GzipFile(fileobj=file) if first.endswith(".gz") else file
+            there, mine = lines.readline().rstrip(), self.head.rstrip()
+        if there != mine:
+            raise ValueError(
+                f"{target.shown} holds files that begin with {there[:200]!r}, and these with "
+                f"{mine[:200]!r}. Nothing was written: write into another folder"
+            )
 
     def file(self, frame: pd.DataFrame, run: Run, number: int) -> dict[str, Any]:
         """Put a file with a header; its line of the manifest."""

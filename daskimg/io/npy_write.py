@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -12,15 +12,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from daskimg import fetch
 from daskimg.column.array import ImageArray
 from daskimg.column.dtype import ImageDtype
 from daskimg.column.storage import Uniform
+from daskimg.io import npy_format as nf
 from daskimg.io.commit import Mode, Run
 from daskimg.io.failures import count, image_column, image_columns
 from daskimg.io.parquet import Part as ParquetPart
 from daskimg.io.parquet import write_committed
 from daskimg.io.parquet_schema import Layout
 from daskimg.io.single import Whole, write_single
+from daskimg.io.target import Target
 from daskimg.io.walk import own_part
 from daskimg.io.write import Output, as_dask
 
@@ -98,7 +101,7 @@ def write_numpy(
         return write_single(frame, Rows(name), Whole(header, row_bytes=row), out)
     beside = frame._meta.drop(columns=name)
     layout = Layout.of(beside) if len(beside.columns) else None
-    part = Part(name, None if layout is None else ParquetPart(layout, "zstd"))
+    part = Part(name, dtype, None if layout is None else ParquetPart(layout, "zstd"))
     return write_committed(frame, part, out, "numpy", Blank(part, frame._meta))
 
 
@@ -114,7 +117,23 @@ class Part:
     """Writes the array of one partition, and the columns beside it."""
 
     column: str
+    dtype: ImageDtype
     beside: ParquetPart | None
+
+    def refuse_others(self, target: Target, names: Iterable[str]) -> None:
+        """Stop where arrays of other rows are, or others columns beside them."""
+        names = list(names)
+        first = next((name for name in names if name.endswith(".npy")), None)
+        if first is not None:
+            with fetch.open_head(target.href(first), target.source) as file:
+                there = nf.read_headers(file)[""]
+            if (there.dtype, there.shape[1:]) != (self.dtype.cell_dtype, self.dtype.shape):
+                raise ValueError(
+                    f"{target.shown} holds rows of shape {there.shape[1:]}, {there.dtype}, and "
+                    f"these are {self.dtype}. Nothing was written: write into another folder"
+                )
+        if self.beside is not None:
+            self.beside.refuse_others(target, names)
 
     def __call__(self, frame: pd.DataFrame, run: Run, number: int) -> dict[str, Any]:
         ticket = count(frame, [self.column]).ticket()

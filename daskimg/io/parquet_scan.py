@@ -149,7 +149,7 @@ def telling(path: str) -> Iterator[None]:
         raise DamagedError(f"{fetch.mask_url(path)} cannot be read: {why}") from None
 
 
-def schemas_of(paths: list[str], footers: list[pq.FileMetaData]) -> list[pa.Schema]:
+def schemas_of(paths: list[str], footers: list[Any]) -> list[pa.Schema]:
     """The schemas of the files, which have the same columns.
 
     Raises

@@ -38,6 +38,7 @@ __all__ = ["HF_IMAGE", "KEY", "Column", "Layout"]
 
 KEY = b"daskimg"
 HF_KEY = b"huggingface"
+FLOATS = ("float32", "float64")
 HF_IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 RAGGED = pa.struct([("data", pa.binary()), ("shape", pa.list_(pa.int32())), ("dtype", pa.string())])
 
@@ -173,27 +174,67 @@ class Layout:
         """Columns that hold pictures: statistics tell nothing of them."""
         return [column.name for column in self.images]
 
-    @property
-    def looked_up(self) -> list[str]:
-        """Leaves that Parquet writes smaller by a dictionary.
+    def encodings(self, compressed: bool) -> tuple[list[str], dict[str, str]]:
+        """Leaves of pixels that a dictionary is written for, and those with another encoding.
 
-        Parquet has no 8-bit integers: plain, a pixel takes four bytes, of which zstd then makes a
-        third more than of the one byte that its place among 256 values takes, and in half as much
-        time again (measured on 120 photographs at 224 x 224).
+        Parquet has no 8-bit integers: plain, a pixel takes four bytes. ``BYTE_STREAM_SPLIT`` puts
+        the first bytes of all pixels together, then the (zero) second ones, which compress to
+        nothing: as small as by a dictionary of 256 values, and nearly twice as fast. Floats made
+        of 8-bit pixels have few values, for which a dictionary is smaller by far; those of
+        embeddings differ. Measured: ``benchmarks/RESULTS.md``.
         """
-        return [
-            f"{column.name}.list.element"
-            for column in self.images
-            if column.one_shape and column.dtype.cells in ("uint8", "int8", "uint16", "int16")
+        looked_up: list[str] = []
+        split: dict[str, str] = {}
+        for column in self.images:
+            if column.one_shape and column.dtype.cell_dtype is not None:
+                cell = column.dtype.cell_dtype
+                small = cell.kind in "iu" and cell.itemsize <= 2
+                leaf = f"{column.name}.list.element"
+                if (small and compressed) or (column.dtype.tensor and cell.name in FLOATS):
+                    split[leaf] = "BYTE_STREAM_SPLIT"
+                elif small or (cell.kind == "f" and not column.dtype.tensor):
+                    looked_up.append(leaf)
+        return looked_up, split
+
+    def refuse_others(self, there: pa.Schema, where: str) -> None:
+        """Stop where files of another schema are, which these would be read with.
+
+        Raises
+        ------
+        ValueError
+            Naming the columns that differ.
+        """
+        mine = {**dict.fromkeys(self.names), **dict(self.types)}
+        for column in self.images:
+            mine.update({part: pa.string() for part in column.parts}, **{column.name: column.arrow})
+        mine = {name: kind for name, kind in mine.items() if name not in self.partition_cols}
+        pandas = json.loads((there.metadata or {}).get(b"pandas", b"{}"))
+        index = [name for name in pandas.get("index_columns", []) if isinstance(name, str)]
+        theirs = {field.name: field.type for field in there if field.name not in index}
+        known = json.loads((there.metadata or {}).get(KEY, b"{}"))
+        keys = known.get("partition_cols", {})
+        differ = [
+            f"{name!r} is {theirs.get(name, 'not')} there and {mine.get(name, 'not')} here"
+            for name in {**theirs, **mine}
+            if not (name in theirs and name in mine and _same(theirs[name], mine[name]))
         ]
+        if known and [*keys] != [*self.partition_cols]:
+            differ.append(f"folders are of {[*keys]} there and of {[*self.partition_cols]} here")
+        if differ:
+            raise ValueError(
+                f"{where} holds other columns: {'; '.join(differ)}. Nothing was written: append "
+                "the same columns, or write into another folder"
+            )
 
     def table(self, frame: pd.DataFrame) -> pa.Table:
         """Plain columns only, with the metadata of the whole file."""
-        plain = frame.drop(columns=[column.name for column in self.images])
-        plain = plain.drop(columns=list(self.partition_cols))
+        apart = {*self.image_names, *self.partition_cols}
+        plain = [name for name in self.names if name not in apart]
         index = frame.index
         ranged = self.keep_range and isinstance(index, pd.RangeIndex) and index.step == 1
-        table = pa.Table.from_pandas(plain, preserve_index=None if ranged else True, nthreads=1)
+        table = pa.Table.from_pandas(
+            frame, preserve_index=None if ranged else True, nthreads=1, columns=plain
+        )
         for name, kind in self.types:
             place = table.schema.get_field_index(name)
             if table.schema.field(place).type != kind:
@@ -233,6 +274,14 @@ class Layout:
         span = None if index is None else [index.start, index.stop, index.name]
         known = {"version": 1, "columns": columns, "partition_cols": keys, "range": span}
         return json.dumps(known, sort_keys=True).encode()
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two columns can be one; an object column's type is known when it is written."""
+    if one is None or other is None or one == other:
+        return True
+    text = (pa.string(), pa.large_string())
+    return one in text and other in text
 
 
 def _anonymous(dtype: ImageDtype) -> ImageDtype:

@@ -9,6 +9,8 @@ arrow.variable_shape_tensor            ``struct<data: list<T>, shape: fixed_size
 ray.data.arrow_tensor, ..._v2          ``list<T>``, ``large_list<T>``; the shape
 ray.data.arrow_variable_shaped_tensor  ``struct<data: large_list<T>, shape: list<int64>>``; the
                                        number of axes, if they have one
+daft.super_extension                   ``fixed_size_list<T>``, or a struct of data and shape (of
+                                       pictures: channel, height, width); JSON: the Daft type
 =====================================  =========================================================
 
 Where nobody registered an extension type, its name and metadata stand in the field's metadata. Ray
@@ -35,6 +37,11 @@ __all__ = ["Tensors", "tensors_of", "values_of"]
 ARROW_FIXED, ARROW_ANY = "arrow.fixed_shape_tensor", "arrow.variable_shape_tensor"
 RAY_FIXED = ("ray.data.arrow_tensor", "ray.data.arrow_tensor_v2")
 RAY_ANY = "ray.data.arrow_variable_shaped_tensor"
+DAFT = "daft.super_extension"
+DAFT_CHANNELS = {
+    **{"L": 1, "LA": 2, "RGB": 3, "RGBA": 4, "L16": 1, "LA16": 2, "RGB16": 3, "RGBA16": 4},
+    **{"RGB32F": 3, "RGBA32F": 4},
+}
 
 
 class Tensors(NamedTuple):
@@ -92,6 +99,8 @@ def tensors_of(field: pa.Field) -> Tensors | None:
             known = _parameters(field.type) if told == b"" else json.loads(told)
             shape = known.get("uniform_shape") or [None] * kind.field("shape").type.list_size
             return _tensors(_values_type(kind), shape, known.get("permutation"))
+        if name == DAFT:
+            return _of_daft(kind, json.loads(told)["datatype"])
     except (ValueError, TypeError, KeyError, AttributeError, pickle.UnpicklingError) as error:
         raise ValueError(
             f"the column {field.name!r} is {name!r}, and its metadata {told[:80]!r} are not those "
@@ -104,6 +113,20 @@ def _parameters(kind: pa.DataType) -> dict[str, Any]:
     """Those of a type that pyarrow knows and shows only as text."""
     told = re.findall(r"(permutation|uniform_shape)=(\[[\d,nul]*\])", str(kind))
     return {key: json.loads(text) for key, text in told}
+
+
+def _of_daft(kind: pa.DataType, told: Any) -> Tensors | None:
+    what: str
+    known: Any
+    what, known = next(iter(told.items())) if isinstance(told, dict) else ("", "")
+    if what in ("FixedShapeTensor", "Embedding"):
+        shape = known[1] if what == "FixedShapeTensor" else [known[1]]
+        return _tensors(kind.value_type, shape)
+    if what == "FixedShapeImage":
+        return _tensors(kind.value_type, [*known[1:], DAFT_CHANNELS[known[0]]])
+    if what == "Image":
+        return _tensors(_values_type(kind), [None, None, DAFT_CHANNELS.get(str(known))])
+    return _tensors(_values_type(kind), None) if what == "Tensor" else None
 
 
 def _tensors(value: pa.DataType, shape: Any, order: Any = None) -> Tensors | None:
@@ -161,12 +184,7 @@ def values_of(column: pa.Array, tensors: Tensors) -> tuple[Any, Uniform | Ragged
 
 def _ragged(storage: pa.StructArray, valid: Any, tensors: Tensors) -> Ragged:
     start, length, flat = _lists(storage.field("data"))
-    first, axes, sizes = _lists(storage.field("shape"))
-    width = max(3, axes[valid].max(initial=0))
-    shape = np.full((len(valid), width), -1, np.int32)
-    for axis in range(width):
-        rows = valid & (axes > axis)
-        shape[rows, axis] = sizes[first[rows] + axis]
+    shape = _shapes(storage, valid)
     _check_sizes(length[valid], np.where(shape < 0, 1, shape).prod(axis=1, dtype=np.int64)[valid])
     length = np.where(valid, length, 0)
     item = flat.dtype.itemsize
@@ -179,6 +197,20 @@ def _ragged(storage: pa.StructArray, valid: Any, tensors: Tensors) -> Ragged:
     return Ragged.of_arrays(
         cells.cell(row).transpose(order) if valid[row] else None for row in range(len(valid))
     )
+
+
+def _shapes(storage: pa.StructArray, valid: Any) -> Any:
+    if storage.type.get_field_index("shape") < 0:  # a picture's
+        sides = [storage.field(name).fill_null(0) for name in ("height", "width", "channel")]
+        shape = np.stack([side.to_numpy(zero_copy_only=False) for side in sides], axis=1)
+        return np.where(valid[:, None], shape, -1).astype(np.int32)
+    first, axes, sizes = _lists(storage.field("shape"))
+    width = max(3, axes[valid].max(initial=0))
+    shape = np.full((len(valid), width), -1, np.int32)
+    for axis in range(width):
+        rows = valid & (axes > axis)
+        shape[rows, axis] = sizes[first[rows] + axis]
+    return shape
 
 
 def _check_sizes(length: Any, size: Any) -> None:

@@ -14,7 +14,7 @@ import dask.dataframe as dd
 import pandas as pd
 
 from daskimg import config, limit, metrics
-from daskimg.io.commit import FileNameError, Mode, Run, WriteResult, begin
+from daskimg.io.commit import FileNameError, Mode, Run, WriteResult, begin, read_manifest
 from daskimg.io.target import Target
 from daskimg.lazy.expr import Expr, ImageNode, gather, stable
 
@@ -103,20 +103,24 @@ class Output(NamedTuple):
     @property
     def target(self) -> Target:
         """The folder (or file) to write."""
-        return self._target(self.path)
+        return (
+            self.path if isinstance(self.path, Target) else Target(self.path, self.storage_options)
+        )
 
-    def _target(self, path: Any) -> Target:
-        return path if isinstance(path, Target) else Target(path, self.storage_options)
+    def run(self, kind: str, query: str, part: Any = None) -> Run:
+        """A run that writes into the target what `part` makes.
 
-    def run(self, kind: str, query: str) -> Run:
-        """A run that writes into the target."""
-        return begin(self.target, self.mode, kind, query)
-
-    def errors_run(self, query: str) -> Run | None:
-        """A run that writes failed rows, if they are wanted."""
-        if self.errors is None:
-            return None
-        return begin(self._target(self.errors), self.mode, "parquet", query)
+        Raises
+        ------
+        ValueError
+            In mode "append", when what is there has other columns, as far as `part` can tell.
+        """
+        run = begin(self.target, self.mode, kind, query)
+        if run.mode == "append" and not run.done and hasattr(part, "refuse_others"):
+            known = read_manifest(run.target)
+            there = run.target.files() if known is None else [f["name"] for f in known["files"]]
+            part.refuse_others(run.target, there)
+        return run
 
 
 def as_dask(df: Any) -> dd.DataFrame:

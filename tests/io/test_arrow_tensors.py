@@ -124,6 +124,42 @@ def test_variable_shapes_by_arrows_specification(tmp_path):
     assert got.x3[4].all()
 
 
+def test_what_daft_writes(tmp_path):
+    """The fields of files that Daft 0.7 wrote."""
+
+    def column(array, **datatype):
+        told = json.dumps({"datatype": datatype, "daft_version": "0.7.26"}).encode()
+        return extension(array, "daft.super_extension", told)
+
+    flat = pa.FixedSizeListArray.from_arrays(FIXED.reshape(-1), 72)
+    vectors = pa.FixedSizeListArray.from_arrays(np.arange(40, dtype="float32"), 8)
+    ragged = structs(RAGGED, pa.large_list(pa.uint64()))
+    sides = np.array([cell.shape for cell in RAGGED])
+    pictures = pa.StructArray.from_arrays(
+        [ragged.field("data"), *(pa.array(sides[:, axis], pa.uint32()) for axis in (2, 0, 1))],
+        ["data", "channel", "height", "width"],
+    )
+    df = write(
+        tmp_path / "daft.parquet",
+        column(flat, FixedShapeTensor=["UInt8", [4, 6, 3]]),
+        column(flat, FixedShapeImage=["RGB", 4, 6]),
+        column(vectors, Embedding=["Float32", 8]),
+        column(ragged, Tensor="UInt8"),
+        column(pictures, Image="RGB"),
+        column(pa.array([1] * 5), Time="x"),
+    )
+    fixed = "image[uint8, 4x6x3]"
+    kinds = [fixed, fixed, "tensor[float32, 8]", "tensor[uint8]", "image[uint8]", "int64"]
+    assert df.dtypes.astype(str).tolist() == kinds
+    got = df.compute()
+    for name in ("x", "x1"):
+        np.testing.assert_array_equal(got[name].img.to_numpy(), FIXED)
+    np.testing.assert_array_equal(np.stack(got.x2.tolist()).reshape(-1), np.arange(40))
+    for name in ("x3", "x4"):
+        for cell, one in zip(pixels(got[name]), RAGGED, strict=True):
+            np.testing.assert_array_equal(cell, one)
+
+
 @pytest.mark.parametrize("order", [None, [0, 1, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]])
 def test_axes_in_another_order(tmp_path, order):
     """By the specification: axis ``i`` of the tensor is axis ``permutation[i]`` in memory.

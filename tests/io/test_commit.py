@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import uuid
+import zlib
 from pathlib import Path
 
 import dask
@@ -19,6 +20,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import daskimg as di
+from daskimg import metrics
 from daskimg.io.commit import WriteResult
 from daskimg.io.target import FileNameError, Target, check_name
 from daskimg.testing import make_images
@@ -99,7 +101,7 @@ def test_manifest_tells_files_and_checksums_and_the_mark_tells_the_manifest(fram
     for file in found["files"]:
         data = target.read(file["name"])
         assert len(data) == file["bytes"]
-        assert hashlib.blake2b(data, digest_size=16).hexdigest() == file["blake2b"]
+        assert f"{zlib.crc32(data):08x}" == file["crc32"]
     text = target.read("_daskimg/manifest.json")
     mark = target.read("_daskimg/_SUCCESS").decode()
     assert mark == hashlib.blake2b(text, digest_size=16).hexdigest()
@@ -222,6 +224,58 @@ def test_append_to_what_another_program_wrote(frame, tmp_path):
     assert result.rows == 12
     assert len(pd.read_parquet(tmp_path / "out")) == 24
     assert len(di.read_parquet(tmp_path / "out")) == 24
+
+
+CHANGES = {
+    "a column more": (lambda d: d.assign(m=1.5), "'m' is not there and double here"),
+    "a column less": (lambda d: d.drop(columns="n"), "'n' is int64 there and not here"),
+    "another dtype": (lambda d: d.assign(n=d.n.astype(str)), "'n' is int64 there and large_string"),
+    "other pictures": (
+        lambda d: d.assign(image=d.image.img.resize(2, 3)),
+        "'image' is struct.* there and",
+    ),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_append_of_other_columns_is_refused_before_anything_is_written(frame, place, change):
+    frame = frame.assign(n=1)
+    frame.img.write_parquet(place)
+    before = {name: Target(place).read(name) for name in Target(place).files()}
+    make, text = CHANGES[change]
+    metrics.reset()
+    with pytest.raises(ValueError, match=f"holds other columns: .*{text}.*Nothing was written"):
+        make(frame).img.write_parquet(place, mode="append")
+    with pytest.raises(ValueError, match="folders are of"):
+        frame.img.write_parquet(place, mode="append", partition_cols="n")
+    assert not metrics.snapshot().get("decode")
+    assert {name: Target(place).read(name) for name in Target(place).files()} == before
+
+
+def test_append_of_other_rows_to_arrays_and_tables(frame, place):
+    small = frame.assign(image=frame.image.img.decode("RGB").img.resize(2, 3))
+    small.img.write_numpy(f"{place}/arrays")
+    small.img.write_numpy(f"{place}/arrays", mode="append")
+    with pytest.raises(ValueError, match=r"rows of shape \(2, 3, 3\), uint8, and these are"):
+        small.assign(image=small.image.img.resize(4, 4)).img.write_numpy(
+            f"{place}/arrays", mode="append"
+        )
+    with pytest.raises(ValueError, match="'m' is not there"):
+        small.assign(m=1).img.write_numpy(f"{place}/arrays", mode="append")
+    for packed in (None, "gzip"):
+        table, where = frame.drop(columns="image"), f"{place}/csv-{packed}"
+        table.img.write_csv(where, compression=packed)
+        assert table.img.write_csv(where, mode="append", compression=packed).rows == 12
+        with pytest.raises(ValueError, match="begin with"):
+            table.assign(m=1).img.write_csv(where, mode="append")
+    assert len(di.read_numpy(f"{place}/arrays")) == 24
+
+
+def test_append_with_a_named_index(frame, place):
+    named = frame.set_index("path", sort=False) if "path" in frame else frame
+    named.img.write_parquet(place)
+    named.img.write_parquet(place, mode="append")
+    assert len(di.read_parquet(place)) == 24
 
 
 def test_append_of_another_kind(frame, place):

@@ -44,6 +44,18 @@ def test_duckdb_reads_ours(written):
         np.testing.assert_array_equal(decoded(data), wanted)
 
 
+def test_duckdb_reads_our_pixels(tmp_path):
+    import duckdb
+
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 4, 5, 3), dtype=np.uint8)
+    vectors = np.random.default_rng(0).random((3, 8)).astype("float32")
+    df = di.from_array(pixels).assign(vector=di.from_array(vectors, column="v").v)
+    df.img.write_parquet(tmp_path / "out")
+    rows = duckdb.sql(f"select image, vector from '{tmp_path}/out/*.parquet'").fetchall()
+    np.testing.assert_array_equal(np.array([row[0] for row in rows]).reshape(pixels.shape), pixels)
+    np.testing.assert_array_equal(np.array([row[1] for row in rows], "float32"), vectors)
+
+
 def test_hugging_face_reads_ours_as_images(written, tmp_path):
     import datasets
 
