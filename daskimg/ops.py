@@ -9,16 +9,16 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from daskimg import config, fetch, isolate
+from daskimg import config, fetch, opening
 from daskimg.column.dtype import ImageDtype, check_policy
 from daskimg.kernels import augment, codec, color, filters, geometry, measure
+from daskimg.opening import ISOLATED
 from daskimg.program import HEADER, STRING, Program, Step
 
 __all__ = ["ISOLATED", "OPS", "Op", "build", "cells_of", "policy_of"]
@@ -26,7 +26,6 @@ __all__ = ["ISOLATED", "OPS", "Op", "build", "cells_of", "policy_of"]
 BYTES = pd.ArrowDtype(pa.large_binary())
 INT, HASH = pd.Int64Dtype(), pd.UInt64Dtype()
 FLOAT, BOOL = np.dtype("float64"), np.dtype("bool")
-HEAD = 4096  # holds most headers of JPEGs
 
 
 def cells_of(mode: str) -> str:
@@ -142,91 +141,8 @@ def _applied(source: ImageDtype, func: Any, dtype: Any) -> Any:
     return _pixels(source) if dtype is None else dtype
 
 
-# -- steps over a cell that is not pixels yet ---------------------------------------------------
-def _fetch(
-    path: str, source: fetch.Source | None, retries: int, max_bytes: int | None = None
-) -> bytes:
-    return fetch.read_bytes(path, source, retries=retries, max_bytes=max_bytes)
-
-
-def _header(
-    cell: Any,
-    source: fetch.Source | None,
-    retries: int,
-    orientation: bool,
-    max_pixels: int | None,
-    formats: tuple[str, ...] | None,
-    child: tuple[float | None] | None = None,
-) -> codec.Header:
-    how: dict[str, Any] = {"orientation": orientation, "max_pixels": max_pixels, "formats": formats}
-    read = codec.read_header if child is None else partial(isolate.read_header, timeout=child[0])
-    if not isinstance(cell, str):
-        return read(cell, **how)
-    start = fetch.read_start(cell, HEAD, retries=retries)
-    found = None if start is None else codec.quick_header(start, **how)
-    if found is not None:
-        return found
-    with fetch.open_head(cell, source, retries=retries) as file:
-        return read(file, **how)
-
-
-def _decode(
-    data: Any,
-    truncated: bool,
-    orientation: bool,
-    max_pixels: int | None,
-    formats: tuple[str, ...] | None,
-    child: tuple[float | None] | None = None,
-    on_partial: Callable[[str], object] | None = None,
-    min_size: tuple[int, int] | None = None,
-    out: np.ndarray[Any, Any] | None = None,
-    scratch: codec.Scratch | None = None,
-) -> np.ndarray[Any, Any]:
-    # in a child process, with a time limit, or here
-    decoder = (
-        partial(codec.decode, scratch=scratch)
-        if child is None
-        else partial(isolate.decode, timeout=child[0])
-    )
-    return decoder(
-        data,
-        orientation=orientation,
-        max_pixels=max_pixels,
-        formats=formats,
-        truncated=truncated,
-        on_partial=on_partial,
-        min_size=min_size,
-        out=out,
-    )
-
-
-def _size(cell: Any, source: fetch.Source | None, retries: int) -> int:
-    if isinstance(cell, str):
-        return fetch.size(cell, source, retries=retries)
-    return memoryview(cell).nbytes
-
-
 def _encode(pixels: np.ndarray[Any, Any], file_format: str, quality: int) -> bytes:
     return codec.encode(pixels, file_format, quality)
-
-
-def _export(
-    cell: Any,
-    file_format: str | None,
-    quality: int | None,
-    orientation: bool,
-    max_pixels: int | None,
-    formats: tuple[str, ...] | None,
-    child: tuple[float | None] | None = None,
-) -> Any:
-    """The bytes of a file: the cell's own where they are in the format, else encoded anew."""
-    if isinstance(cell, np.ndarray):
-        return codec.encode(cell, file_format or "png", quality or 90)
-    own = codec.sniff(cell)
-    if own is not None and quality is None and file_format in (None, own):
-        return cell
-    pixels = _decode(cell, False, orientation, max_pixels, formats, child)
-    return codec.encode(pixels, file_format or own or "png", quality or 90)
 
 
 def _apply(pixels: np.ndarray[Any, Any], func: Callable[..., Any], dtype: Any) -> Any:
@@ -244,10 +160,6 @@ def _random(name: str) -> Callable[..., Any]:
         return kernel(pixels, augment.rng_for(seed, epoch, f"{name} {key}"), *params)
 
     return run
-
-
-# Steps that open what others wrote; their last parameter says whether in a child process.
-ISOLATED = ("header", "decode", "export")
 
 
 class Op(NamedTuple):
@@ -289,7 +201,7 @@ PIXEL_OPS: dict[str, Op] = {
     "color_jitter": Op(_random("color_jitter"), _same),
     "apply": Op(_apply, _applied),
     "encode": Op(_encode, _encoded),
-    "export": Op(_export, _encoded),
+    "export": Op(opening.export, _encoded),
     # what several measures stand on, once for all of them
     "luma": Op(measure.luma, _grey),
     "moments": Op(measure.moments, _same),
@@ -316,10 +228,10 @@ STEPS = {
 
 OPS: dict[str, Op] = {
     **PIXEL_OPS,
-    "fetch": Op(_fetch, _encoded),
-    "decode": Op(_decode, _pixels),
-    "header": Op(_header, _same),
-    "size": Op(_size, fixed(INT)),
+    "fetch": Op(opening.fetch_bytes, _encoded),
+    "decode": Op(opening.decode, _pixels),
+    "header": Op(opening.header, _same),
+    "size": Op(opening.size, fixed(INT)),
     "header_height": Op(lambda head: head.height, fixed(INT)),
     "header_width": Op(lambda head: head.width, fixed(INT)),
     "header_channels": Op(lambda head: head.channels, fixed(INT)),

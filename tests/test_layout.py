@@ -17,6 +17,7 @@ LEVELS = [
     ("limit", "kernels", "crashes"),
     ("source",),
     ("fetch", "isolate"),
+    ("opening",),
     ("column",),
     ("program",),
     ("ops",),

@@ -1,0 +1,106 @@
+"""Opening a cell: its file's bytes, its header, its pixels. The kernels of an op's first steps.
+
+A step that opens what others wrote takes ``child`` as its last parameter: None where that is done
+in this process, else the time limit of doing it in a child process (`daskimg.isolate`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from daskimg import fetch, isolate
+from daskimg.kernels import codec
+
+__all__ = ["ISOLATED", "decode", "export", "fetch_bytes", "header", "size"]
+
+ISOLATED = ("header", "decode", "export")  # steps that open what others wrote
+HEAD = 4096  # holds most headers of JPEGs
+
+
+def fetch_bytes(
+    path: str, source: fetch.Source | None, retries: int, max_bytes: int | None = None
+) -> bytes:
+    """All bytes of a file."""
+    return fetch.read_bytes(path, source, retries=retries, max_bytes=max_bytes)
+
+
+def header(
+    cell: Any,
+    source: fetch.Source | None,
+    retries: int,
+    orientation: bool,
+    max_pixels: int | None,
+    formats: tuple[str, ...] | None,
+    child: tuple[float | None] | None = None,
+) -> codec.Header:
+    """What a cell says of its picture before any pixel is read."""
+    how: dict[str, Any] = {"orientation": orientation, "max_pixels": max_pixels, "formats": formats}
+    read = codec.read_header if child is None else partial(isolate.read_header, timeout=child[0])
+    if not isinstance(cell, str):
+        return read(cell, **how)
+    start = fetch.read_start(cell, HEAD, retries=retries)
+    found = None if start is None else codec.quick_header(start, **how)
+    if found is not None:
+        return found
+    with fetch.open_head(cell, source, retries=retries) as file:
+        return read(file, **how)
+
+
+def decode(
+    data: Any,
+    truncated: bool,
+    orientation: bool,
+    max_pixels: int | None,
+    formats: tuple[str, ...] | None,
+    child: tuple[float | None] | None = None,
+    on_partial: Callable[[str], object] | None = None,
+    min_size: tuple[int, int] | None = None,
+    out: np.ndarray[Any, Any] | None = None,
+    scratch: codec.Scratch | None = None,
+) -> np.ndarray[Any, Any]:
+    """The pixels of a file's bytes: decoded here, or in a child process with a time limit."""
+    decoder = (
+        partial(codec.decode, scratch=scratch)
+        if child is None
+        else partial(isolate.decode, timeout=child[0])
+    )
+    return decoder(
+        data,
+        orientation=orientation,
+        max_pixels=max_pixels,
+        formats=formats,
+        truncated=truncated,
+        on_partial=on_partial,
+        min_size=min_size,
+        out=out,
+    )
+
+
+def size(cell: Any, source: fetch.Source | None, retries: int) -> int:
+    """The bytes of a file, or of encoded bytes."""
+    if isinstance(cell, str):
+        return fetch.size(cell, source, retries=retries)
+    return memoryview(cell).nbytes
+
+
+def export(
+    cell: Any,
+    file_format: str | None,
+    quality: int | None,
+    orientation: bool,
+    max_pixels: int | None,
+    formats: tuple[str, ...] | None,
+    child: tuple[float | None] | None = None,
+) -> Any:
+    """The bytes of a file: the cell's own where they are in the format, else encoded anew."""
+    if isinstance(cell, np.ndarray):
+        return codec.encode(cell, file_format or "png", quality or 90)
+    own = codec.sniff(cell)
+    if own is not None and quality is None and file_format in (None, own):
+        return cell
+    pixels = decode(cell, False, orientation, max_pixels, formats, child)
+    return codec.encode(pixels, file_format or own or "png", quality or 90)
