@@ -151,7 +151,7 @@ class _Pass:
         return None if self.paths is None else self.paths[i]
 
     def _walk(self, node: Node, value: Any, i: int, depth: int) -> None:
-        for child in node.children:
+        for child in node.steps:
             if child.counted:
                 self.runs[child.step.name] += 1
             options = child.options
@@ -166,12 +166,16 @@ class _Pass:
                 result = child.kernel(value, *params, **options)
             except Exception as error:
                 self._fail(child, i, depth, error)
+                if child.otherwise is not None:
+                    self._walk(child.otherwise, value, i, depth)
                 continue
             if self.partial:
                 self._warn(child, i)
             for sink in child.sinks:
                 sink.put(i, result)
-            if child.children:
+            for side, sink in child.sides:
+                sink.put(i, result.shape[side])
+            if child.steps:
                 self._walk(child, result, i, depth + 1)
 
     def _warn(self, node: Node, i: int) -> None:

@@ -21,13 +21,15 @@ __all__ = ["Node", "plan"]
 # result's sides are kept: then the resize that follows gives the same picture to 0.3 grey levels.
 KEPT = 2
 COUNTED = ("fetch", "header", "decode")
+SIDES = {"header_height": 0, "header_width": 1}
 
 
 class Node:
     """One step, what follows it, and the columns that end with it."""
 
     __slots__ = (
-        "children", "counted", "kernel", "options", "params", "rows", "sinks", "step", "target"
+        "children", "counted", "kernel", "options", "otherwise", "params", "rows", "sides",
+        "sinks", "step", "steps", "target",
     )  # fmt: skip
 
     def __init__(self, step: Step) -> None:
@@ -37,7 +39,10 @@ class Node:
         self.params = list(step.params)
         self.rows = [(k, p.slot) for k, p in enumerate(step.params) if isinstance(p, Row)]
         self.children: list[Node] = []
+        self.steps: list[Node] = []  # the children that run when this one has
         self.sinks: list[Sink] = []
+        self.sides: list[tuple[int, Sink]] = []  # columns of the result's height (0), width (1)
+        self.otherwise: Node | None = None  # its steps run when this one fails
         self.options: dict[str, Any] = {}
         # the one-shape column that the kernel may write its result into
         self.target: ImageSink | None = None
@@ -83,7 +88,27 @@ def plan(programs: Sequence[Program], cells: ImageArray) -> tuple[Node, list[Sin
             node.target = next(
                 (s for s in node.sinks if isinstance(s, ImageSink) and s.uniform), None
             )
+    for node in root.walk():
+        node.steps = list(node.children)
+        _sizes_of_pixels(node)
     return root, sinks
+
+
+def _sizes_of_pixels(node: Node) -> None:
+    """The sizes of what is decoded in full are its pixels': its header is read if that fails."""
+    found = {child.step.name: child for child in node.children}
+    header, decode = found.get("header"), found.get("decode")
+    if header is None or decode is None or "min_size" in decode.options:
+        return
+    settings = header.params[2:]  # behind how to fetch it
+    asked = [child.step.name for child in header.children]
+    if decode.params[1 : 1 + len(settings)] == settings and SIDES.keys() >= {*asked}:
+        node.steps.remove(header)
+        decode.otherwise = Node(node.step)
+        decode.otherwise.steps = [header]
+        decode.sides = [
+            (SIDES[child.step.name], sink) for child in header.children for sink in child.sinks
+        ]
 
 
 def _keeps(node: Node) -> bool:

@@ -12,10 +12,12 @@ from PIL import Image
 from skimage import data
 
 import daskimg as di
+from daskimg import metrics
 from daskimg.column.array import ImageArray
 from daskimg.kernels import codec
 from daskimg.ops import build
 from daskimg.plan import plan
+from daskimg.testing import make_images
 
 FILE = di.ImageDtype("file")
 
@@ -78,6 +80,32 @@ def test_a_header_of_a_fetched_file_is_read_from_its_bytes():
     assert [node.step.name for node in fetch.children] == ["decode", "header", "size"]
     alone, _ = plan([column(("height",)), column(("nbytes",))], ImageArray.empty(1, FILE))
     assert [node.step.name for node in alone.children] == ["header", "size"]
+
+
+def read_headers(frame):
+    metrics.reset()
+    found = frame.compute() if hasattr(frame, "dask") else frame
+    return found, metrics.snapshot().get("header", 0)
+
+
+def test_a_picture_decoded_in_full_tells_its_size(tmp_path):
+    paths = make_images(tmp_path, 6, size=(20, 30), broken=2)
+    turned = tmp_path / "turned.jpg"
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (30, 20)).save(turned, exif=exif)
+    df = di.read_images([*paths, str(turned)], on_error="null")
+    image = df.image.img
+    sizes = {"height": image.height, "width": image.width}
+    with_mean, headers = read_headers(df.assign(**sizes, mean=image.mean()))
+    alone, all_headers = read_headers(df.assign(**sizes))
+    pd.testing.assert_frame_equal(with_mean[["height", "width"]], alone[["height", "width"]])
+    assert with_mean["height"].iloc[-1] == 30, "as the EXIF orientation turns it"
+    assert headers == with_mean["mean"].isna().sum(), "those that cannot be decoded"
+    assert all_headers == len(df)
+    # what a header alone tells is asked of it
+    _, headers = read_headers(df.assign(**sizes, mode=image.mode, mean=image.mean()))
+    assert headers == len(df)
 
 
 @pytest.mark.parametrize(
