@@ -246,10 +246,12 @@ class Run:
                     raise _collision(self.target, name)
 
     def _publish(self, file: dict[str, Any]) -> None:
-        staged = f"{self.folder}/files/{file['name']}"
-        # a commit that was killed half-way has renamed some files already
-        if self.target.has(staged) or not self.target.has(file["name"]):
-            self.target.move(staged, file["name"])
+        try:
+            self.target.move(f"{self.folder}/files/{file['name']}", file["name"])
+        except FileNotFoundError:
+            # a commit that was killed half-way has renamed it, or one of the same run elsewhere
+            if not self.target.has(file["name"]):
+                raise
 
     def _manifest(
         self,

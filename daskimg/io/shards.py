@@ -7,10 +7,11 @@ import io
 import itertools
 import os
 import re
-from collections.abc import Iterable, Iterator
-from typing import BinaryIO, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, BinaryIO, NamedTuple, TypeAlias
 
 import dask.dataframe as dd
+import pandas as pd
 
 from daskimg import config, fetch
 from daskimg.column.dtype import ImageDtype
@@ -18,11 +19,15 @@ from daskimg.io.commit import published
 from daskimg.io.listing import UrlPath, list_images
 from daskimg.io.target import Target
 from daskimg.io.walk import own_part
+from daskimg.lazy.source import from_reader
 
 __all__ = [
     "EXTENT",
+    "Part",
+    "Positions",
     "Shard",
     "check_count",
+    "from_shards",
     "list_shards",
     "numbered",
     "open_shard",
@@ -154,6 +159,56 @@ def check_count(name: str, count: int | None) -> None:
 def numbered(shards: int) -> list[int]:
     """Divisions of one partition a shard, whose rows nobody counted."""
     return [*(n * EXTENT for n in range(shards)), shards * EXTENT - 1]
+
+
+class Part(NamedTuple):
+    """Rows of one shard: all, or `rows` from `first` on (bytes `start` to `end`)."""
+
+    shard: Shard
+    row: int  # the index of the first
+    first: int = 0
+    rows: int | None = None
+    start: int = 0
+    end: int | None = None
+
+
+# Where each row of a shard begins, and where the last ends; None in one that is compressed.
+Positions: TypeAlias = tuple[Sequence[int], int | None]
+
+
+def from_shards(
+    reader: Callable[..., pd.DataFrame],
+    shards: Sequence[Shard],
+    most: int | None,
+    positions: Callable[[Shard], Positions],
+    meta: pd.DataFrame,
+    label: str,
+) -> dd.DataFrame:
+    """A lazy frame of a partition for each shard, or of at most so many rows: then counted."""
+    if most is None:
+        whole = [Part(shard, n * EXTENT) for n, shard in enumerate(shards)]
+        return from_reader(reader, whole, meta=meta, divisions=numbered(len(shards)), label=label)
+    parts = list(_cut(shards, most, positions))
+    lengths = [part.rows or 0 for part in parts]
+    divisions = [*(part.row for part in parts), max(sum(lengths) - 1, 0)]
+    return from_reader(reader, parts, meta=meta, divisions=divisions, lengths=lengths, label=label)
+
+
+def _cut(
+    shards: Sequence[Shard], most: int, positions: Callable[[Shard], Positions]
+) -> Iterator[Part]:
+    row = 0
+    for shard in shards:
+        starts, end = positions(shard)
+        for first in range(0, len(starts), most):
+            last = min(first + most, len(starts))
+            span: Any = ()
+            if end is not None:
+                span = starts[first], starts[last] if last < len(starts) else end
+            yield Part(shard, row, first, last - first, *span)
+            row += last - first
+    if not row:
+        yield Part(shards[0], 0, 0, 0)
 
 
 def with_bytes(frame: dd.DataFrame, where: str) -> dd.DataFrame:

@@ -19,6 +19,7 @@ __all__ = ["FileNameError", "Target", "check_name", "clash_of", "folder_name", "
 
 OWN = "_daskimg"  # the folder of the manifest, the mark and unfinished runs
 LONGEST_PART, LONGEST_NAME = 255, 900  # bytes: of a filesystem, of an S3 key less its prefix
+TRIES = 3  # of a file whose folder goes while it is written
 RENAMING = {"sftp", "ssh", "smb", "hdfs", "webhdfs", "ftp"}  # filesystems that are not local
 
 
@@ -230,7 +231,19 @@ class Target:
         if not self.renames:
             self._try(lambda: self.fs.pipe_file(self.at(name), bytes(data)), name)
             return
-        final = self.at(name)
+        for left in reversed(range(TRIES)):
+            try:
+                self._put_and_rename(self.at(name), data)
+                return
+            except FileNotFoundError:  # another writer of the same was done, and cleaned up
+                if not left:
+                    raise
+            except OSError as error:
+                if error.errno and error.filename is None:
+                    error.filename = fetch.mask_url(self.href(name))  # a full disk does not say
+                raise
+
+    def _put_and_rename(self, final: str, data: Any) -> None:
         folder, _, last = final.rpartition("/")
         self.fs.makedirs(folder, exist_ok=True)
         temporary = f"{folder}/.{last[:40]}.{uuid.uuid4().hex}.tmp"
@@ -238,11 +251,9 @@ class Target:
             with self.fs.open(temporary, "wb") as file:
                 file.write(data)
             self._replace(temporary, final)
-        except BaseException as error:
+        except BaseException:
             if self.fs.exists(temporary):
                 self.fs.rm_file(temporary)
-            if isinstance(error, OSError) and error.errno and error.filename is None:
-                error.filename = fetch.mask_url(self.href(name))  # a full disk does not say where
             raise
 
     def move(self, old: str, new: str) -> None:

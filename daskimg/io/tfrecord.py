@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO
 
 import dask.dataframe as dd
 import numpy as np
@@ -24,7 +24,6 @@ from daskimg.io.parquet import write_committed
 from daskimg.io.rows import IMAGE, Record, failed, kept, meta_of, to_frame
 from daskimg.io.tf_features import Spec, encoders, inferred, spec_of
 from daskimg.io.write import Output, as_dask
-from daskimg.lazy.source import from_reader
 from daskimg.ops import policy_of
 
 __all__ = ["read_tfrecords", "write_tfrecords"]
@@ -111,15 +110,8 @@ def read_tfrecords(
     specs = _specs(features, pictures, policy, files, shards)
     reader = Reader(files, specs)
     meta = meta_of({name: spec.dtype for name, spec in specs.items()})
-    if records_per_partition is None:
-        parts = [Part(shard, n * sh.EXTENT) for n, shard in enumerate(shards)]
-        divisions, lengths = sh.numbered(len(shards)), None
-    else:
-        parts = list(files.cut(shards, records_per_partition))
-        lengths = [part.rows or 0 for part in parts]
-        divisions = [*(part.row for part in parts), max(sum(lengths) - 1, 0)]
-    return from_reader(
-        reader, parts, meta=meta, divisions=divisions, lengths=lengths, label="read-tfrecords"
+    return sh.from_shards(
+        reader, shards, records_per_partition, files.positions, meta, "read-tfrecords"
     )
 
 
@@ -149,17 +141,6 @@ def _specs(
     return {name: specs[name] for name in features}
 
 
-class Part(NamedTuple):
-    """Records of one file: all, or `rows` from `first` on (bytes `start` to `end`)."""
-
-    shard: sh.Shard
-    row: int  # the index of the first
-    first: int = 0
-    rows: int | None = None
-    start: int = 0
-    end: int | None = None
-
-
 @dataclass(frozen=True)
 class Files:
     """How the files are opened."""
@@ -173,7 +154,7 @@ class Files:
         """A file's records."""
         return tf.decompressed(sh.open_shard(shard, self.source, head), self.compression)
 
-    def frames(self, part: Part) -> Iterator[tf.Frame]:
+    def frames(self, part: sh.Part) -> Iterator[tf.Frame]:
         """The records of a part."""
         if part.end is not None:
             file: BinaryIO = io.BytesIO(
@@ -215,27 +196,13 @@ class Files:
             "the columns are not known; give features="
         )
 
-    def cut(self, shards: Sequence[sh.Shard], most: int) -> Iterator[Part]:
-        """Parts of at most so many records; all files are looked through."""
-        row = 0
-        for shard in shards:
-            with sh.open_shard(shard, self.source) as file:
-                packed = self.compression
-                packed = tf.sniffed(file) if packed == "infer" else packed
-                if packed is None:
-                    starts = tf.positions(file, self.verify)
-                    starts.append(file.seek(0, io.SEEK_END))
-                else:
-                    plain = tf.decompressed(file, packed)
-                    starts = [0 for _ in tf.frames(plain, verify=False)]
-            total = len(starts) - (packed is None)
-            for first in range(0, total, most):
-                number = min(most, total - first)
-                span = (0, None) if packed else (starts[first], starts[first + number])
-                yield Part(shard, row, first, number, *span)
-                row += number
-        if not row:
-            yield Part(shards[0], 0, 0, 0)
+    def positions(self, shard: sh.Shard) -> sh.Positions:
+        """Where the records of a file begin: all of it is looked through."""
+        with sh.open_shard(shard, self.source) as file:
+            packed = tf.sniffed(file) if self.compression == "infer" else self.compression
+            if packed is None:
+                return tf.positions(file, self.verify), file.seek(0, io.SEEK_END)
+            return [0 for _ in tf.frames(tf.decompressed(file, packed), verify=False)], None
 
 
 def _parsed(frame: tf.Frame, shard: sh.Shard, example: Any) -> Any:
@@ -257,20 +224,20 @@ class Reader:
     files: Files
     specs: Mapping[str, Spec]
 
-    def __call__(self, part: Part, columns: Sequence[str]) -> pd.DataFrame:
+    def __call__(self, part: sh.Part, columns: Sequence[str]) -> pd.DataFrame:
         specs = {name: self.specs[name] for name in columns}
         every = [spec.dtype for spec in self.specs.values()]
         records = [kept(record, self.files.policy, every) for record in self._records(part, specs)]
         dtypes = {name: spec.dtype for name, spec in specs.items()}
         return to_frame(records, dtypes, part.row)
 
-    def _records(self, part: Part, specs: Mapping[str, Spec]) -> Iterator[Record]:
+    def _records(self, part: sh.Part, specs: Mapping[str, Spec]) -> Iterator[Record]:
         example = tf.example_class()
         for frame in self.files.frames(part):
             parsed = _parsed(frame, part.shard, example)
             yield parsed if isinstance(parsed, Record) else self._record(parsed, frame, part, specs)
 
-    def _record(self, message: Any, frame: tf.Frame, part: Part, specs: Any) -> Record:
+    def _record(self, message: Any, frame: tf.Frame, part: sh.Part, specs: Any) -> Record:
         place = f"{part.shard.path}#{frame.number}"
         features = message.features.feature
         try:

@@ -10,7 +10,7 @@ import re
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import dask.dataframe as dd
 import numpy as np
@@ -26,7 +26,6 @@ from daskimg.io.rows import IMAGE, Record, failed, kept, meta_of, to_frame
 from daskimg.io.tar_members import tar_of
 from daskimg.io.tar_samples import KEY, Sample, dtype_of, plain_tar, samples, value_of
 from daskimg.io.write import Output, as_dask
-from daskimg.lazy.source import from_reader
 from daskimg.ops import policy_of
 from daskimg.program import STRING
 
@@ -105,27 +104,9 @@ def read_webdataset(
     dtypes = {KEY: STRING, **{name: dtype_of(name, policy) for name in names}}
     reader = Reader(tars, dtypes, given)
     meta = meta_of(dtypes)
-    if rows_per_partition is None:
-        parts = [Part(shard, n * sh.EXTENT) for n, shard in enumerate(shards)]
-        divisions, lengths = sh.numbered(len(shards)), None
-    else:
-        parts = list(tars.cut(shards, rows_per_partition))
-        lengths = [part.rows or 0 for part in parts]
-        divisions = [*(part.row for part in parts), max(sum(lengths) - 1, 0)]
-    return from_reader(
-        reader, parts, meta=meta, divisions=divisions, lengths=lengths, label="read-webdataset"
+    return sh.from_shards(
+        reader, shards, rows_per_partition, tars.positions, meta, "read-webdataset"
     )
-
-
-class Part(NamedTuple):
-    """Samples of one shard: all, or `rows` from `first` on (bytes `start` to `end`)."""
-
-    shard: sh.Shard
-    row: int  # the index of the first
-    first: int = 0
-    rows: int | None = None
-    start: int = 0
-    end: int | None = None
 
 
 @dataclass(frozen=True)
@@ -135,7 +116,7 @@ class Tars:
     source: fetch.Source
     policy: str
 
-    def samples(self, part: Part) -> Iterator[tuple[tarfile.TarFile | None, Sample]]:
+    def samples(self, part: sh.Part) -> Iterator[tuple[tarfile.TarFile | None, Sample]]:
         """The samples of a part."""
         if part.end is not None:
             data = sh.read_range(part.shard, self.source, part.start, part.end)
@@ -165,25 +146,12 @@ class Tars:
             "the columns are not known; give extensions="
         )
 
-    def cut(self, shards: Sequence[sh.Shard], most: int) -> Iterator[Part]:
-        """Parts of at most so many samples; all shards are looked through."""
-        row = 0
-        for shard in shards:
-            with sh.open_shard(shard, self.source) as file:
-                plain, problem = plain_tar(file)
-                starts = [sample.start for _, sample in samples(plain, problem)]
-                end = file.seek(0, io.SEEK_END) if plain is file else None
-            for first in range(0, len(starts), most):
-                number = min(most, len(starts) - first)
-                if end is None:
-                    yield Part(shard, row, first, number)
-                else:
-                    last = first + number
-                    stop = starts[last] if last < len(starts) else end
-                    yield Part(shard, row, first, number, starts[first], stop)
-                row += number
-        if not row:
-            yield Part(shards[0], 0, 0, 0)
+    def positions(self, shard: sh.Shard) -> sh.Positions:
+        """Where the samples of a shard begin: all of it is looked through."""
+        with sh.open_shard(shard, self.source) as file:
+            plain, problem = plain_tar(file)
+            starts = [sample.start for _, sample in samples(plain, problem)]
+            return starts, file.seek(0, io.SEEK_END) if plain is file else None
 
 
 @dataclass(frozen=True)
@@ -194,7 +162,7 @@ class Reader:
     dtypes: Mapping[str, Any]
     given: bool  # members that are no column are left out
 
-    def __call__(self, part: Part, columns: Sequence[str]) -> pd.DataFrame:
+    def __call__(self, part: sh.Part, columns: Sequence[str]) -> pd.DataFrame:
         policy, every = self.tars.policy, self.dtypes.values()
         records = [
             kept(self._record(tar, sample, part.shard, columns), policy, every)

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import errno
+import multiprocessing
 import os
+import tempfile
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -64,12 +69,59 @@ def data_of(place: Path) -> list[bytes]:
     return sorted(data for name, data in files(place).items() if "_daskimg" not in name)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_no_permission(frame, tmp_path):
-    place = tmp_path / "closed"
-    place.mkdir(mode=0o500)
-    with pytest.raises(PermissionError, match="closed"):
-        frame.img.write_parquet(place / "out")
+def as_nobody(place: str, answers: Any) -> None:
+    """Write into a folder that somebody else closed; root may write anywhere."""
+    if os.geteuid() == 0:
+        os.seteuid(65534)
+    df = di.from_array(np.zeros((2, 4, 4, 3), "uint8"))
+    try:
+        df.img.write_parquet(f"{place}/out")
+    except PermissionError as error:
+        answers.put(str(error))
+
+
+@pytest.fixture
+def closed():
+    """A folder that nobody may write into, where everybody may look."""
+    with tempfile.TemporaryDirectory() as place:
+        os.chmod(place, 0o555)
+        yield Path(place)
+        os.chmod(place, 0o755)
+
+
+def test_no_permission(closed):
+    context = multiprocessing.get_context("spawn")
+    answers = context.Queue()
+    process = context.Process(target=as_nobody, args=(str(closed), answers))
+    process.start()
+    told = answers.get(timeout=100)
+    process.join()
+    assert "Permission denied" in told
+    assert str(closed) in told
+    assert not list(closed.iterdir())
+
+
+def test_two_writers_of_one_target(frame, tmp_path):
+    """The first to commit is the one whose rows are there, whoever began first."""
+    late = frame.img.write_parquet(tmp_path / "out", compute=False)
+    early = frame.assign(n=-1).img.write_parquet(tmp_path / "out", compute=False)
+    assert early.compute().rows == 12
+    before = files(tmp_path / "out")
+    with pytest.raises(FileExistsError, match="committed meanwhile"):
+        late.compute()
+    assert di.read_parquet(tmp_path / "out").n.compute().tolist() == [-1] * 12
+    assert files(tmp_path / "out") == before
+
+
+@pytest.mark.parametrize("writer", ["write_parquet", "write_images", "write_numpy"])
+def test_two_writers_of_the_same_rows_at_once(frame, tmp_path, writer):
+    frame = frame.assign(image=frame.image.img.decode("RGB").img.resize(8, 10))
+    getattr(frame.img, writer)(tmp_path / "alone")
+    results = [getattr(frame.img, writer)(tmp_path / "out", compute=False) for _ in range(2)]
+    with ThreadPoolExecutor(2) as pool:
+        done = [result.rows for result in pool.map(lambda result: result.compute(), results)]
+    assert done == [12, 12]
+    assert files(tmp_path / "out") == files(tmp_path / "alone")
 
 
 @pytest.mark.parametrize("length, refused", [(251, False), (252, True)])

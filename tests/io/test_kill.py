@@ -108,16 +108,14 @@ def check(writer: str, pictures: str, place: Path, whole: dict[str, bytes]) -> N
     assert files(place) == whole
 
 
-@pytest.mark.parametrize("writer, seed", MOMENTS)
-def test_killed_at_any_moment(writer, seed, pictures, whole, tmp_path):
-    expected = whole(writer)
-    place, rng = tmp_path / "out", random.Random(seed)
+def kill_some_time(process, seed: int, tickets) -> None:
+    """Start a writing process and kill it when some partitions are done, and a moment later."""
+    rng = random.Random(seed)
     finished, later = rng.randrange(PARTITIONS), rng.uniform(0, 0.02)
-    process = processes.Process(target=write, args=(writer, pictures, str(place)))
     process.start()
     try:
         deadline = time.monotonic() + 120
-        while len(tickets(place)) < finished:
+        while len(tickets()) < finished:
             assert process.is_alive(), "it ended before it could be killed"
             assert time.monotonic() < deadline, "it wrote nothing"
             time.sleep(0.001)
@@ -125,6 +123,13 @@ def test_killed_at_any_moment(writer, seed, pictures, whole, tmp_path):
     finally:
         process.kill()
         process.join()
+
+
+@pytest.mark.parametrize("writer, seed", MOMENTS)
+def test_killed_at_any_moment(writer, seed, pictures, whole, tmp_path):
+    expected, place = whole(writer), tmp_path / "out"
+    process = processes.Process(target=write, args=(writer, pictures, str(place)))
+    kill_some_time(process, seed, lambda: tickets(place))
     check(writer, pictures, place, expected)
 
 

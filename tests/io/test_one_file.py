@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import random
 import shutil
 import subprocess
 import sys
-import time
 
 import dask
 import fsspec
@@ -17,7 +15,14 @@ import pytest
 import daskimg as di
 from daskimg.io import single
 from tests.io import test_kill
-from tests.io.test_kill import PARTITIONS, PICTURES, processes, slow
+from tests.io.test_kill import (
+    PARTITIONS,
+    PICTURES,
+    kill_some_time,
+    processes,
+    slow,
+    tickets,
+)
 
 SHAPE = (PICTURES, 8, 10, 3)
 
@@ -50,22 +55,10 @@ def write(path: str, pictures: str, mode: str = "error") -> di.WriteResult:
 @pytest.mark.parametrize("name", ["out.npy", "out.csv"])
 @pytest.mark.parametrize("seed", range(4))
 def test_killed_at_any_moment(name, seed, pictures, tmp_path):
-    place, rng = tmp_path / name, random.Random(seed)
-    beside = tmp_path / f".{name}.daskimg"
-    finished, later = rng.randrange(PARTITIONS), rng.uniform(0, 0.02)
+    place, beside = tmp_path / name, tmp_path / f".{name}.daskimg"
     process = processes.Process(target=write, args=(str(place), pictures))
-    process.start()
-    try:
-        deadline = time.monotonic() + 120
-        while len(list(beside.glob("_daskimg/run-*/[0-9]*.json"))) < finished:
-            assert process.is_alive(), "it ended before it could be killed"
-            assert time.monotonic() < deadline, "it wrote nothing"
-            time.sleep(0.001)
-        time.sleep(later)
-    finally:
-        process.kill()
-        process.join()
-    done = len(list(beside.glob("_daskimg/run-*/[0-9]*.json")))
+    kill_some_time(process, seed, lambda: tickets(beside))
+    done = len(tickets(beside))
     assert not place.exists() or done == PARTITIONS
     if not place.exists() and beside.exists():
         with pytest.raises(FileExistsError, match="resume"):
