@@ -95,12 +95,19 @@ def export(
     max_pixels: int | None,
     formats: tuple[str, ...] | None,
     child: tuple[float | None] | None = None,
+    *,
+    decoded: Callable[[Any], Any] | None = None,
 ) -> Any:
-    """The bytes of a file: the cell's own where they are in the format, else encoded anew."""
+    """The bytes of a file: the cell's own where they are in the format, else encoded anew.
+
+    `decoded` gives the pixels of a cell that has been decoded beside it, or None.
+    """
     if isinstance(cell, np.ndarray):
         return codec.encode(cell, file_format or "png", quality or 90)
     own = codec.sniff(cell)
     if own is not None and quality is None and file_format in (None, own):
         return cell
-    pixels = decode(cell, False, orientation, max_pixels, formats, child)
+    pixels = None if decoded is None else decoded(cell)
+    if pixels is None:
+        pixels = decode(cell, False, orientation, max_pixels, formats, child)
     return codec.encode(pixels, file_format or own or "png", quality or 90)

@@ -6,7 +6,7 @@ header, a JPEG at a reduced scale, or all of it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from daskimg.column.array import ImageArray
@@ -91,6 +91,7 @@ def plan(programs: Sequence[Program], cells: ImageArray) -> tuple[Node, list[Sin
     for node in root.walk():
         node.steps = list(node.children)
         _sizes_of_pixels(node)
+        _encoded_from_pixels(node)
     return root, sinks
 
 
@@ -115,6 +116,44 @@ def _keeps(node: Node) -> bool:
     """Whether a picture may outlive its row here: in a column, or with a user's function."""
     ragged = (isinstance(s, ImageSink) and not s.uniform and not s.encoded for s in node.sinks)
     return node.step.name == "apply" or any(ragged)
+
+
+def _encoded_from_pixels(node: Node) -> None:
+    """What is decoded in full anyway is not decoded again to be encoded in another format."""
+    for decode in node.steps:
+        if decode.step.name != "decode" or decode.params[0] or "min_size" in decode.options:
+            continue
+        same = [
+            child
+            for child in node.steps
+            if child.step.name == "export" and child.params[2:] == decode.params[1:]
+        ]
+        if same:
+            decode.kernel = held = _Held(decode.kernel)
+            for export in same:
+                export.options["decoded"] = held.of
+                node.steps.remove(export)  # to come after it
+                node.steps.append(export)
+            return
+
+
+class _Held:
+    """A kernel that remembers its last result, for who asks for it by the same value."""
+
+    def __init__(self, kernel: Callable[..., Any]) -> None:
+        self.kernel = kernel
+        self.value: Any = None
+        self.result: Any = None
+
+    def __call__(self, value: Any, *params: Any, **options: Any) -> Any:
+        self.value = None
+        self.result = self.kernel(value, *params, **options)
+        self.value = value
+        return self.result
+
+    def of(self, value: Any) -> Any:
+        """The result for `value`; None where it was not the last one, or failed."""
+        return self.result if value is self.value else None
 
 
 def _headers_from_bytes(root: Node) -> None:

@@ -6,6 +6,7 @@ import io
 import os
 from pathlib import Path
 
+import dask
 import dask.dataframe as dd
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ import PIL.Image
 import pytest
 
 import daskimg as di
+from daskimg import opening
 from daskimg.io.target import FileNameError
 from daskimg.testing import make_images
 
@@ -90,6 +92,22 @@ def test_a_format_is_asked_for(frame, tmp_path, file_format):
     assert formats(result) == [wanted] * 7
     suffix = {"JPEG": ".jpg"}.get(wanted, f".{wanted.lower()}")
     assert {Path(name).suffix for name in names(result)} == {suffix}
+
+
+@pytest.mark.parametrize("naming", [{"file_format": "png"}, {"filename": "{index}.webp"}])
+def test_pixels_that_are_there_are_not_decoded_again(frame, tmp_path, monkeypatch, naming):
+    alone = frame.img.write_images(tmp_path / "alone", **naming)
+    again = []
+    real = opening.decode
+    monkeypatch.setattr(opening, "decode", lambda *args: again.append(1) or real(*args))
+    light = frame.assign(light=frame.image.img.brightness()).groupby("path").light.mean()
+    beside = frame.img.write_images(tmp_path / "beside", compute=False, **naming)
+    found, result = dask.compute(light, beside)
+    assert len(again) == result.failed  # those fail once more, each for its own column
+    assert found.notna().sum() == 7
+    assert (result.written, result.failed) == (alone.written, alone.failed)
+    for one, other in zip(alone.files, result.files, strict=True):
+        assert Path(one).read_bytes() == Path(other).read_bytes()
 
 
 def test_quality(frame, shop, tmp_path):
