@@ -61,7 +61,7 @@ def test_what_processes_tell_one_another_can_be_encrypted():
         assert all(each.startswith("tls://") for each in client.scheduler_info()["workers"])
         assert set(work.frame(2).compute()["by"]) == {"cpu-0"}
         with pytest.raises((OSError, TypeError)):  # nobody gets in without the certificates
-            Client(client.scheduler.address, timeout=5)
+            Client(client.scheduler.address, timeout=5, set_as_default=False)
 
 
 def test_taken_dashboard_port():
