@@ -119,10 +119,8 @@ def write_images(
         raise ValueError(f"quality is 1 to 100; got {quality!r}")
     part = Part(name, naming, wanted, None if quality == QUALITY else quality, keys)
     cells = frame[name]
-    if naming.kind == "column" and wanted is None:  # each name tells its own format
-        formats = frame[naming.value].map(_format_of, meta=(naming.value, "string"))
-        cells = cells.img._op("export", formats, part.lossy(None))
-    elif naming.kind != "function" or wanted is not None or not cells.dtype.holds_pixels:
+    by_row = naming.kind in ("column", "function") and wanted is None
+    if not (by_row and cells.dtype.holds_pixels):
         cells = cells.img._op("export", wanted, part.lossy(wanted))
     used = plain if errors is not None or naming.kind == "function" else naming.columns + keys
     frame = frame.assign(**{name: cells})[[*dict.fromkeys((*used, name))]]
@@ -299,8 +297,8 @@ class Part:
         return [None if base is None else folders[i] + base for i, base in enumerate(bases)]
 
     def _exported(self, frame: pd.DataFrame, bases: Sequence[str | None]) -> pd.DataFrame:
-        """The frame with the bytes of files, where a function's names tell their formats."""
-        if self.naming.kind != "function" or self.file_format is not None:
+        """The frame with the bytes of files, where each name tells its own format."""
+        if self.naming.kind not in ("column", "function") or self.file_format is not None:
             return frame
         formats = pd.Series([_format_of(base) for base in bases], index=frame.index, dtype=object)
         cells = frame[self.column]

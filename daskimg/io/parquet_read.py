@@ -22,21 +22,14 @@ from daskimg.errors import reason_of
 from daskimg.io import parquet_scan as scan
 from daskimg.io.parquet_cells import decode_column, recognise
 from daskimg.io.parquet_damage import lost_file, salvaged
-from daskimg.io.parquet_scan import STRING, Dnf, Group, Rows
+from daskimg.io.parquet_plain import plain_frame
+from daskimg.io.parquet_scan import Dnf, Group, Rows
 from daskimg.io.parquet_schema import Column
-from daskimg.io.rows import JSON
 from daskimg.lazy.source import from_reader
 
 __all__ = ["read_parquet"]
 
 BLOCKSIZE = 64 * 2**20
-NULLABLE = {
-    pa.bool_(): pd.BooleanDtype(),
-    **{pa.int8(): pd.Int8Dtype(), pa.int16(): pd.Int16Dtype()},
-    **{pa.int32(): pd.Int32Dtype(), pa.int64(): pd.Int64Dtype()},
-    **{pa.uint8(): pd.UInt8Dtype(), pa.uint16(): pd.UInt16Dtype()},
-    **{pa.uint32(): pd.UInt32Dtype(), pa.uint64(): pd.UInt64Dtype()},
-}
 
 
 def read_parquet(
@@ -345,7 +338,9 @@ class Reader:
         }
         beside = {part for column in images.values() for part in column.parts}
         plain = table.select([name for name in table.column_names if name not in beside])
-        frame = self._plain(plain)
+        frame = plain_frame(plain, self.schema, self.nullable)
+        if not self.index_names and not isinstance(frame.index, pd.RangeIndex):
+            frame = frame.reset_index(drop=True)
         if not self.index_names:
             ranged = self.dnf is None
             first = int(numbers[0]) if len(numbers) else 0
@@ -365,47 +360,3 @@ class Reader:
             for name in order
         }
         return pd.DataFrame(series, index=frame.index, columns=order, copy=False)
-
-    def _plain(self, table: pa.Table) -> pd.DataFrame:
-        """Columns without pictures, the same dtypes in every partition."""
-        for place, stored in enumerate(table.schema):
-            wanted = self.schema.field(stored.name).type
-            if stored.type != wanted:
-                table = table.set_column(place, stored.name, table.column(place).cast(wanted))
-        table = table.replace_schema_metadata(self.schema.metadata)
-        frame = table.to_pandas(types_mapper=_mapped)
-        if not self.index_names and not isinstance(frame.index, pd.RangeIndex):
-            frame = frame.reset_index(drop=True)
-        for name in self.nullable:
-            kind = NULLABLE.get(self.schema.field(name).type)
-            if kind is not None and name in frame and not _is_nullable(frame[name].dtype):
-                frame[name] = pd.array(
-                    table.column(name).to_pandas(
-                        types_mapper={table.schema.field(name).type: kind}.get
-                    ),
-                    dtype=kind,
-                )
-        for name, dtype in frame.dtypes.items():
-            if isinstance(dtype, pd.StringDtype) and dtype != STRING:
-                frame[name] = frame[name].astype(STRING)
-        return frame
-
-
-def _mapped(kind: pa.DataType) -> Any:
-    """The pandas dtype of an Arrow type, where it is another than pyarrow's choice."""
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        return STRING
-    return JSON if pa.types.is_nested(kind) and _holds_json(kind) else None
-
-
-def _holds_json(kind: pa.DataType) -> bool:
-    if pa.types.is_struct(kind):
-        return all(_holds_json(part.type) for part in kind)
-    if pa.types.is_nested(kind) and hasattr(kind, "value_type"):
-        return _holds_json(kind.value_type)
-    tests = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean, pa.types.is_string)
-    return any(test(kind) for test in (*tests, pa.types.is_large_string, pa.types.is_null))
-
-
-def _is_nullable(dtype: Any) -> bool:
-    return isinstance(dtype, pd.api.extensions.ExtensionDtype)

@@ -23,9 +23,10 @@ import pandas as pd
 from dask.tokenize import tokenize
 
 from daskimg import fetch
-from daskimg.io.commit import Run, WriteResult, checksum
+from daskimg.io.commit import Run, checksum
 from daskimg.io.failures import count, image_columns
 from daskimg.io.parquet import failures_job
+from daskimg.io.result import WriteResult
 from daskimg.io.target import Target
 from daskimg.io.write import Job, Output, submit
 from daskimg.lazy.source import row_counts

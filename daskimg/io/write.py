@@ -14,7 +14,8 @@ import dask.dataframe as dd
 import pandas as pd
 
 from daskimg import config, limit, metrics
-from daskimg.io.commit import FileNameError, Mode, Run, WriteResult, begin, read_manifest
+from daskimg.io.commit import FileNameError, Mode, Run, begin, read_manifest
+from daskimg.io.result import WriteResult
 from daskimg.io.target import Target
 from daskimg.lazy.expr import Expr, ImageNode, gather, stable
 

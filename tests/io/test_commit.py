@@ -21,7 +21,7 @@ import pytest
 
 import daskimg as di
 from daskimg import metrics
-from daskimg.io.commit import WriteResult
+from daskimg.io.result import WriteResult
 from daskimg.io.target import FileNameError, Target, check_name
 from daskimg.testing import make_images
 

@@ -19,7 +19,7 @@ from distributed import performance_report
 
 import daskimg as di
 from daskimg.column.dtype import ImageDtype
-from daskimg.io.commit import WriteResult
+from daskimg.io.result import WriteResult
 from daskimg.io.target import Target
 
 KEY, PASSWORD = "PLANTED-KEY-4711", "PLANTED-PASSWORD-4712"
