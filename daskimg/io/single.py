@@ -29,6 +29,7 @@ from daskimg.io.parquet import failures_job
 from daskimg.io.result import WriteResult
 from daskimg.io.target import Target
 from daskimg.io.write import Job, Output, submit
+from daskimg.lazy.prune import pruned
 from daskimg.lazy.source import row_counts
 
 __all__ = ["Whole", "write_single"]
@@ -91,6 +92,7 @@ def write_single(
     folder, _, name = out.target.url.rpartition("/")
     final = Target(folder or "/", out.target.source)
     refuse(final, name, out.mode)
+    frame = pruned(frame)
     query = tokenize(frame, encode, whole)
     beside = Target(f"{final.url.rstrip('/')}/.{name}.daskimg", final.source)
     run = out._replace(path=beside).run("file", query)
