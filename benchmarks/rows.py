@@ -178,19 +178,21 @@ def row_cluster(s: Setting) -> list[Line]:
     options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": "127.0.0.1:0"}
     with LocalCluster(**options) as cluster, Client(cluster, set_as_default=False) as client:
 
-        def distributed() -> pd.DataFrame:
+        def distributed(folder: Path) -> pd.DataFrame:
             with client.as_current():
-                return library.statistics(s.images)[loop.COLUMNS]
+                return library.statistics(folder)[loop.COLUMNS]
 
         return [
             s.compare(
                 "cluster",
-                "C on a LocalCluster of 2 processes, against threads",
-                distributed,
-                lambda: library.statistics(s.images)[loop.COLUMNS],
+                f"C on a LocalCluster of 2 processes, against threads{note}",
+                lambda folder=folder: distributed(folder),
+                lambda folder=folder: library.statistics(folder)[loop.COLUMNS],
+                pictures=count,
                 wanted="0.85",
                 cpu=False,
             )
+            for folder, count, note in _few_and_many(s)
         ]
 
 

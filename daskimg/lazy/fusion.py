@@ -21,7 +21,17 @@ import pandas as pd
 
 from daskimg.lazy.expr import Blockwise, Expr, Task, TaskRef, is_valid_blockwise_op
 
-__all__ = ["Column", "Fusion", "Table", "as_pandas", "bare", "fusion", "unfused"]
+__all__ = [
+    "Column",
+    "Fusion",
+    "Table",
+    "as_pandas",
+    "bare",
+    "fusion",
+    "run_in_order",
+    "twin_of",
+    "unfused",
+]
 
 _fusing = ContextVar("fusing", default=True)
 # by identity: what others run may have no hash
@@ -147,28 +157,30 @@ class Fusion(Blockwise):  # type: ignore[misc]
         return bool(dep.npartitions == 1)
 
     def _task(self, name: Any, index: int) -> Task:
-        tasks = [_twin(node._task((node._name, index), index)) for node in self.exprs]
+        tasks = [twin_of(node._task((node._name, index), index)) for node in self.exprs]
         # simplified further, what is below has another name by now
         renamed = dict(zip(self.names, self.operands[2:], strict=True))
         inner = {task.key for task in tasks}
         outer = sorted({key for task in tasks for key in task.dependencies if key not in inner})
         refs = [TaskRef((renamed[key[0]]._name, key[1])) for key in outer]
-        return Task(name, _run_in_order, tasks, outer, *refs)
+        return Task(name, run_in_order, tasks, outer, *refs)
 
 
-def _twin(task: Task) -> Task:
-    twin = _twins.get(id(task.func))
+def twin_of(task: Task) -> Task:
+    twin = _twins.get(id(getattr(task, "func", None)))
     return task if twin is None else Task(task.key, twin, *task.args, **task.kwargs)
 
 
-def _run_in_order(tasks: list[Task], keys: list[Any], *given: Any) -> Any:
+def run_in_order(tasks: list[Task], keys: list[Any], *given: Any) -> Any:
     """What the last of `tasks` gives; each value is let go after its last use."""
     values = dict(zip(keys, given, strict=True))
     users = Counter(key for task in tasks for key in task.dependencies)
     for task in tasks:
-        if id(task.func) not in _ours:
-            values.update({key: as_pandas(values[key]) for key in task.dependencies})
-        values[task.key] = task(values)
+        func = getattr(task, "func", None)  # an alias has none: it hands on what it is given
+        if func is None or id(func) in _ours:
+            values[task.key] = task(values)
+        else:
+            values[task.key] = task({key: as_pandas(values[key]) for key in task.dependencies})
         for key in task.dependencies:
             users[key] -= 1
             if not users[key]:

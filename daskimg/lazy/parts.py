@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import operator
-from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -29,7 +28,7 @@ from daskimg.lazy.expr import (
     new_collection,
     optimize_blockwise_fusion,
 )
-from daskimg.lazy.fusion import unfused
+from daskimg.lazy.fusion import run_in_order, twin_of, unfused
 from daskimg.lazy.prune import pruned
 from daskimg.lazy.tree import rows_of, source_of
 from daskimg.program import Program
@@ -58,15 +57,14 @@ class Part:
         self.key, self.given = key, given
 
     def __call__(self, *rows: Any) -> Any:
-        values = dict(zip([self.given], rows, strict=False))
-        users = Counter(key for task in self.tasks.values() for key in task.dependencies)
-        for key, task in self.tasks.items():
-            values[key] = task(values)
-            users.subtract(task.dependencies)
-            for used in task.dependencies:
-                if not users[used]:
-                    values.pop(used, None)
-        return values[self.key]
+        return run_in_order(self._twins, [self.given][: len(rows)], *rows)
+
+    @functools.cached_property
+    def _twins(self) -> list[Any]:
+        return [twin_of(task) for task in self.tasks.values()]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_twins"}
 
     def named(self, key: Any) -> dict[Any, Any]:
         """A graph for a cluster, in which the result has the name `key` too."""

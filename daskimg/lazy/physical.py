@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,15 @@ from daskimg.lazy.fusion import Column, Table, as_pandas, bare, fusion
 from daskimg.lazy.tree import args_of
 from daskimg.program import Program, Row
 
-__all__ = ["ImagePass", "PlainAssign", "Settle", "Spread", "Take", "numbered"]
+__all__ = ["Columns", "ImagePass", "PlainAssign", "Settle", "Spread", "Take", "numbered"]
+
+
+@dataclass(frozen=True)
+class Columns:
+    """What a pass makes, by the label of the program; only `Take` reads it, so it is no frame."""
+
+    index: pd.Index
+    arrays: dict[str, Any]
 
 
 def _run_all(
@@ -31,15 +40,14 @@ def _run_all(
     programs: tuple[Program, ...],
     *args: Any,
     part: limit.Part | None = None,
-) -> Table:
-    # no frame: only `Take` reads it, and making one takes pandas longer than a small picture
+) -> Columns:
     rows = [as_pandas(arg) for arg in args]
     columns = onepass.columns(source, programs, *rows, part=part)
     arrays = {program.label: c for program, c in zip(programs, columns, strict=True)}
-    return Table(source.index, arrays)
+    return Columns(source.index, arrays)
 
 
-def _take(columns: Table, program: Program, out: Any) -> Column:
+def _take(columns: Columns, program: Program, out: Any) -> Column:
     return Column(columns.index, columns.arrays[program.label], out)
 
 
@@ -64,7 +72,7 @@ def _assign(frame: Any, *pairs: Any) -> Any:
     return Table(index, arrays)
 
 
-def _take_pandas(columns: Table, program: Program, out: Any) -> pd.Series:
+def _take_pandas(columns: Columns, program: Program, out: Any) -> pd.Series:
     return _take(columns, program, out).pandas()
 
 

@@ -13,7 +13,7 @@ import daskimg.lazy.accessor  # noqa: F401  (registers .img)
 from daskimg.column.array import ImageArray
 from daskimg.column.dtype import ImageDtype
 from daskimg.column.image import Image
-from daskimg.lazy.fusion import Table
+from daskimg.lazy.physical import Columns
 
 __all__: list[str] = []
 
@@ -43,7 +43,6 @@ def _dtype_token(dtype: ImageDtype) -> Any:
     return dtype.__dask_tokenize__()
 
 
-@sizeof.register(Table)
-def _sizeof(table: Table) -> int:
-    # a pass's result, which a scheduler may have to spill
-    return sum(array.nbytes for array in table.arrays.values())
+@sizeof.register(Columns)
+def _sizeof(columns: Columns) -> int:
+    return sum(array.nbytes for array in columns.arrays.values())

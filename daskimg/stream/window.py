@@ -27,7 +27,8 @@ from daskimg.stream.runners import Cluster, Here, Rows, Runner, Source, Span, Th
 
 __all__ = ["Work", "is_light", "pieces", "runner", "work_of"]
 
-BYTES = 2**26  # pixels of one piece, about
+BYTES = 2**24  # pixels of one piece, about: memory that is used again, not mapped anew
+LARGEST = 2**26  # of a piece that is one batch, so that the batch is a view of it
 MERGED = 256  # rows up to which small partitions make one piece
 FIRST = 16  # rows of the first pieces, while the size of a picture is not known
 
@@ -117,6 +118,8 @@ class _Size:
 
     def rows(self) -> int:
         n = BYTES // max(self.row_bytes, 1) if self.known else FIRST
+        if self.known and n < self.batch <= LARGEST // max(self.row_bytes, 1):
+            n = self.batch
         if self.most is not None:
             n = min(n, self.most)
         # whole batches where there are several in a piece: each is a view of it

@@ -15,7 +15,8 @@ from dask.sizeof import sizeof
 
 import daskimg as di
 from daskimg.lazy.expr import Task, TaskRef
-from daskimg.lazy.fusion import Column, Table, _run_in_order, as_pandas
+from daskimg.lazy.fusion import Column, Table, as_pandas, run_in_order
+from daskimg.lazy.physical import Columns
 from daskimg.testing import make_images
 
 PARTS, EACH = 4, 3
@@ -118,7 +119,7 @@ def test_values_are_let_go_after_their_last_use():
         Task("b", lambda value: 1, TaskRef("a")),
         Task("c", alive, TaskRef("b")),
     ]
-    assert _run_in_order(tasks, []) is False
+    assert run_in_order(tasks, []) is False
 
 
 def test_bare_columns_become_pandas_where_others_look():
@@ -126,7 +127,7 @@ def test_bare_columns_become_pandas_where_others_look():
     table = Table(index, {"a": np.array([1, 2]), "b": pd.array(["x", None], "str")})
     seen = []
     task = Task("t", seen.append, TaskRef("given"))
-    _run_in_order([task], ["given"], table)
+    run_in_order([task], ["given"], table)
     pd.testing.assert_frame_equal(
         seen[0], pd.DataFrame({"a": [1, 2], "b": pd.array(["x", None], "str")}, index=index)
     )
@@ -134,6 +135,6 @@ def test_bare_columns_become_pandas_where_others_look():
     pd.testing.assert_series_equal(column, pd.Series([1.5, 2.5], index, name="c"))
 
 
-def test_a_table_tells_its_size():
-    table = Table(pd.RangeIndex(1000), {"a": np.zeros(1000), "b": np.zeros(1000)})
-    assert sizeof(table) >= 16_000
+def test_what_a_pass_makes_tells_its_size():
+    columns = Columns(pd.RangeIndex(1000), {"a": np.zeros(1000), "b": np.zeros(1000)})
+    assert sizeof(columns) >= 16_000

@@ -105,7 +105,7 @@ def test_large_pictures_go_in_slices(folder, monkeypatch):
 
 
 def test_slices_learn_the_size_of_pictures():
-    pixels = np.zeros((3, 1000, 1000), "uint8")
+    pixels = np.zeros((3, 500, 500), "uint8")
     part = pd.DataFrame({"image": pd.Series(list(pixels), dtype="image[pixels]")})
     size = window._Size(part.iloc[:0], batch=1, most=None)
     assert size.rows() == window.FIRST
