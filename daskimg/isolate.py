@@ -25,7 +25,7 @@ import numpy.typing as npt
 from PIL import UnidentifiedImageError
 
 from daskimg.errors import FormatNotAllowedError, TooManyPixelsError
-from daskimg.kernels import codec
+from daskimg.kernels import codec, headers
 from daskimg.kernels.pixels import give
 
 __all__ = ["decode", "read_header", "serve"]
@@ -97,8 +97,8 @@ def decode(
 
 def read_header(
     source: bytes | memoryview | BinaryIO, *, timeout: float | None = None, **options: Any
-) -> codec.Header:
-    """As `codec.read_header`, in a child process.
+) -> headers.Header:
+    """As `headers.read_header`, in a child process.
 
     A file's beginning is tried first, then the whole of it.
 
@@ -108,7 +108,7 @@ def read_header(
     timeout : float, optional
         As for `decode`.
     **options
-        As in `codec.read_header`.
+        As in `headers.read_header`.
 
     Raises
     ------
@@ -122,10 +122,10 @@ def read_header(
     """
     if isinstance(source, bytes | memoryview):
         answer, _ = _ask({"call": "read_header", **options}, source, timeout)
-        return codec.Header(*answer["header"])
+        return headers.Header(*answer["header"])
     head = source.read(HEAD_BYTES)
     try:
-        if codec.sniff(head) in FRONT:
+        if headers.sniff(head) in FRONT:
             return read_header(head, timeout=timeout, **options)
     except (ChildProcessError, TimeoutError):
         raise
@@ -221,7 +221,7 @@ def serve() -> None:
         partial: list[str] = []
         try:
             if options.pop("call") == "read_header":
-                _send(sink, {"header": codec.read_header(data, **options)})
+                _send(sink, {"header": headers.read_header(data, **options)})
                 continue
             pixels = np.ascontiguousarray(codec.decode(data, on_partial=partial.append, **options))
         except Exception as error:

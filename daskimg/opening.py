@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from daskimg import fetch, isolate
-from daskimg.kernels import codec
+from daskimg.kernels import codec, headers
 
 __all__ = ["ISOLATED", "decode", "export", "fetch_bytes", "header", "size"]
 
@@ -36,14 +36,14 @@ def header(
     max_pixels: int | None,
     formats: tuple[str, ...] | None,
     child: tuple[float | None] | None = None,
-) -> codec.Header:
+) -> headers.Header:
     """What a cell says of its picture before any pixel is read."""
     how: dict[str, Any] = {"orientation": orientation, "max_pixels": max_pixels, "formats": formats}
-    read = codec.read_header if child is None else partial(isolate.read_header, timeout=child[0])
+    read = headers.read_header if child is None else partial(isolate.read_header, timeout=child[0])
     if not isinstance(cell, str):
         return read(cell, **how)
     start = fetch.read_start(cell, HEAD, retries=retries)
-    found = None if start is None else codec.quick_header(start, **how)
+    found = None if start is None else headers.quick_header(start, **how)
     if found is not None:
         return found
     with fetch.open_head(cell, source, retries=retries) as file:
@@ -104,7 +104,7 @@ def export(
     """
     if isinstance(cell, np.ndarray):
         return codec.encode(cell, file_format or "png", quality or 90)
-    own = codec.sniff(cell)
+    own = headers.sniff(cell)
     if own is not None and quality is None and file_format in (None, own):
         return cell
     pixels = None if decoded is None else decoded(cell)

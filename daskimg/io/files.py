@@ -21,7 +21,7 @@ from daskimg.io.parquet import split, write_committed
 from daskimg.io.target import FileNameError, safe_names
 from daskimg.io.walk import own_part
 from daskimg.io.write import Output, as_dask
-from daskimg.kernels import codec
+from daskimg.kernels import headers
 from daskimg.ops import build
 from daskimg.program import Function, Row
 
@@ -317,11 +317,11 @@ def _extension(name: str) -> str:
 
 def _with_extension(name: str, data: Any, naming: Naming) -> str:
     """`name` with an extension that tells the format, where it has none of its own."""
-    own = codec.sniff(data) or "PNG"
+    own = headers.sniff(data) or "PNG"
     extension = _extension(name)
     if FORMAT_OF.get(extension) == own:
         return name
     right = FORMATS.get(own, (f".{own.lower()}",))[0]
-    if naming.kind == "own" and extension in codec.EXTENSIONS:
+    if naming.kind == "own" and extension in headers.EXTENSIONS:
         return name[: -len(extension)] + right
-    return name if extension in codec.EXTENSIONS else name + right
+    return name if extension in headers.EXTENSIONS else name + right

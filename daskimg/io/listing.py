@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from daskimg.fetch import Source, local_path, mask_url
 from daskimg.io.partitions import parse_partitions, shuffle_order, split_rows
 from daskimg.io.walk import Local, Remote, Tree, own_part
-from daskimg.kernels.codec import EXTENSIONS
+from daskimg.kernels.headers import EXTENSIONS
 
 __all__ = ["Listing", "list_images", "parse_partitions", "shuffle_order", "split_rows"]
 

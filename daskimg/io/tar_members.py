@@ -17,7 +17,7 @@ from daskimg.io.failures import image_columns
 from daskimg.io.files import FORMATS
 from daskimg.io.tar_samples import KEY, kind_of
 from daskimg.io.target import FileNameError, check_name
-from daskimg.kernels import codec
+from daskimg.kernels import headers
 
 __all__ = ["tar_of"]
 
@@ -120,7 +120,7 @@ def _picture(name: str, cells: Any, alone: bool) -> Callable[[int], dict[str, by
         data = cells.data.cell(row).tobytes()
         if kind_of(name) == "image":
             return {name: data}
-        own = codec.sniff(data)
+        own = headers.sniff(data)
         if own is None:  # bytes that are no picture stay what their file was called
             ending = os.path.splitext(paths[row] or "")[1].lower()[1:] or "bin"
         else:

@@ -19,7 +19,7 @@ import pandas as pd
 
 from daskimg.column.dtype import ImageDtype
 from daskimg.io.rows import IMAGE, JSON
-from daskimg.kernels import codec
+from daskimg.kernels import headers
 from daskimg.ops import BYTES
 from daskimg.program import STRING
 
@@ -34,7 +34,7 @@ KINDS = {
     **dict.fromkeys(("cls", "cls2", "class", "count", "index", "inx", "id"), "integer"),
     **dict.fromkeys(("json", "jsn"), "json"),
     "npy": "array",
-    **{extension[1:]: "image" for extension in codec.EXTENSIONS},
+    **{extension[1:]: "image" for extension in headers.EXTENSIONS},
 }
 BLOCK = 512
 

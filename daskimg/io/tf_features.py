@@ -14,7 +14,7 @@ from daskimg.column.array import ImageArray
 from daskimg.column.cells import fit
 from daskimg.column.dtype import ImageDtype
 from daskimg.io.rows import IMAGE, JSON, OBJECT
-from daskimg.kernels import codec
+from daskimg.kernels import headers
 from daskimg.ops import BYTES
 from daskimg.program import STRING
 
@@ -178,7 +178,7 @@ def _implied(
         kind = "int64" if which == "int64_list" else "float32"
         return _plain(kind, many)
     values = [value for some in lists for value in some]
-    sniffed = bool(values) and all(codec.sniff(value) for value in values)
+    sniffed = bool(values) and all(headers.sniff(value) for value in values)
     if not many and (sniffed if pictures is None else name in pictures):
         return _image(policy)
     kind = "string" if all(map(_is_text, values)) else "bytes"

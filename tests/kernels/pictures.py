@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from daskimg.kernels import codec
+from daskimg.kernels import codec, headers
 
 SHARED = Path(os.environ.get("DASKIMG_SHARED", Path(__file__).parents[3] / "shared")) / "data"
 
@@ -51,7 +51,7 @@ def truth(data, orientation=True):
 
 
 def agrees(data, **options):
-    pixels, header = codec.decode(data, **options), codec.read_header(data, **options)
+    pixels, header = codec.decode(data, **options), headers.read_header(data, **options)
     expected = truth(data, **options)
     np.testing.assert_array_equal(pixels, expected)
     assert pixels.dtype == expected.dtype
@@ -59,5 +59,5 @@ def agrees(data, **options):
     assert header.channels == (1 if pixels.ndim == 2 else pixels.shape[2])
     image = Image.open(io.BytesIO(data))
     assert (header.mode, header.format) == (image.mode, image.format)
-    assert codec.read_header(io.BytesIO(data), **options) == header
-    assert codec.read_header(memoryview(data), **options) == header
+    assert headers.read_header(io.BytesIO(data), **options) == header
+    assert headers.read_header(memoryview(data), **options) == header

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from daskimg.kernels import codec
+from daskimg.kernels import codec, headers
 from tests.kernels.pictures import SHARED, agrees, file, oriented, picture, truth
 
 
@@ -32,7 +32,7 @@ from tests.kernels.pictures import SHARED, agrees, file, oriented, picture, trut
 def test_every_format_and_mode_equals_pillow(kind, modes):
     for mode in modes:
         data = file(picture(mode), kind)
-        assert codec.sniff(data) == kind
+        assert headers.sniff(data) == kind
         agrees(data)
 
 
@@ -64,7 +64,7 @@ def test_jpeg_without_simplejpeg_is_the_same(monkeypatch):
 
 def test_transparent_palettes_become_rgba():
     data = file(picture("P"), "PNG", transparency=3)
-    assert codec.read_header(data).channels == 4
+    assert headers.read_header(data).channels == 4
     agrees(data)
 
 
@@ -94,11 +94,11 @@ def test_big_endian_tiff_comes_in_native_order():
 def test_orientation(kind, orientation):
     data = oriented(kind, orientation)
     agrees(data)
-    header = codec.read_header(data)
+    header = headers.read_header(data)
     assert (header.height, header.width) == ((53, 37) if orientation > 4 else (37, 53))
     plain = codec.decode(data, orientation=False)
     np.testing.assert_array_equal(plain, codec.decode(oriented(kind, 1)))
-    assert codec.read_header(data, orientation=False)[:2] == (37, 53)
+    assert headers.read_header(data, orientation=False)[:2] == (37, 53)
 
 
 def test_orientation_from_xmp_alone():
@@ -112,7 +112,7 @@ def test_orientation_out_of_range_or_broken_is_none():
     for tags in (b"XX", good[at : at + 8], b"MM\0*\xff\xff\xff\xff"):
         broken = good[:at] + tags + bytes(len(good[at : at + 26]) - len(tags)) + good[at + 26 :]
         assert codec.decode(broken).shape == (37, 53, 3)
-    assert codec.read_header(oriented("JPEG", 9))[:2] == (37, 53)
+    assert headers.read_header(oriented("JPEG", 9))[:2] == (37, 53)
 
 
 def test_several_pictures_give_the_first():
@@ -120,14 +120,14 @@ def test_several_pictures_give_the_first():
     for kind, name in (("GIF", "GIF"), ("TIFF", "TIFF"), ("MPO", "MPO")):
         data = file(first, kind, save_all=True, append_images=[second])
         agrees(data)
-        assert codec.read_header(data).format == name
+        assert headers.read_header(data).format == name
 
 
 def test_header_needs_the_beginning_only():
     for kind in ("JPEG", "PNG", "GIF", "BMP", "WEBP"):
         data = file(picture("RGB", 300, 400), kind)
-        whole = codec.read_header(data)
-        assert codec.read_header(data[:1500]) == whole
+        whole = headers.read_header(data)
+        assert headers.read_header(data[:1500]) == whole
         assert whole[:2] == (300, 400)
 
 
@@ -145,7 +145,7 @@ def test_header_of_a_file_reads_little_and_leaves_it_open():
     for kind in ("JPEG", "PNG", "BMP"):
         data = codec.encode(noise, kind)
         source = Counted(data)
-        assert codec.read_header(source)[:2] == (600, 700)
+        assert headers.read_header(source)[:2] == (600, 700)
         assert source.taken < 100_000 < len(data)
         assert not source.closed
 
@@ -246,9 +246,9 @@ def test_encode_says_what_a_format_cannot_hold(mode, kind, words):
 
 
 def test_extensions():
-    assert {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif"} <= codec.EXTENSIONS
-    assert not codec.EXTENSIONS & {".eps", ".ps", ".pdf", ".txt", ""}
-    assert all(name == name.lower() and name[0] == "." for name in codec.EXTENSIONS)
+    assert {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif"} <= headers.EXTENSIONS
+    assert not headers.EXTENSIONS & {".eps", ".ps", ".pdf", ".txt", ""}
+    assert all(name == name.lower() and name[0] == "." for name in headers.EXTENSIONS)
 
 
 def test_importing_kernels_imports_no_torch_and_no_dask():

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from daskimg.errors import TooManyPixelsError
-from daskimg.kernels import codec, exif
+from daskimg.kernels import codec, exif, headers
 from tests.kernels.pictures import SHARED, file, picture, truth
 
 
@@ -32,13 +32,13 @@ def test_too_many_pixels_fail_before_allocation():
     with pytest.raises(TooManyPixelsError, match=r"20000 x 20000 = 400,000,000 .* 178,956,970"):
         codec.decode(huge_png())
     with pytest.raises(TooManyPixelsError):
-        codec.read_header(huge_png())
+        headers.read_header(huge_png())
     for kind in ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP"):
         data = file(picture(), kind)
         with pytest.raises(TooManyPixelsError):
             codec.decode(data, max_pixels=37 * 53 - 1)
         with pytest.raises(TooManyPixelsError):
-            codec.read_header(data, max_pixels=37 * 53 - 1)
+            headers.read_header(data, max_pixels=37 * 53 - 1)
         assert codec.decode(data, max_pixels=37 * 53).shape[:2] == (37, 53)
 
 
@@ -48,26 +48,26 @@ def test_pillows_own_limit_is_neither_asked_nor_changed(monkeypatch):
         warnings.simplefilter("error")
         for kind in ("JPEG", "PNG", "TIFF", "GIF", "BMP"):
             data = file(picture(), kind)
-            assert codec.read_header(data, max_pixels=None)[:2] == (37, 53)
+            assert headers.read_header(data, max_pixels=None)[:2] == (37, 53)
             assert codec.decode(data, max_pixels=None).shape[:2] == (37, 53)
     assert Image.MAX_IMAGE_PIXELS == 10
     monkeypatch.undo()
-    assert codec.read_header(huge_png(), max_pixels=None)[:2] == (20_000, 20_000)
+    assert headers.read_header(huge_png(), max_pixels=None)[:2] == (20_000, 20_000)
 
 
 @pytest.mark.parametrize(
     "data", [b"", b"\xff", b"hello, this is text", b"P6 is a label", b"BM" * 40]
 )
 def test_what_is_no_picture(data):
-    assert codec.sniff(data) is None
-    for read in (codec.decode, codec.read_header):
+    assert headers.sniff(data) is None
+    for read in (codec.decode, headers.read_header):
         with pytest.raises(UnidentifiedImageError, match="cannot identify image file") as caught:
             read(data)
         assert "0x" not in str(caught.value)
 
 
 def test_postscript_is_never_read():
-    assert codec.sniff(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n") is None
+    assert headers.sniff(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n") is None
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "TIFF", "BMP", "WEBP"])

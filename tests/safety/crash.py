@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from daskimg import isolate
-from daskimg.kernels import codec
+from daskimg.kernels import codec, headers
 
 ROOT = str(Path(__file__).parents[2])
 SERVE = f"sys.path.insert(0, {ROOT!r}); from tests.safety.crash import serve; serve()"
@@ -30,5 +30,5 @@ def hostile(function):
 
 
 def serve() -> None:
-    codec.decode, codec.read_header = hostile(codec.decode), hostile(codec.read_header)
+    codec.decode, headers.read_header = hostile(codec.decode), hostile(headers.read_header)
     isolate.serve()
