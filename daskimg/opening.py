@@ -63,21 +63,18 @@ def decode(
     scratch: codec.Scratch | None = None,
 ) -> np.ndarray[Any, Any]:
     """The pixels of a file's bytes: decoded here, or in a child process with a time limit."""
-    decoder = (
-        partial(codec.decode, scratch=scratch)
-        if child is None
-        else partial(isolate.decode, timeout=child[0])
-    )
-    return decoder(
-        data,
-        orientation=orientation,
-        max_pixels=max_pixels,
-        formats=formats,
-        truncated=truncated,
-        on_partial=on_partial,
-        min_size=min_size,
-        out=out,
-    )
+    how: dict[str, Any] = {
+        "orientation": orientation,
+        "max_pixels": max_pixels,
+        "formats": formats,
+        "truncated": truncated,
+        "on_partial": on_partial,
+        "min_size": min_size,
+        "out": out,
+    }
+    if child is None:
+        return codec.decode(data, scratch=scratch, **how)
+    return isolate.decode(data, timeout=child[0], **how)
 
 
 def size(cell: Any, source: fetch.Source | None, retries: int) -> int:

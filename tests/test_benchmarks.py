@@ -12,6 +12,8 @@ from benchmarks import gpu, loop
 from benchmarks.__main__ import NAMES, main
 from daskimg.kernels import codec, geometry, measure
 
+pytestmark = pytest.mark.xdist_group("busy")  # one at a time: processes that starve fail
+
 
 @pytest.fixture
 def folder(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import signal
 import subprocess
@@ -25,6 +26,7 @@ from daskimg.testing import make_images
 
 ROWS = 24
 LIMIT = 900 * 2**20
+pytestmark = pytest.mark.xdist_group("busy")  # one at a time: processes that starve fail
 
 
 @pytest.fixture(scope="module")
@@ -82,10 +84,16 @@ def hang(pixels: Any, mark: Path) -> Any:
     return pixels
 
 
+def import_all() -> None:
+    importlib.import_module("daskimg")
+
+
 def test_a_worker_that_hangs_is_replaced(folder, tmp_path):
     """As `distributed.scheduler.worker-ttl` says: five minutes, if it is not set."""
     mark = tmp_path / "hangs"
-    with dask.config.set({"distributed.scheduler.worker-ttl": "3s"}), workers():
+    # long, and imports before: on busy cores they alone make workers miss heartbeats
+    with dask.config.set({"distributed.scheduler.worker-ttl": "15s"}), workers() as client:
+        client.run(import_all)
         found = measured(folder, partial(hang, mark=mark)).compute()
         with contextlib.suppress(ProcessLookupError):  # it is killed, as one that hangs
             os.kill(int(mark.read_text()), signal.SIGKILL)
@@ -212,7 +220,7 @@ def test_a_scheduler_that_is_lost(folder, tmp_path):
     frame = di.read_images(folder, files_per_partition=2)
     write = partial(frame.img.write_images, filename=partial(named, enough=target))
     scheduler = program("scheduler", file, "--host", "127.0.0.1", "--port", "0")
-    crew = program("worker", file, "--nworkers", "2", "--nthreads", "1", "--death-timeout", "2")
+    crew = program("worker", file, "--nworkers", "2", "--nthreads", "1", "--death-timeout", "60")
     try:
         with Client(scheduler_file=str(file), timeout=30) as client:
             client.wait_for_workers(2, timeout=60)

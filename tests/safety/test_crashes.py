@@ -15,12 +15,16 @@ from distributed import Client, LocalCluster, WorkerPlugin
 
 import daskimg as di
 from daskimg import isolate
-from daskimg.kernels import codec
+from daskimg.kernels import codec, headers
 from tests.safety.crash import COMMAND, CRASHES
 from tests.safety.damage import corpus, seeds
 
 ROWS = 40
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+OPENERS = ((codec, "decode"), (headers, "read_header"))
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::UserWarning:PIL"),
+    pytest.mark.xdist_group("busy"),  # one at a time: processes that starve fail
+]
 
 
 class Hostile(WorkerPlugin):
@@ -30,8 +34,8 @@ class Hostile(WorkerPlugin):
 
     def setup(self, worker) -> None:
         isolate.COMMAND = COMMAND
-        for name in ("decode", "read_header"):
-            setattr(codec, name, crashing(getattr(codec, name)))
+        for module, name in OPENERS:
+            setattr(module, name, crashing(getattr(module, name)))
 
 
 def crashing(function):
@@ -44,19 +48,15 @@ def crashing(function):
     return run
 
 
-@pytest.fixture(scope="module")
-def workers():
-    options = {"host": "127.0.0.1", "dashboard_address": None, "silence_logs": 50}
-    with LocalCluster(processes=True, n_workers=2, threads_per_worker=1, **options) as cluster:
-        with Client(cluster) as client:
-            client.register_plugin(Hostile())
-        yield cluster
-
-
 @pytest.fixture
-def anew(workers):
-    with Client(workers) as client:
-        client.wait_for_workers(2, timeout=60)
+def anew():
+    """Workers of the test's own: Dask may lose the name of one that dies."""
+    options = {"host": "127.0.0.1", "dashboard_address": None, "silence_logs": 50}
+    with (
+        LocalCluster(processes=True, n_workers=2, threads_per_worker=1, **options) as cluster,
+        Client(cluster) as client,
+    ):
+        client.register_plugin(Hostile())
         yield client
 
 

@@ -24,6 +24,8 @@ from daskimg.testing import make_images
 
 ROWS = 24
 
+pytestmark = pytest.mark.xdist_group("busy")  # one at a time: processes that starve fail
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
