@@ -167,6 +167,7 @@ class Fusion(Blockwise):  # type: ignore[misc]
 
 
 def twin_of(task: Task) -> Task:
+    """`task` with the twin of its operation, where that is one of ours."""
     twin = _twins.get(id(getattr(task, "func", None)))
     return task if twin is None else Task(task.key, twin, *task.args, **task.kwargs)
 

@@ -11,15 +11,7 @@ import pandas as pd
 
 from daskimg import limit, onepass
 from daskimg.errors import ImageError
-from daskimg.lazy.expr import (
-    Assign,
-    Elemwise,
-    Expr,
-    Filter,
-    ImageNode,
-    Task,
-    empty_like,
-)
+from daskimg.lazy.expr import Assign, Elemwise, Expr, Filter, ImageNode, Task, empty_like
 from daskimg.lazy.fusion import Column, Table, as_pandas, bare, fusion
 from daskimg.lazy.tree import args_of
 from daskimg.program import Program, Row
@@ -179,12 +171,11 @@ class Take(Elemwise):  # type: ignore[misc]
 
     _parameters = ["frame", "program", "out"]  # noqa: RUF012
     _filter_passthrough = False  # a pass is no frame
+    operation = staticmethod(_take_pandas)
 
     def _simplify_up(self, parent: Expr, dependents: Any) -> Expr | None:
         fused = _fused(self, parent, dependents)
         return super()._simplify_up(parent, dependents) if fused is None else fused
-
-    operation = staticmethod(_take_pandas)
 
     @functools.cached_property
     def _meta(self) -> pd.Series:
