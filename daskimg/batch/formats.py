@@ -11,15 +11,15 @@ import pandas as pd
 import pyarrow as pa
 
 from daskimg.column.array import ImageArray
-from daskimg.column.dtype import ImageDtype
 from daskimg.column.storage import DTYPES, Ragged, Uniform
+from daskimg.lazy.table import Frame, arrays_of, as_pandas
 
 __all__ = ["FORMATS", "pixels_of", "to_batch"]
 
 _streams = threading.local()
 
 
-def to_batch(rows: pd.DataFrame, batch_format: str, device: str) -> Any:
+def to_batch(rows: Frame, batch_format: str, device: str) -> Any:
     """`rows`, whose image columns hold pixels and no nulls, in a format of `FORMATS`."""
     return FORMATS[batch_format](rows, device)
 
@@ -46,46 +46,47 @@ def _frozen(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return view
 
 
-def _numpy(rows: pd.DataFrame, device: str) -> dict[str, Any]:
-    return {str(name): _column(rows[name]) for name in rows.columns}
+def _numpy(rows: Frame, device: str) -> dict[str, Any]:
+    return {str(name): _column(array) for name, array in arrays_of(rows)}
 
 
-def _column(series: pd.Series) -> Any:
-    dtype = series.dtype
-    if isinstance(dtype, ImageDtype):
-        return pixels_of(series.array)
-    if isinstance(dtype, np.dtype):
-        return _frozen(series.to_numpy())
-    null = series.isna().to_numpy(bool)
-    number = getattr(dtype, "numpy_dtype", np.dtype(object))  # of nullable and Arrow numbers
+def _column(array: Any) -> Any:
+    if isinstance(array, ImageArray):
+        return pixels_of(array)
+    if isinstance(array, np.ndarray):
+        return _frozen(array)
+    if isinstance(array.dtype, np.dtype):
+        return _frozen(array.to_numpy())
+    null = np.asarray(array.isna(), bool)
+    number = getattr(array.dtype, "numpy_dtype", np.dtype(object))  # of nullable, Arrow numbers
     if number.kind in "biuf" and not null.any():
-        return _frozen(series.to_numpy(number))
+        return _frozen(array.to_numpy(number))
     if number.kind in "iuf":
-        return _frozen(series.to_numpy(np.float64, na_value=np.nan))
-    values = np.array(series.array, object)
+        return _frozen(array.to_numpy(np.float64, na_value=np.nan))
+    values = np.array(array, object)
     values[null] = None
     return _frozen(values)
 
 
-def _pandas(rows: pd.DataFrame, device: str) -> pd.DataFrame:
-    return rows
+def _pandas(rows: Frame, device: str) -> pd.DataFrame:
+    frame: pd.DataFrame = as_pandas(rows)
+    return frame
 
 
-def _arrow(rows: pd.DataFrame, device: str) -> pa.Table:
+def _arrow(rows: Frame, device: str) -> pa.Table:
     columns = {}
-    for name in rows.columns:
-        series = rows[name]
-        values = pixels_of(series.array) if isinstance(series.dtype, ImageDtype) else None
+    for name, array in arrays_of(rows):
+        values = pixels_of(array) if isinstance(array, ImageArray) else None
         if isinstance(values, np.ndarray) and values.dtype.kind in "iuf" and len(values):
             columns[str(name)] = pa.FixedShapeTensorArray.from_numpy_ndarray(
                 np.ascontiguousarray(values)
             )
         else:
-            columns[str(name)] = pa.array(series.array, from_pandas=True)
+            columns[str(name)] = pa.array(array, from_pandas=True)
     return pa.table(columns)
 
 
-def _torch(rows: pd.DataFrame, device: str) -> dict[str, Any]:
+def _torch(rows: Frame, device: str) -> dict[str, Any]:
     import torch
 
     cuda = device == "gpu" and torch.cuda.is_available()
@@ -116,7 +117,7 @@ def _on_gpu(tensor: Any) -> Any:
     return copied
 
 
-def _cupy(rows: pd.DataFrame, device: str) -> dict[str, Any]:
+def _cupy(rows: Frame, device: str) -> dict[str, Any]:
     try:
         import cupy
     except ImportError as error:
@@ -133,7 +134,7 @@ def _cupy(rows: pd.DataFrame, device: str) -> dict[str, Any]:
     return {name: array(values) for name, values in _numpy(rows, device).items()}
 
 
-FORMATS: dict[str, Callable[[pd.DataFrame, str], Any]] = {
+FORMATS: dict[str, Callable[[Frame, str], Any]] = {
     "numpy": _numpy,
     "pandas": _pandas,
     "arrow": _arrow,

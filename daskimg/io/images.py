@@ -18,9 +18,10 @@ from daskimg import fetch, onepass
 from daskimg.column.dtype import ImageDtype, check_policy
 from daskimg.io.listing import list_images, parse_partitions, shuffle_order, split_rows
 from daskimg.kernels import geometry
-from daskimg.lazy.fusion import Table, bare
+from daskimg.lazy.fusion import bare
 from daskimg.lazy.passes import image_op
 from daskimg.lazy.source import from_reader
+from daskimg.lazy.table import Table
 from daskimg.ops import cells_of
 from daskimg.program import Program
 
@@ -200,7 +201,7 @@ def _from_listing(listed: pd.DataFrame, bounds: np.ndarray[Any, Any]) -> dd.Data
         str(name) for name in listed if isinstance(listed[name].dtype, pd.Int64Dtype)
     )
     token = tokenize(table)
-    parts = [Rows(_own(table.slice(a, b - a)), a, nullable, token) for a, b in spans]
+    parts = [Rows(table.slice(a, b - a), a, nullable, token) for a, b in spans]
     meta = _list_rows(Rows(table.slice(0, 0), 0, nullable))
     divisions = [*(int(a) for a in bounds[:-1]), max(int(bounds[-1]) - 1, 0)]
     return from_reader(
@@ -225,11 +226,6 @@ class ListedColumns(NamedTuple):
         sizes = [len(part.table) for part in parts]
         frame = _list_rows(Rows(table, 0, parts[0].nullable))
         return frame, np.repeat(np.arange(len(parts)), sizes)
-
-
-def _own(table: pa.Table) -> pa.Table:
-    """A slice that pickles without the rows around it."""
-    return table.take(pa.array(np.arange(table.num_rows)))
 
 
 def images(

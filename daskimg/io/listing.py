@@ -6,8 +6,9 @@ import errno
 import os
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice, repeat
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -16,7 +17,7 @@ import pyarrow.compute as pc
 
 from daskimg.fetch import Source, local_path, mask_url
 from daskimg.io.partitions import parse_partitions, shuffle_order, split_rows
-from daskimg.io.walk import Local, Remote, Tree, own_part
+from daskimg.io.walk import Found, Local, Remote, Tree, own_part
 from daskimg.kernels.headers import EXTENSIONS
 
 __all__ = ["Listing", "list_images", "parse_partitions", "shuffle_order", "split_rows"]
@@ -142,22 +143,20 @@ class _Files:
     """Files as they are found; paths become Arrow a chunk at a time."""
 
     def __init__(self) -> None:
-        self._names: list[str] = []
-        self._chunks: list[pa.LargeStringArray] = []
+        self._chunks: list[pa.LargeStringArray] = [pa.array([], pa.large_string())]
         self._sizes, self._roots = array("q"), array("q")
 
     def __len__(self) -> int:
         return len(self._sizes)
 
-    def add(self, path: str, size: int | None, root: int) -> None:
-        self._names.append(path)
-        self._sizes.append(-1 if size is None else size)
-        self._roots.append(root)
-        if len(self._names) == CHUNK:
-            self._pack()
+    def add(self, found: Iterable[Found], root: int) -> None:
+        files = iter(found)
+        while some := list(islice(files, CHUNK)):
+            self._sizes.extend(-1 if file.size is None else file.size for file in some)
+            self._roots.extend(repeat(root, len(some)))
+            self._pack([file.path for file in some])
 
     def listing(self) -> Listing:
-        self._pack()
         paths = pa.concat_arrays(self._chunks)
         order = pc.sort_indices(paths)  # stable: of a path found twice the first root stays
         paths = paths.take(order)
@@ -171,15 +170,14 @@ class _Files:
         roots = np.frombuffer(self._roots, np.int64)[rows]
         return Listing(paths, None if (sizes < 0).any() else sizes, roots)
 
-    def _pack(self) -> None:
+    def _pack(self, paths: list[str]) -> None:
         try:
-            self._chunks.append(pa.array(self._names, pa.large_string()))
+            self._chunks.append(pa.array(paths, pa.large_string()))
         except UnicodeEncodeError as error:
             raise ValueError(
                 f"the file name {error.object!r} is not UTF-8 and cannot be a string in a column: "
                 "rename the file"
             ) from None
-        self._names = []
 
 
 def _add(files: _Files, tree: Tree, entry: str, known: _Known, recursive: bool) -> None:
@@ -187,30 +185,37 @@ def _add(files: _Files, tree: Tree, entry: str, known: _Known, recursive: bool) 
     found = tree.find(entry)
     if found is not None and not found.folder:
         own = own_part(found.path)
-        files.add(found.path, found.size, own.rfind("/") + 1)
+        files.add([found], own.rfind("/") + 1)
         return
     before = len(files)
     accept = _Extensions(known.of(entry) if found is None else known.extensions)
     if found is not None:
         root = len(own_part(found.path))
-        for file in tree.walk(found.path, recursive, accept):
-            files.add(file.path, file.size, root)
+        files.add(tree.walk(found.path, recursive, accept), root)
     else:
         root = len(tree.base(entry))
         if not root:
             raise FileNotFoundError(errno.ENOENT, "No such file or directory", mask_url(entry))
-        folders = []
-        for match in tree.glob(entry):
-            if match.folder:
-                folders.append(match.path)
-            elif accept(own_part(match.path).rpartition("/")[2]):
-                files.add(match.path, match.size, root)
+        folders: list[str] = []
+        files.add(_files_of(tree.glob(entry), accept, folders), root)
         if len(files) == before:
             for folder in folders:
-                for file in tree.walk(folder, recursive, accept):
-                    files.add(file.path, file.size, root)
+                files.add(tree.walk(folder, recursive, accept), root)
     if len(files) == before:
         raise FileNotFoundError(_no_match(mask_url(entry), accept, recursive))
+
+
+def _files_of(matches: Iterable[Found], accept: _Extensions, folders: list[str]) -> Iterator[Found]:
+    """The files among what a glob matches that are accepted; `folders` takes the others."""
+    for match in matches:
+        if match.folder:
+            folders.append(match.path)
+        elif accept(_name(match.path)):
+            yield match
+
+
+def _name(path: str) -> str:
+    return own_part(path).rpartition("/")[2]
 
 
 def _no_match(entry: str, accept: _Extensions, recursive: bool) -> str:
@@ -239,7 +244,7 @@ class _Known(NamedTuple):
 
     def of(self, pattern: str) -> frozenset[str] | None:
         """Those for a glob, which may name its extension itself."""
-        name = own_part(pattern).rpartition("/")[2]
+        name = _name(pattern)
         _, dot, extension = name.rpartition(".")
         names_it = bool(dot and extension) and not any(sign in extension for sign in "*?[]")
         return None if names_it and not self.asked else self.extensions

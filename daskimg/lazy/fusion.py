@@ -14,64 +14,17 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 from typing import Any
 
-import pandas as pd
-
 from daskimg.lazy.expr import Blockwise, Expr, Task, TaskRef, is_valid_blockwise_op
+from daskimg.lazy.table import Column, Table, as_pandas
 
-__all__ = [
-    "Column",
-    "Fusion",
-    "Table",
-    "as_pandas",
-    "bare",
-    "fusion",
-    "run_in_order",
-    "twin_of",
-    "unfused",
-]
+__all__ = ["Fusion", "bare", "fusion", "run_bare", "run_in_order", "twin_of", "unfused"]
 
 _fusing = ContextVar("fusing", default=True)
 # by identity: what others run may have no hash
 _twins: dict[int, Callable[..., Any]] = {}
 _ours: set[int] = set()
-
-
-@dataclass(frozen=True)
-class Table:
-    """A frame before pandas."""
-
-    index: pd.Index
-    arrays: dict[Any, Any]
-
-    def pandas(self) -> pd.DataFrame:
-        made = pd.DataFrame(dict(enumerate(self.arrays.values())), index=self.index, copy=False)
-        made.columns = _names(tuple(self.arrays))
-        return made
-
-
-@dataclass(frozen=True)
-class Column:
-    """A series before pandas."""
-
-    index: pd.Index
-    array: Any
-    name: Any
-
-    def pandas(self) -> pd.Series:
-        return pd.Series(self.array, index=self.index, name=self.name, copy=False)
-
-
-@functools.lru_cache(256)
-def _names(columns: tuple[Any, ...]) -> pd.Index:
-    return pd.Index(list(columns))
-
-
-def as_pandas(value: Any) -> Any:
-    """`value` as those know it who have no twin."""
-    return value.pandas() if isinstance(value, Table | Column) else value
 
 
 def bare(operation: Any, twin: Callable[..., Any]) -> None:
@@ -173,7 +126,12 @@ def twin_of(task: Task) -> Task:
 
 
 def run_in_order(tasks: list[Task], keys: list[Any], *given: Any) -> Any:
-    """What the last of `tasks` gives; each value is let go after its last use."""
+    """What the last of `tasks` gives."""
+    return as_pandas(run_bare(tasks, keys, *given))
+
+
+def run_bare(tasks: list[Task], keys: list[Any], *given: Any) -> Any:
+    """The same, bare where a step of ours is the last; values are let go after their last use."""
     values = dict(zip(keys, given, strict=True))
     users = Counter(key for task in tasks for key in task.dependencies)
     for task in tasks:
@@ -186,4 +144,4 @@ def run_in_order(tasks: list[Task], keys: list[Any], *given: Any) -> Any:
             users[key] -= 1
             if not users[key]:
                 values.pop(key, None)
-    return as_pandas(values[tasks[-1].key])
+    return values[tasks[-1].key]

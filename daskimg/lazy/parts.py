@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import operator
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 from dask.order import order
 
@@ -28,8 +28,9 @@ from daskimg.lazy.expr import (
     new_collection,
     optimize_blockwise_fusion,
 )
-from daskimg.lazy.fusion import run_in_order, twin_of, unfused
+from daskimg.lazy.fusion import run_bare, twin_of, unfused
 from daskimg.lazy.prune import pruned
+from daskimg.lazy.table import as_pandas
 from daskimg.lazy.tree import rows_of, source_of
 from daskimg.program import Program
 
@@ -57,7 +58,11 @@ class Part:
         self.key, self.given = key, given
 
     def __call__(self, *rows: Any) -> Any:
-        return run_in_order(self._twins, [self.given][: len(rows)], *rows)
+        return as_pandas(self.bare(*rows))
+
+    def bare(self, *rows: Any) -> Any:
+        """The same as a `Table`, where pandas is not needed."""
+        return run_bare(self._twins, [self.given][: len(rows)], *rows)
 
     @functools.cached_property
     def _twins(self) -> list[Any]:
@@ -71,15 +76,38 @@ class Part:
         return {**self.tasks, key: Alias(key, self.key)}
 
 
-class Parts(NamedTuple):
-    """A frame as independent partitions, and as sources whose rows can be worked on in slices."""
+class Parts:
+    """A frame as independent partitions, and as sources whose rows can be worked on in slices.
 
-    whole: list[Part]
-    sources: list[Part]  # before the row-wise work; empty where there is none
-    rows: Part | None  # the row-wise work: rows of a source -> rows of the frame
-    source: Any  # no rows of a source
-    dear: bool  # whether a source is more than rows read: pixels are made for it
-    filters: bool  # whether the row-wise work leaves rows out
+    Attributes
+    ----------
+    rows : Part or None
+        The row-wise work: rows of a source -> rows of the frame.
+    source : DataFrame or None
+        No rows of a source.
+    dear : bool
+        Whether a source is more than rows read: pixels are made for it.
+    filters : bool
+        Whether the row-wise work leaves rows out.
+    """
+
+    def __init__(
+        self, expr: Expr, below: Expr | None, rows: Part | None = None, filters: bool = True
+    ) -> None:
+        self._expr, self._below = expr, below
+        self.rows, self.filters = rows, filters
+        self.source: Any = None if below is None else below._meta
+        self.dear = below is None or _decodes(below)
+
+    @functools.cached_property
+    def whole(self) -> list[Part]:
+        """Each partition."""
+        return _parts(self._expr)
+
+    @functools.cached_property
+    def sources(self) -> list[Part]:
+        """Each partition before the row-wise work; empty where there is none."""
+        return [] if self._below is None else _parts(self._below)
 
 
 def settled(frame: Any, **options: Any) -> Any:
@@ -152,8 +180,7 @@ def with_programs(frame: Any, change: Callable[[Program], Program]) -> Any:
 
 def parts(frame: Any) -> Parts:
     """A `settled` frame as one task for each partition, with all that can be fused in it."""
-    expr = frame.expr
-    whole = _parts(expr)
+    whole = expr = frame.expr
     # rows that are dropped before any picture is opened are dropped where rows are read
     sources, filters = _sources(expr, _drops_unseen)
     if len(sources) > 1:
@@ -161,12 +188,12 @@ def parts(frame: Any) -> Parts:
     if len(sources) > 1:
         sources, filters = _sources(expr, lambda node: False)
     if len(sources) != 1 or sources[0] is expr or not expr.npartitions:
-        return Parts(whole, [], None, None, True, True)
+        return Parts(whole, None)
     (source,) = sources
-    rows = Part(_graph(expr), (expr._name, 0), (source._name, 0))
+    rows = Part(_graph_of_first(expr, source), (expr._name, 0), (source._name, 0))
     if rows.futures:  # they cannot leave this process
-        return Parts(whole, [], None, None, True, True)
-    return Parts(whole, _parts(source), rows, source._meta, _decodes(source), filters)
+        return Parts(whole, None)
+    return Parts(whole, source, rows, filters)
 
 
 def _sources(expr: Expr, stop: Callable[[Expr], bool]) -> tuple[list[Expr], bool]:
@@ -223,6 +250,22 @@ def _graph(expr: Expr) -> dict[Any, Any]:
     found = expr.__dask_graph__()
     futures = {key: value for key, value in found.items() if isinstance(value, TaskRef)}
     return {**convert_legacy_graph(found), **futures}
+
+
+def _graph_of_first(expr: Expr, source: Expr) -> dict[Any, Any]:
+    """The tasks that make the first partition of `expr` of that of `source`."""
+    found: dict[Any, Any] = {}
+    todo = [expr]
+    while todo:
+        node = todo.pop()
+        key = (node._name, 0)
+        if node is source or key in found:
+            continue
+        if not isinstance(node, Blockwise) or not node.dependencies():
+            return _graph(expr)
+        found[key] = node._task(key, 0)
+        todo += node.dependencies()
+    return found
 
 
 def _filters(expr: Expr) -> bool:

@@ -37,7 +37,7 @@ from daskimg.lazy.expr import (
     new_collection,
     stable,
 )
-from daskimg.lazy.physical import ImagePass, PlainAssign, Settle, Spread, Take
+from daskimg.lazy.physical import AnyAssign, ImagePass, PlainAssign, Settle, Spread, Take
 from daskimg.lazy.tree import (
     ARITHMETIC,
     NOTHING,
@@ -246,7 +246,7 @@ class Asked(ImageOp):
         return None
 
 
-class ImageAssign(Assign):  # type: ignore[misc]
+class ImageAssign(AnyAssign):
     """An Assign that holds image ops: a filter that reads none of their pixels goes first."""
 
     def _simplify_up(self, parent: Expr, dependents: Any) -> Expr | None:

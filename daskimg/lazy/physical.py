@@ -12,11 +12,21 @@ import pandas as pd
 from daskimg import limit, onepass
 from daskimg.errors import ImageError
 from daskimg.lazy.expr import Assign, Elemwise, Expr, Filter, ImageNode, Task, empty_like
-from daskimg.lazy.fusion import Column, Table, as_pandas, bare, fusion
+from daskimg.lazy.fusion import bare, fusion
+from daskimg.lazy.table import Column, Table, arrays_of, as_pandas
 from daskimg.lazy.tree import args_of
 from daskimg.program import Program, Row
 
-__all__ = ["Columns", "ImagePass", "PlainAssign", "Settle", "Spread", "Take", "numbered"]
+__all__ = [
+    "AnyAssign",
+    "Columns",
+    "ImagePass",
+    "PlainAssign",
+    "Settle",
+    "Spread",
+    "Take",
+    "numbered",
+]
 
 
 @dataclass(frozen=True)
@@ -56,11 +66,7 @@ def _assign(frame: Any, *pairs: Any) -> Any:
         isinstance(v, pd.Series | Column) and v.index.equals(index) for v in values.values()
     ):
         return as_pandas(frame).assign(**{name: as_pandas(v) for name, v in values.items()})
-    if isinstance(frame, Table):
-        arrays = dict(frame.arrays)
-    else:
-        arrays = {name: frame.iloc[:, place].array for place, name in enumerate(names)}
-    arrays.update({name: value.array for name, value in values.items()})
+    arrays = {**dict(arrays_of(frame)), **{name: v.array for name, v in values.items()}}
     return Table(index, arrays)
 
 
@@ -77,7 +83,15 @@ bare(_take_pandas, _take)
 bare(_assign_pandas, _assign)
 
 
-class PlainAssign(Assign):
+class AnyAssign(Assign):  # type: ignore[misc]
+    """An Assign whose columns are put in all at once."""
+
+    @functools.cached_property
+    def _meta(self) -> pd.DataFrame:
+        return _assign_pandas(*[x._meta if isinstance(x, Expr) else x for x in self._args])
+
+
+class PlainAssign(AnyAssign):
     """What an `ImageAssign` is once its ops are passes."""
 
     operation = staticmethod(_assign_pandas)

@@ -16,6 +16,7 @@ import pandas as pd
 from daskimg.batch.formats import FORMATS
 from daskimg.column.dtype import ImageDtype
 from daskimg.column.image import Image
+from daskimg.lazy.table import Frame, as_pandas
 from daskimg.stream.batches import batch_of, cut, dropped, shuffled
 from daskimg.stream.runners import Runner
 from daskimg.stream.window import Work, pieces, runner, work_of
@@ -119,7 +120,7 @@ def row_frames(
     """A generator of the frames that batches are cut from; closing it ends the run."""
     found = pieces(work, run, ahead=ahead, batch=max(batch, shuffle_buffer or 0), most=most)
     try:
-        frames: Iterator[pd.DataFrame] = dropped(found) if drop else found
+        frames: Iterator[Frame] = dropped(found) if drop else found
         yield from frames if shuffle_buffer is None else shuffled(frames, shuffle_buffer, seed)
     finally:
         found.close()  # type: ignore[attr-defined]
@@ -169,7 +170,7 @@ def iter_rows(frame: Any) -> Iterator[dict[str, Any]]:
     def rows() -> Iterator[dict[str, Any]]:
         found = row_frames(work_of(frame), runner())
         try:
-            for part in found:
+            for part in map(as_pandas, found):
                 names = [str(name) for name in part.columns]
                 columns = [_values(part[name]) for name in part.columns]
                 for values in zip(*columns, strict=True):

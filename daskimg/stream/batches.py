@@ -10,9 +10,9 @@ import pandas as pd
 
 from daskimg.batch.formats import to_batch
 from daskimg.column.array import ImageArray
-from daskimg.column.dtype import ImageDtype
 from daskimg.column.storage import Uniform
 from daskimg.errors import ImageError
+from daskimg.lazy.table import Frame, arrays_of, as_pandas, joined, some_rows
 
 __all__ = ["NullCellError", "batch_of", "cut", "dropped", "shuffled"]
 
@@ -32,48 +32,44 @@ class NullCellError(ImageError):
         return NullCellError, (self.reason, self.path)
 
 
-def images_in(frame: pd.DataFrame) -> Iterator[tuple[Any, ImageArray]]:
+def images_in(frame: Frame) -> Iterator[tuple[Any, ImageArray]]:
     """The image and tensor columns."""
-    for name, dtype in frame.dtypes.items():
-        if isinstance(dtype, ImageDtype):
-            yield name, frame[name].array
+    return ((name, cells) for name, cells in arrays_of(frame) if isinstance(cells, ImageArray))
 
 
-def dropped(frames: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+def dropped(frames: Iterable[Frame]) -> Iterator[Frame]:
     """The rows that have all their pictures."""
     for frame in frames:
         good = np.ones(len(frame), bool)
         for _, cells in images_in(frame):
             good &= cells.valid
-        yield frame if good.all() else frame[good]
+        yield frame if good.all() else as_pandas(frame)[good]
 
 
-def cut(
-    frames: Iterable[pd.DataFrame], sizes: Iterable[int], drop_last: bool
-) -> Iterator[pd.DataFrame]:
+def cut(frames: Iterable[Frame], sizes: Iterable[int], drop_last: bool) -> Iterator[Frame]:
     """Frames of `sizes` rows: views where the rows lie in one of `frames`."""
     wanted = iter(sizes)
     size = next(wanted, 0)
-    held: list[pd.DataFrame] = []
+    held: list[Frame] = []
     have = 0
     for frame in frames:
         start = 0
         while size and have + len(frame) - start >= size:
             stop = start + size - have
-            held.append(frame.iloc[start:stop])
-            yield held[0] if len(held) == 1 else pd.concat(held)
+            held.append(some_rows(frame, start, stop))
+            yield joined(held)
             held, have, start = [], 0, stop
             size = next(wanted, 0)
         if not size:
             return
         if start < len(frame):
-            held.append(frame.iloc[start:])
+            held.append(some_rows(frame, start, len(frame)))
             have += len(frame) - start
     if held and not drop_last:
-        yield held[0] if len(held) == 1 else pd.concat(held)
+        yield joined(held)
 
 
-def shuffled(frames: Iterable[pd.DataFrame], size: int, seed: Any) -> Iterator[pd.DataFrame]:
+def shuffled(frames: Iterable[Frame], size: int, seed: Any) -> Iterator[pd.DataFrame]:
     """The same rows out of order: each is held back among `size` others, and drawn by `seed`.
 
     What comes out depends on the order of the rows alone, not on how they are cut into frames.
@@ -94,7 +90,7 @@ def shuffled(frames: Iterable[pd.DataFrame], size: int, seed: Any) -> Iterator[p
     for number, frame in enumerate(frames):
         if not len(frame):
             continue
-        held[number] = frame
+        held[number] = as_pandas(frame)
         new = np.column_stack([np.full(len(frame), number), np.arange(len(frame))])
         room = max(size - len(slots), 0)
         slots, new = np.concatenate([slots, new[:room]]), new[room:]
@@ -114,17 +110,21 @@ def shuffled(frames: Iterable[pd.DataFrame], size: int, seed: Any) -> Iterator[p
         yield rows(slots[rng.permutation(len(slots))])
 
 
-def batch_of(rows: pd.DataFrame, batch_format: str, on_null: str) -> Any:
+def batch_of(rows: Frame, batch_format: str, on_null: str) -> Any:
     """`rows` in a format of `daskimg.batch.formats.FORMATS`, nulls as `on_null` says."""
+    gaps = [(name, cells) for name, cells in images_in(rows) if not cells.valid.all()]
+    if gaps and on_null == "raise":
+        raise _null(*gaps[0])
+    return to_batch(rows, batch_format, "cpu") if not gaps else _filled(rows, batch_format, gaps)
+
+
+def _filled(frame: Frame, batch_format: str, gaps: list[tuple[Any, ImageArray]]) -> Any:
+    """Zeros for the pictures that are null; None in a list of pictures of many shapes."""
+    rows: pd.DataFrame = as_pandas(frame).copy(deep=False)
     ragged: dict[Any, np.ndarray[Any, Any]] = {}
-    for name, cells in list(images_in(rows)):
-        if cells.valid.all():
-            continue
-        if on_null == "raise":
-            raise _null(name, cells)
+    for name, cells in gaps:
         if isinstance(cells.data, Uniform) and batch_format != "pandas":
-            rows = rows.copy(deep=False)
-            rows[name] = pd.Series(_filled(cells), index=rows.index, copy=False)
+            rows[name] = pd.Series(_zeros(cells), index=rows.index, copy=False)
         elif batch_format in ("numpy", "torch", "cupy"):
             ragged[name] = cells.valid
     if not ragged:
@@ -142,7 +142,7 @@ def _null(name: Any, cells: ImageArray) -> NullCellError:
     return NullCellError(error or f"missing: {name!r} has no picture in this row", path)
 
 
-def _filled(cells: ImageArray) -> ImageArray:
+def _zeros(cells: ImageArray) -> ImageArray:
     """Zeros where the cell is null."""
     values = cells.data.values.copy()  # type: ignore[union-attr]
     values[~cells.valid] = 0

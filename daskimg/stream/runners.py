@@ -8,12 +8,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import count
 from typing import Any, NamedTuple
 
-import pandas as pd
+from daskimg.lazy.table import Frame, joined, some_rows
 
 __all__ = ["Cluster", "Here", "Rows", "Runner", "Source", "Span", "Threads"]
 
-Source = Callable[[], pd.DataFrame]
-Rows = Callable[[pd.DataFrame], pd.DataFrame]
+Source = Callable[[], Frame]
+Rows = Callable[[Any], Frame]
 
 
 class Span(NamedTuple):
@@ -26,19 +26,21 @@ class Span(NamedTuple):
     def __len__(self) -> int:
         return self.stop - self.start
 
-    def rows(self) -> pd.DataFrame:
-        whole = len(self) == len(self.loaded)
-        frame: pd.DataFrame = self.loaded if whole else self.loaded.iloc[self.start : self.stop]
-        return frame
+    def rows(self) -> Frame:
+        return some_rows(self.loaded, self.start, self.stop)
 
 
-def _cut(rows: Rows, *spans: Span) -> pd.DataFrame:
-    frames = [span.rows() for span in spans]
-    return rows(frames[0] if len(frames) == 1 else pd.concat(frames))
+def _cut(rows: Rows, *spans: Span) -> Frame:
+    return rows(joined([span.rows() for span in spans]))
 
 
-def _cut_one(rows: Rows, frame: pd.DataFrame, start: int, stop: int) -> pd.DataFrame:
+def _cut_one(rows: Rows, frame: Frame, start: int, stop: int) -> Frame:
     return _cut(rows, Span(frame, start, stop))
+
+
+def _bare(work: Callable[..., Any]) -> Callable[..., Any]:
+    """`work` without pandas, where it can do without."""
+    return getattr(work, "bare", work)
 
 
 class Runner:
@@ -65,9 +67,9 @@ class Runner:
         """Begin the work on some rows of a source, or of several light ones."""
         raise AssertionError("a runner runs")
 
-    def result(self, future: Any) -> pd.DataFrame:
+    def result(self, future: Any) -> Frame:
         """What `run`, or `load` of a whole piece, gave."""
-        frame: pd.DataFrame = future.result()
+        frame: Frame = future.result()
         return frame
 
     def close(self) -> None:
@@ -84,7 +86,7 @@ class Here(Runner):
     """The caller's own thread: a piece is made when it is asked for."""
 
     def load(self, source: Source, sliced: bool = False, light: bool = False) -> Any:
-        return _Later(source)
+        return _Later(_bare(source))
 
     def ready(self, loaded: Any) -> bool:
         return True
@@ -93,7 +95,7 @@ class Here(Runner):
         return len(loaded.result())
 
     def run(self, rows: Rows, spans: Sequence[Span]) -> Any:
-        return _Later(_cut, rows, *map(_here, spans))
+        return _Later(_cut, _bare(rows), *map(_here, spans))
 
 
 def _here(span: Span) -> Span:
@@ -117,10 +119,8 @@ class Threads(Runner):
         self.workers = n
         self.pool = ThreadPoolExecutor(n, thread_name_prefix="daskimg-stream")
 
-    def load(
-        self, source: Source, sliced: bool = False, light: bool = False
-    ) -> Future[pd.DataFrame]:
-        return self.pool.submit(source)
+    def load(self, source: Source, sliced: bool = False, light: bool = False) -> Future[Frame]:
+        return self.pool.submit(_bare(source))
 
     def ready(self, loaded: Any) -> bool:
         return bool(loaded.done())
@@ -128,8 +128,8 @@ class Threads(Runner):
     def count(self, loaded: Any) -> int:
         return len(loaded.result())
 
-    def run(self, rows: Rows, spans: Sequence[Span]) -> Future[pd.DataFrame]:
-        return self.pool.submit(_cut, rows, *map(_here, spans))
+    def run(self, rows: Rows, spans: Sequence[Span]) -> Future[Frame]:
+        return self.pool.submit(_cut, _bare(rows), *map(_here, spans))
 
     def close(self) -> None:
         self.pool.shutdown(wait=True, cancel_futures=True)

@@ -23,6 +23,7 @@ import pyarrow as pa
 from daskimg.column.dtype import ImageDtype
 from daskimg.errors import ImageError
 from daskimg.lazy.parts import parts, settled
+from daskimg.lazy.table import Frame, arrays_of
 from daskimg.stream.runners import Cluster, Here, Rows, Runner, Source, Span, Threads
 
 __all__ = ["Work", "is_light", "pieces", "runner", "work_of"]
@@ -134,17 +135,16 @@ class _Size:
         whole = n // self.batch * self.batch
         return whole if whole else min(n, max(source, 1))
 
-    def saw(self, piece: pd.DataFrame) -> None:
+    def saw(self, piece: Frame) -> None:
         if len(piece):
-            arrays = (piece[name].array for name in piece.columns)
-            used = sum(a.nbytes for a in arrays if isinstance(a.dtype, ImageDtype))
+            used = sum(a.nbytes for _, a in arrays_of(piece) if isinstance(a.dtype, ImageDtype))
             self.row_bytes = max(self.row_bytes, used // len(piece))
             self.known = True
 
 
 def pieces(
     work: Work, run: Runner, *, ahead: int = 2, batch: int = 1, most: int | None = None
-) -> Iterator[pd.DataFrame]:
+) -> Iterator[Frame]:
     """The rows of `work`, in order, piece by piece.
 
     Parameters
@@ -212,9 +212,7 @@ class _Rows:
         return found
 
 
-def _sliced(
-    work: Work, rows: Rows, run: Runner, window: int, size: _Size
-) -> Iterator[pd.DataFrame]:
+def _sliced(work: Work, rows: Rows, run: Runner, window: int, size: _Size) -> Iterator[Frame]:
     left = _Rows(work, run, window if run.workers else 1)
     under_way: deque[_Piece] = deque()
     while True:

@@ -15,7 +15,8 @@ from dask.sizeof import sizeof
 
 import daskimg as di
 from daskimg.lazy.expr import Task, TaskRef
-from daskimg.lazy.fusion import Column, Table, as_pandas, run_in_order
+from daskimg.lazy.fusion import run_in_order
+from daskimg.lazy.table import Column, Table, as_pandas
 from daskimg.lazy.physical import Columns
 from daskimg.testing import make_images
 
