@@ -6,10 +6,12 @@ picture of full size is alive beside the outputs.
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 
@@ -21,13 +23,14 @@ from daskimg.gauge import gauge_of
 from daskimg.kernels import geometry
 from daskimg.kernels.threads import one_thread
 from daskimg.ops import ISOLATED
-from daskimg.plan import Node, plan
+from daskimg.plan import Node, Plan
 from daskimg.program import Program
 from daskimg.sinks import Sink
 
 __all__ = ["as_cells", "columns", "run"]
 
-TORCH = ("resize", "random_resized_crop")
+# what each thread used last: the tasks of a graph share their programs
+_last = threading.local()
 
 
 def as_cells(values: Any) -> ImageArray:
@@ -37,7 +40,8 @@ def as_cells(values: Any) -> ImageArray:
     paths = pa.array(values, pa.large_string(), from_pandas=True)
     if isinstance(paths, pa.ChunkedArray):
         paths = paths.combine_chunks()
-    valid = paths.is_valid().to_numpy(zero_copy_only=False)
+    whole = not paths.null_count
+    valid = np.ones(len(paths), bool) if whole else paths.is_valid().to_numpy(zero_copy_only=False)
     return ImageArray(ImageDtype("file"), valid, None, paths)
 
 
@@ -78,11 +82,22 @@ def columns(
                 f"a row-wise argument has a value for each picture, on the same index; got "
                 f"{len(arg)} values for {n} pictures"
             )
-    work = _Pass(as_cells(source.array), programs, [_values(arg) for arg in args])
+    alone = crashes.suspected()  # a worker died of this partition, it may be
+    special = alone or metrics.wanted()
+    plan = Plan(programs) if special else _plan_of(programs)
+    work = _Pass(plan, as_cells(source.array), [_values(arg) for arg in args], alone)
     made = work.columns()
-    if work.max_errors is not None:
-        limit.tally(work.max_errors, part, work.counted.values())
+    if not (special or plan.calls_users):  # whose functions may hold a model
+        _last.plan = plan
+    if plan.max_errors is not None:
+        limit.tally(plan.max_errors, part, work.counted.values())
     return made
+
+
+def _plan_of(programs: Sequence[Program]) -> Plan:
+    """The plan that this thread used last, where that was for these very programs."""
+    last: Plan | None = _last.__dict__.pop("plan", None)
+    return last if last is not None and last.programs is programs else Plan(programs)
 
 
 def _values(arg: pd.Series) -> list[Any]:
@@ -95,36 +110,30 @@ def _values(arg: pd.Series) -> list[Any]:
 
 class _Pass:
     def __init__(
-        self, cells: ImageArray, programs: Sequence[Program], args: list[list[Any]]
+        self, plan: Plan, cells: ImageArray, args: list[list[Any]], alone: bool = False
     ) -> None:
-        self.cells, self.args = cells, args
+        self.plan, self.cells, self.args = plan, cells, args
+        self.root, self.partial = plan.root, plan.partial
         self.runs: Counter[str] = Counter()
         self.paths = None if cells.path is None else cells.path.to_pylist()
         self.errors = None if cells.error is None else cells.error.to_pylist()
-        self.root, self.sinks = plan(programs, cells)
-        limits = [p.max_errors for p in programs if p.max_errors is not None]
-        self.max_errors = min(limits, default=None)
         self.counted: dict[int, str] = {}  # the rows that failed, where there is a limit
         self.failed: dict[int, str] = {}  # the rows that failed
         self.gauge = gauge_of(self.root)  # where somebody measures
-        self.partial: list[str] = []  # why the picture at hand was decoded in part only
-        alone = crashes.suspected()  # a worker died of this partition, it may be
-        for node in self.root.walk():
-            if alone and node.step.name in ISOLATED:
+        for node in plan.nodes if alone else ():
+            if node.step.name in ISOLATED:
                 node.params[-1] = node.params[-1] or (None,)
-            if node.step.name == "decode" and node.step.params[0]:
-                node.options["on_partial"] = self.partial.append
 
     def columns(self) -> list[Any]:
         """Walk the tree for every row."""
-        resizes = any(node.step.name in TORCH for node in self.root.walk())
-        with one_thread(geometry.torch_module() if resizes else None):
+        self.plan.begin(self.cells)
+        with one_thread(geometry.torch_module() if self.plan.resizes else None):
             for i in range(len(self.cells)):
                 self._row(i)
         metrics.add(self.runs)
         if self.gauge is not None:
             self.gauge.tell(self.cells, self.failed)
-        return [sink.finish() for sink in self.sinks]
+        return self.plan.finish()
 
     def _row(self, i: int) -> None:
         reason = None if self.errors is None else self.errors[i]

@@ -15,12 +15,14 @@ from daskimg.ops import OPS
 from daskimg.program import RECORDS, Program, Row, Step
 from daskimg.sinks import ImageSink, ReasonSink, Sink, make_sink
 
-__all__ = ["Node", "plan"]
+__all__ = ["Node", "Plan"]
 
 # A JPEG may be decoded at a reduced scale when at least this many times the pixels of the
 # result's sides are kept: then the resize that follows gives the same picture to 0.3 grey levels.
 KEPT = 2
 COUNTED = ("fetch", "header", "decode")
+TORCH = ("resize", "random_resized_crop")
+HELD = 2**22  # bytes of scratch that a plan keeps from one partition to the next
 SIDES = {"header_height": 0, "header_width": 1}
 
 
@@ -63,36 +65,69 @@ class Node:
             yield from child.walk()
 
 
-def plan(programs: Sequence[Program], cells: ImageArray) -> tuple[Node, list[Sink]]:
-    """The tree of `programs`, and for each of them the column it fills."""
-    root = Node(Step("path"))  # the cell itself
-    sinks: list[Sink] = []
-    for program in programs:
-        node, steps = root, list(program.steps)
-        record = None
-        if steps and steps[-1].name in (*RECORDS, "path"):
-            record = steps.pop().name
-        for step in steps:
-            node = node.child(step)
-        sink = make_sink(program, record, cells)
-        node.sinks.append(sink)
-        sinks.append(sink)
-    _headers_from_bytes(root)
-    for node in root.walk():
-        if node.step.name == "decode":
-            if (size := _enough(node)) is not None:
-                node.options["min_size"] = size
-            if not any(map(_keeps, node.walk())):
-                node.options["scratch"] = codec.Scratch()
-        if OPS[node.step.name].out:
-            node.target = next(
-                (s for s in node.sinks if isinstance(s, ImageSink) and s.uniform), None
-            )
-    for node in root.walk():
-        node.steps = list(node.children)
-        _sizes_of_pixels(node)
-        _encoded_from_pixels(node)
-    return root, sinks
+class Plan:
+    """The tree of `programs`, and for each of them the column it fills.
+
+    One thread uses it for one partition after the other.
+    """
+
+    def __init__(self, programs: Sequence[Program]) -> None:
+        self.programs = programs
+        self.root = root = Node(Step("path"))  # the cell itself
+        self.sinks: list[Sink] = []
+        self.scratches: list[codec.Scratch] = []
+        self.partial: list[str] = []  # why the picture at hand was decoded in part only
+        for program in programs:
+            node, steps = root, list(program.steps)
+            record = None
+            if steps and steps[-1].name in (*RECORDS, "path"):
+                record = steps.pop().name
+            for step in steps:
+                node = node.child(step)
+            sink = make_sink(program, record)
+            node.sinks.append(sink)
+            self.sinks.append(sink)
+        _headers_from_bytes(root)
+        self.nodes = list(root.walk())
+        names = {node.step.name for node in self.nodes}
+        self.resizes = not names.isdisjoint(TORCH)
+        self.calls_users = "apply" in names
+        limits = [p.max_errors for p in programs if p.max_errors is not None]
+        self.max_errors = min(limits, default=None)
+        for node in self.nodes:
+            if node.step.name == "decode":
+                self._decode(node)
+            if OPS[node.step.name].out:
+                node.target = next(
+                    (s for s in node.sinks if isinstance(s, ImageSink) and s.uniform), None
+                )
+        for node in self.nodes:
+            node.steps = list(node.children)
+            _sizes_of_pixels(node)
+            _encoded_from_pixels(node)
+
+    def _decode(self, node: Node) -> None:
+        if (size := _enough(node)) is not None:
+            node.options["min_size"] = size
+        if not any(map(_keeps, node.walk())):
+            node.options["scratch"] = scratch = codec.Scratch()
+            self.scratches.append(scratch)
+        if node.step.params[0]:
+            node.options["on_partial"] = self.partial.append
+
+    def begin(self, cells: ImageArray) -> None:
+        """The rows to come are those of `cells`."""
+        for sink in self.sinks:
+            sink.begin(cells)
+
+    def finish(self) -> list[Any]:
+        """The columns; little memory is held on to."""
+        for scratch in self.scratches:
+            scratch.shrink(HELD)
+        for node in self.nodes:
+            if isinstance(node.kernel, _Held):
+                node.kernel.forget()
+        return [sink.finish() for sink in self.sinks]
 
 
 def _sizes_of_pixels(node: Node) -> None:
@@ -150,6 +185,10 @@ class _Held:
         self.result = self.kernel(value, *params, **options)
         self.value = value
         return self.result
+
+    def forget(self) -> None:
+        """Let go of it."""
+        self.value = self.result = None
 
     def of(self, value: Any) -> Any:
         """The result for `value`; None where it was not the last one, or failed."""

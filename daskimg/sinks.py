@@ -1,8 +1,10 @@
-"""Where a program's values go: the columns that one pass fills, row by row."""
+"""Where a program's values go: the columns that one pass fills, row by row.
+
+A sink is made once for a program, and begun anew for each partition.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -20,9 +22,13 @@ __all__ = ["ImageSink", "ReasonSink", "Sink", "make_sink"]
 class Sink:
     """The column that one program fills: a value, a failure or nothing for each row."""
 
-    def __init__(self, program: Program, n: int) -> None:
-        self.program, self.n = program, n
+    def __init__(self, program: Program) -> None:
+        self.program = program
         self.policies = [step.on_error for step in program.steps] or ["raise"]
+
+    def begin(self, cells: ImageArray) -> None:
+        """The rows to come are those of `cells`."""
+        raise AssertionError("a sink knows its rows")
 
     def raises_at(self, depth: int) -> bool:
         """Whether a failure of the step at `depth` ends the run."""
@@ -42,20 +48,24 @@ class Sink:
         """Row `i` has a value, of a picture that was decoded in part."""
 
     def finish(self) -> Any:
-        """The column."""
+        """The column; the sink lets go of it."""
         raise AssertionError("a sink makes a column")
 
 
 class NumberSink(Sink):
     """Numbers: NaN or NA where the cell is null."""
 
-    def __init__(self, program: Program, n: int) -> None:
-        super().__init__(program, n)
+    def __init__(self, program: Program) -> None:
+        super().__init__(program)
         dtype = program.dtype
-        self.masked = pd.api.types.is_extension_array_dtype(dtype)
-        kind = dtype.numpy_dtype if self.masked else dtype
-        self.values = np.full(n, np.nan if kind.kind == "f" else 0, kind)
-        self.mask = np.ones(n, bool)
+        masked = pd.api.types.is_extension_array_dtype(dtype)
+        self.masked_array = dtype.construct_array_type() if masked else None
+        self.kind = dtype.numpy_dtype if masked else dtype
+        self.null = np.nan if self.kind.kind == "f" else 0
+
+    def begin(self, cells: ImageArray) -> None:
+        self.values = np.full(len(cells), self.null, self.kind)
+        self.mask = np.ones(len(cells), bool)
 
     def put(self, i: int, value: Any) -> None:
         if value is not None:
@@ -63,23 +73,23 @@ class NumberSink(Sink):
             self.mask[i] = False
 
     def finish(self) -> Any:
-        if not self.masked:
-            return self.values
-        return self.program.dtype.construct_array_type()(self.values, self.mask)
+        values, mask = self.values, self.mask
+        del self.values, self.mask
+        return values if self.masked_array is None else self.masked_array(values, mask)
 
 
 class ListSink(Sink):
     """Strings, bytes, and what a user's function returns."""
 
-    def __init__(self, program: Program, n: int) -> None:
-        super().__init__(program, n)
-        self.values: list[Any] = [None] * n
+    def begin(self, cells: ImageArray) -> None:
+        self.values: list[Any] = [None] * len(cells)
 
     def put(self, i: int, value: Any) -> None:
         self.values[i] = bytes(value) if isinstance(value, memoryview) else value
 
     def finish(self) -> Any:
-        return pd.array(self.values, dtype=self.program.dtype)
+        values, self.values = self.values, []
+        return pd.array(values, dtype=self.program.dtype)
 
 
 class ReasonSink(ListSink):
@@ -115,9 +125,8 @@ class BlameSink(ReasonSink):
 class FailedSink(Sink):
     """``.img.failed``."""
 
-    def __init__(self, program: Program, n: int) -> None:
-        super().__init__(program, n)
-        self.values = np.zeros(n, bool)
+    def begin(self, cells: ImageArray) -> None:
+        self.values = np.zeros(len(cells), bool)
 
     def put(self, i: int, value: Any) -> None:
         """Not failed."""
@@ -129,38 +138,63 @@ class FailedSink(Sink):
         self.values[i] = reason is not None
 
     def finish(self) -> Any:
-        return self.values
+        values = self.values
+        del self.values
+        return values
 
 
-class PathSink(Sink):
-    """``.img.path``: of failed cells too."""
+class CellSink(Sink):
+    """What needs no picture: it is in the cells themselves."""
 
-    def __init__(self, program: Program, n: int, paths: Any) -> None:
-        super().__init__(program, n)
-        self.paths = paths
+    def begin(self, cells: ImageArray) -> None:
+        self.cells = cells
 
     def put(self, i: int, value: Any) -> None:
-        """The path does not depend on the cell."""
+        """Already there."""
 
     def finish(self) -> Any:
-        values = pa.nulls(self.n, pa.large_string()) if self.paths is None else self.paths
-        return self.program.dtype.__from_arrow__(values)
+        cells = self.cells
+        del self.cells
+        return self.of(cells)
+
+    def of(self, cells: ImageArray) -> Any:
+        """The column."""
+        raise AssertionError("a sink of cells knows what it takes from them")
+
+
+class PathSink(CellSink):
+    """``.img.path``: of failed cells too."""
+
+    def of(self, cells: ImageArray) -> Any:
+        paths = pa.nulls(len(cells), pa.large_string()) if cells.path is None else cells.path
+        return self.program.dtype.__from_arrow__(paths)
+
+
+class ViewSink(CellSink):
+    """The source's own cells, under another policy or with credentials: nothing is copied."""
+
+    def of(self, cells: ImageArray) -> ImageArray:
+        return ImageArray(self.program.dtype, cells.valid, cells.data, cells.path, cells.error)
 
 
 class ImageSink(Sink):
     """Cells of an image column; `data` says how they are laid out."""
 
-    def __init__(self, program: Program, cells: ImageArray) -> None:
-        super().__init__(program, len(cells))
-        self.cells = cells
-        self.errors: list[str | None] | None = None
-        self.valid = np.zeros(self.n, bool)
+    def __init__(self, program: Program) -> None:
+        super().__init__(program)
         dtype: ImageDtype = program.dtype
         self.uniform = dtype.shape is not None and dtype.cell_dtype is not None
         self.encoded = dtype.cells == "encoded"
-        if dtype.shape is not None and dtype.cell_dtype is not None:
-            self.out = np.empty((self.n, *dtype.shape), dtype.cell_dtype)
-        self.parts: list[Any] = [] if self.uniform else [None] * self.n
+
+    def begin(self, cells: ImageArray) -> None:
+        n, dtype = len(cells), self.program.dtype
+        self.path = cells.path
+        self.errors: list[str | None] | None = None
+        self.valid = np.zeros(n, bool)
+        if self.uniform:
+            self.out = np.empty((n, *dtype.shape), dtype.cell_dtype)
+        else:
+            self.parts: list[Any] = [None] * n
 
     def put(self, i: int, value: Any) -> None:
         if self.uniform:
@@ -176,56 +210,40 @@ class ImageSink(Sink):
     def inherit(self, i: int, reason: str | None) -> None:
         if reason is not None:
             if self.errors is None:
-                self.errors = [None] * self.n
+                self.errors = [None] * len(self.valid)
             self.errors[i] = reason
 
     def warn(self, i: int, reason: str) -> None:
         self.inherit(i, reason)
 
     def finish(self) -> ImageArray:
-        dtype: ImageDtype = self.program.dtype
         data: Ragged | Uniform
         if self.uniform:
             if not self.valid.all():
                 self.out[~self.valid] = 0  # whatever the memory held
             data = Uniform(self.out)
-        elif self.encoded:
-            data = Ragged.of_bytes(self.parts)
+            del self.out
         else:
-            data = Ragged.of_arrays(self.parts)
-        self.parts = []
-        return ImageArray(dtype, self.valid, data, self.cells.path, self.errors)
+            data = (Ragged.of_bytes if self.encoded else Ragged.of_arrays)(self.parts)
+            del self.parts
+        path, self.path = self.path, None
+        return ImageArray(self.program.dtype, self.valid, data, path, self.errors)
 
 
-class ViewSink(Sink):
-    """The source's own cells, under another policy or with credentials: nothing is copied."""
-
-    def __init__(self, program: Program, cells: ImageArray) -> None:
-        super().__init__(program, len(cells))
-        self.cells = cells
-
-    def put(self, i: int, value: Any) -> None:
-        """Already there."""
-
-    def finish(self) -> ImageArray:
-        c = self.cells
-        return ImageArray(self.program.dtype, c.valid, c.data, c.path, c.error)
-
-
-def make_sink(program: Program, record: str | None, cells: ImageArray) -> Sink:
-    """The sink for what `program` makes of `cells`."""
-    n = len(cells)
-    records: dict[str, Callable[[], Sink]] = {
-        "path": lambda: PathSink(program, n, cells.path),
-        "failed": lambda: FailedSink(program, n),
-        "blame": lambda: BlameSink(program, n),
-        "error": lambda: ErrorSink(program, n),
-        "check": lambda: ReasonSink(program, n),
+def make_sink(program: Program, record: str | None) -> Sink:
+    """The sink for what `program` makes of cells."""
+    records: dict[str, type[Sink]] = {
+        "path": PathSink,
+        "failed": FailedSink,
+        "blame": BlameSink,
+        "error": ErrorSink,
+        "check": ReasonSink,
     }
+    kind: type[Sink] = ListSink
     if record is not None:
-        return records[record]()
-    if isinstance(program.dtype, ImageDtype):
-        return ImageSink(program, cells) if program.steps else ViewSink(program, cells)
-    if pd.api.types.is_numeric_dtype(program.dtype):
-        return NumberSink(program, n)
-    return ListSink(program, n)
+        kind = records[record]
+    elif isinstance(program.dtype, ImageDtype):
+        kind = ImageSink if program.steps else ViewSink
+    elif pd.api.types.is_numeric_dtype(program.dtype):
+        kind = NumberSink
+    return kind(program)

@@ -15,7 +15,7 @@ import pytest
 import daskimg as di
 from daskimg import metrics
 from daskimg.gauge import gauge_of
-from daskimg.plan import plan
+from daskimg.plan import Plan
 from daskimg.testing import make_images
 from tests.clusters import client, cluster
 
@@ -159,9 +159,8 @@ def test_wrong_uses():
     assert str(s).splitlines()[-1] == "0 kept"
 
 
-def test_nothing_is_timed_where_nobody_asks(paths):
-    cells = di.images(pd.Series(paths))
-    root, _ = plan([], cells.array)
+def test_nothing_is_timed_where_nobody_asks():
+    root = Plan([]).root
     assert gauge_of(root) is None
     with di.stats():
         assert gauge_of(root) is not None

@@ -13,10 +13,9 @@ from skimage import data
 
 import daskimg as di
 from daskimg import metrics
-from daskimg.column.array import ImageArray
 from daskimg.kernels import codec
 from daskimg.ops import build
-from daskimg.plan import plan
+from daskimg.plan import Plan
 from daskimg.testing import make_images
 
 FILE = di.ImageDtype("file")
@@ -67,18 +66,16 @@ CASES = {
 @pytest.mark.parametrize("case", CASES)
 def test_the_least_that_serves(case):
     programs, wanted = CASES[case]
-    root, _ = plan([column(*ops) for ops in programs], ImageArray.empty(1, FILE))
+    root = Plan([column(*ops) for ops in programs]).root
     decodes = [node for node in root.walk() if node.step.name == "decode"]
     assert [node.options.get("min_size") for node in decodes] == [wanted]
 
 
 def test_a_header_of_a_fetched_file_is_read_from_its_bytes():
-    root, _ = plan(
-        [column(("height",)), column(("nbytes",)), column(("mean",))], ImageArray.empty(1, FILE)
-    )
+    root = Plan([column(("height",)), column(("nbytes",)), column(("mean",))]).root
     (fetch,) = root.children
     assert [node.step.name for node in fetch.children] == ["decode", "header", "size"]
-    alone, _ = plan([column(("height",)), column(("nbytes",))], ImageArray.empty(1, FILE))
+    alone = Plan([column(("height",)), column(("nbytes",))]).root
     assert [node.step.name for node in alone.children] == ["header", "size"]
 
 
@@ -128,9 +125,9 @@ def test_the_scale_of_a_large_jpeg(photo, target, stored, monkeypatch):
 
 
 def test_a_uniform_result_is_written_in_place():
-    root, (sink,) = plan([column(DECODE, SMALL)], ImageArray.empty(3, FILE))
-    (resize,) = [node for node in root.walk() if node.step.name == "resize"]
-    assert resize.target is sink
+    plan = Plan([column(DECODE, SMALL)])
+    (resize,) = [node for node in plan.nodes if node.step.name == "resize"]
+    assert [resize.target] == plan.sinks
     photos = pd.Series([data.coffee(), data.chelsea(), None], dtype="image")
     got = photos.img.convert("RGB").img.resize(8, 8)
     assert got.img.to_numpy(na_value=0).shape == (3, 8, 8, 3)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import dask.dataframe as dd
@@ -142,15 +142,14 @@ def _pair(size: Any) -> tuple[int, int]:
 
 @dataclass(frozen=True, repr=False)
 class Rows:
-    """The listing of one partition, and where it starts."""
+    """Rows of a listing, and where they start."""
 
     table: pa.Table
-    start: int
+    start: int = 0
     nullable: frozenset[str] = frozenset()  # whole numbers of which some are missing
-    token: str = ""  # of the whole listing, once: Dask asks for it again at every op
 
     def __dask_tokenize__(self) -> tuple[Any, ...]:
-        return self.token or tokenize(self.table), self.start, len(self.table), self.nullable
+        return tokenize(self.table), self.start, len(self.table), self.nullable
 
     def __repr__(self) -> str:
         return f"<rows {self.start} to {self.start + len(self.table)}>"
@@ -161,7 +160,30 @@ class Rows:
         options = pa.ipc.IpcWriteOptions(compression="zstd")
         with pa.ipc.new_stream(sink, self.table.schema, options=options) as writer:
             writer.write_table(self.table)
-        return _unpacked, (sink.getvalue().to_pybytes(), self.start, self.nullable, self.token)
+        return _unpacked, (sink.getvalue().to_pybytes(), self.start, self.nullable)
+
+
+class Partitions(Sequence[Rows]):
+    """The rows of each partition, cut from the listing when they are asked for."""
+
+    def __init__(self, listing: Rows, bounds: np.ndarray[Any, Any], token: str = "") -> None:
+        self.listing, self.bounds = listing, bounds
+        self.token = token or tokenize(listing, bounds)  # once: Dask asks for it at every op
+
+    def __len__(self) -> int:
+        return len(self.bounds) - 1
+
+    def __getitem__(self, i: Any) -> Any:
+        i = range(len(self))[i]
+        start, stop = int(self.bounds[i]), int(self.bounds[i + 1])
+        table = self.listing.table.slice(start, stop - start)
+        return replace(self.listing, table=table, start=start)
+
+    def __dask_tokenize__(self) -> str:
+        return self.token
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Partitions, (self.listing, self.bounds, self.token)
 
 
 def _unpacked(packed: bytes, *rest: Any) -> Rows:
@@ -194,15 +216,12 @@ def _as_pandas(column: pa.ChunkedArray, nullable: bool) -> Any:
 
 def _from_listing(listed: pd.DataFrame, bounds: np.ndarray[Any, Any]) -> dd.DataFrame:
     """A listing as a lazy frame: a partition's task holds its own rows, as Arrow."""
-    table = pa.Table.from_pandas(listed, preserve_index=False)
-    table = table.replace_schema_metadata(None)
-    spans = list(zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True))
+    table = pa.Table.from_pandas(listed, preserve_index=False).replace_schema_metadata(None)
     nullable = frozenset(
         str(name) for name in listed if isinstance(listed[name].dtype, pd.Int64Dtype)
     )
-    token = tokenize(table)
-    parts = [Rows(table.slice(a, b - a), a, nullable, token) for a, b in spans]
-    meta = _list_rows(Rows(table.slice(0, 0), 0, nullable))
+    parts = Partitions(Rows(table, nullable=nullable), bounds)
+    meta = _list_rows(Rows(table.slice(0, 0), nullable=nullable))
     divisions = [*(int(a) for a in bounds[:-1]), max(int(bounds[-1]) - 1, 0)]
     return from_reader(
         _list_rows,

@@ -57,6 +57,11 @@ class Scratch:
             self._memory = np.empty(size, np.uint8)
         return self._memory[:size].reshape(shape)
 
+    def shrink(self, size: int) -> None:
+        """Give back memory of more than `size` bytes."""
+        if self._memory.size > size:
+            self._memory = np.empty(0, np.uint8)
+
 
 def reduced_size(height: int, width: int, min_size: tuple[int, int] | None) -> tuple[int, int]:
     """The stored size at which `decode` reads a JPEG for `min_size`.

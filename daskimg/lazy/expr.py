@@ -44,6 +44,7 @@ from dask.dataframe.dask_expr._expr import (
     optimize_blockwise_fusion,
 )
 from dask.dataframe.dask_expr._reductions import Len
+from dask.dataframe.dask_expr._repartition import RepartitionToFewer
 from dask.dataframe.dask_expr.io.io import FromMapProjectable
 
 from daskimg import onepass
@@ -72,6 +73,7 @@ __all__ = [
     "Isin",
     "Len",
     "Lengths",
+    "List",
     "Literal",
     "Narrowed",
     "NotNull",
@@ -80,6 +82,7 @@ __all__ = [
     "PropertyMap",
     "RenameFrame",
     "RenameSeries",
+    "RepartitionToFewer",
     "Task",
     "TaskRef",
     "Unaryop",

@@ -9,17 +9,26 @@ steps of a partition in one task. Of the steps that are ours it calls the twin t
 from __future__ import annotations
 
 import functools
+import itertools
 import operator
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
-from daskimg.lazy.expr import Blockwise, Expr, Task, TaskRef, is_valid_blockwise_op
-from daskimg.lazy.table import Column, Table, as_pandas
+from daskimg.lazy.expr import (
+    Blockwise,
+    Expr,
+    List,
+    RepartitionToFewer,
+    Task,
+    TaskRef,
+    is_valid_blockwise_op,
+)
+from daskimg.lazy.table import Column, Table, as_pandas, joined
 
-__all__ = ["Fusion", "bare", "fusion", "run_bare", "run_in_order", "twin_of", "unfused"]
+__all__ = ["Fusion", "Together", "bare", "fusion", "run_bare", "run_in_order", "twin_of", "unfused"]
 
 _fusing = ContextVar("fusing", default=True)
 # by identity: what others run may have no hash
@@ -55,7 +64,7 @@ def unfused() -> Iterator[None]:
         _fusing.reset(token)
 
 
-def fusion(root: Expr, dependents: Any) -> Expr | None:
+def fusion(root: Expr, dependents: Any, bare: bool = False) -> Fusion | None:
     """`root` and the row-wise work that it alone uses, as one task for each partition."""
     group, names = [root], {root._name}
     grown = _fusing.get()
@@ -76,7 +85,7 @@ def fusion(root: Expr, dependents: Any) -> Expr | None:
         for below in node.dependencies()
         if below._name not in names
     }
-    return Fusion(_in_order(group), tuple(outside), *outside.values())
+    return Fusion(_in_order(group), tuple(outside), bare, *outside.values())
 
 
 def _in_order(group: list[Expr]) -> tuple[Expr, ...]:
@@ -91,9 +100,12 @@ def _in_order(group: list[Expr]) -> tuple[Expr, ...]:
 
 
 class Fusion(Blockwise):  # type: ignore[misc]
-    """Row-wise expressions as one task; `names` are those under which they know what is below."""
+    """Row-wise expressions as one task; `names` are those under which they know what is below.
 
-    _parameters = ["exprs", "names"]  # noqa: RUF012
+    A `bare` one is read by `Together` alone.
+    """
+
+    _parameters = ["exprs", "names", "bare"]  # noqa: RUF012
 
     @functools.cached_property
     def _meta(self) -> Any:
@@ -109,14 +121,67 @@ class Fusion(Blockwise):  # type: ignore[misc]
     def _broadcast_dep(self, dep: Expr) -> bool:
         return bool(dep.npartitions == 1)
 
+    def _tasks(self, nodes: Iterable[Expr], index: int) -> list[Task]:
+        return [twin_of(node._task((node._name, index), index)) for node in nodes]
+
+    @functools.cached_property
+    def _own(self) -> list[Expr]:
+        """The steps whose tasks differ from partition to partition."""
+        return [node for node in self.exprs if _varies(node)]
+
+    @functools.cached_property
+    def _shared(self) -> list[Task] | None:
+        """The tasks of the first partition that do for all, where the others need nothing."""
+        if any(node.dependencies() for node in self._own):
+            return None
+        return self._tasks([node for node in self.exprs if not _varies(node)], 0)
+
+    @functools.cached_property
+    def _read(self) -> list[Any]:
+        """What the shared tasks need from outside."""
+        own = {(node._name, 0) for node in self._own}
+        return [key for key in _outside(self._shared or []) if key not in own]
+
     def _task(self, name: Any, index: int) -> Task:
-        tasks = [twin_of(node._task((node._name, index), index)) for node in self.exprs]
+        func = run_bare if self.bare else run_in_order
         # simplified further, what is below has another name by now
-        renamed = dict(zip(self.names, self.operands[2:], strict=True))
-        inner = {task.key for task in tasks}
-        outer = sorted({key for task in tasks for key in task.dependencies if key not in inner})
-        refs = [TaskRef((renamed[key[0]]._name, key[1])) for key in outer]
-        return Task(name, run_in_order, tasks, outer, *refs)
+        below = dict(zip(self.names, self.operands[3:], strict=True))
+        if self._shared is None:
+            tasks = self._tasks(self.exprs, index)
+            outer = _outside(tasks)
+            refs = [TaskRef((below[node]._name, place)) for node, place in outer]
+            return Task(name, func, tasks, [], outer, *refs)
+        own = [twin_of(node._task((node._name, 0), index)) for node in self._own]
+        refs = [self._blockwise_arg(below[node], index) for node, _ in self._read]
+        return Task(name, func, own, self._shared, self._read, *refs)
+
+
+def _varies(node: Expr) -> bool:
+    """Whether the task of a partition is more than its place: it holds rows, or a number."""
+    return bool(getattr(node, "varies", type(node)._task is not Blockwise._task))
+
+
+def _outside(tasks: list[Task]) -> list[Any]:
+    """What tasks need that none of them makes."""
+    made = {task.key for task in tasks}
+    return sorted({key for task in tasks for key in task.dependencies if key not in made})
+
+
+class Together(RepartitionToFewer):  # type: ignore[misc]
+    """Bare partitions put together as pandas: what ends a ``compute()``."""
+
+    def _layer(self) -> dict[Any, Task]:
+        bounds = self._partitions_boundaries
+        return {
+            (name := (self._name, i)): Task(
+                name, _together, List(*[TaskRef((self.frame._name, j)) for j in range(start, stop)])
+            )
+            for i, (start, stop) in enumerate(itertools.pairwise(bounds))
+        }
+
+
+def _together(parts: list[Any]) -> Any:
+    return as_pandas(joined(parts))
 
 
 def twin_of(task: Task) -> Task:
@@ -125,13 +190,14 @@ def twin_of(task: Task) -> Task:
     return task if twin is None else Task(task.key, twin, *task.args, **task.kwargs)
 
 
-def run_in_order(tasks: list[Task], keys: list[Any], *given: Any) -> Any:
-    """What the last of `tasks` gives."""
-    return as_pandas(run_bare(tasks, keys, *given))
+def run_in_order(first: list[Task], then: list[Task], keys: list[Any], *given: Any) -> Any:
+    """What the last of all tasks gives."""
+    return as_pandas(run_bare(first, then, keys, *given))
 
 
-def run_bare(tasks: list[Task], keys: list[Any], *given: Any) -> Any:
+def run_bare(first: list[Task], then: list[Task], keys: list[Any], *given: Any) -> Any:
     """The same, bare where a step of ours is the last; values are let go after their last use."""
+    tasks = [*first, *then]
     values = dict(zip(keys, given, strict=True))
     users = Counter(key for task in tasks for key in task.dependencies)
     for task in tasks:

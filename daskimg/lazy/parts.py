@@ -62,7 +62,7 @@ class Part:
 
     def bare(self, *rows: Any) -> Any:
         """The same as a `Table`, where pandas is not needed."""
-        return run_bare(self._twins, [self.given][: len(rows)], *rows)
+        return run_bare([], self._twins, [self.given][: len(rows)], *rows)
 
     @functools.cached_property
     def _twins(self) -> list[Any]:

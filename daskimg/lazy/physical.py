@@ -11,10 +11,19 @@ import pandas as pd
 
 from daskimg import limit, onepass
 from daskimg.errors import ImageError
-from daskimg.lazy.expr import Assign, Elemwise, Expr, Filter, ImageNode, Task, empty_like
-from daskimg.lazy.fusion import bare, fusion
+from daskimg.lazy.expr import (
+    Assign,
+    Elemwise,
+    Expr,
+    Filter,
+    ImageNode,
+    RepartitionToFewer,
+    Task,
+    empty_like,
+)
+from daskimg.lazy.fusion import Together, bare, fusion
 from daskimg.lazy.table import Column, Table, arrays_of, as_pandas
-from daskimg.lazy.tree import args_of
+from daskimg.lazy.tree import args_of, users_of
 from daskimg.program import Program, Row
 
 __all__ = [
@@ -108,8 +117,11 @@ def _fused(top: Expr, parent: Expr, dependents: Any) -> Expr | None:
     passes = [node for node in top.walk() if isinstance(node, ImagePass)]
     if not passes or any(len(node.siblings(dependents)) > 1 for node in passes):
         return None
-    fused = fusion(top, dependents)
-    return None if fused is None else parent.substitute(top, fused)
+    last = isinstance(parent, RepartitionToFewer) and len(users_of(top, dependents)) == 1
+    fused = fusion(top, dependents, bare=last)
+    if fused is None:
+        return None
+    return Together(fused, parent.new_partitions) if last else parent.substitute(top, fused)
 
 
 class ImagePass(Elemwise):  # type: ignore[misc]
@@ -140,10 +152,14 @@ class ImagePass(Elemwise):  # type: ignore[misc]
         ]
         return 1 + max((node.level for node in below), default=-1)
 
+    @functools.cached_property
+    def varies(self) -> bool:
+        """Whether failures are counted, by partition."""
+        return any(program.max_errors is not None for program in self.programs)
+
     def _task(self, name: Any, index: int) -> Any:
         task = super()._task(name, index)
-        limited = any(program.max_errors is not None for program in self.programs)
-        return numbered(task, self, index) if limited else task
+        return numbered(task, self, index) if self.varies else task
 
     def siblings(self, dependents: Any) -> dict[str, ImagePass]:
         """The passes over the same source on the same level, this one too."""
@@ -263,9 +279,14 @@ class Settle(Elemwise):  # type: ignore[misc]
             raise ImageError(reason, path or None)
         return values
 
+    @property
+    def varies(self) -> bool:
+        """Whether failures are counted, by partition."""
+        return self.max_errors is not None
+
     def _task(self, name: Any, index: int) -> Any:
         task = super()._task(name, index)
-        return task if self.max_errors is None else numbered(task, self, index)
+        return numbered(task, self, index) if self.varies else task
 
     @functools.cached_property
     def _meta(self) -> pd.Series:

@@ -14,6 +14,7 @@ from daskimg.column.array import ImageArray
 from daskimg.column.dtype import ImageDtype
 from daskimg.column.image import Image
 from daskimg.lazy.physical import Columns
+from daskimg.lazy.table import Column, Table
 
 __all__: list[str] = []
 
@@ -43,6 +44,12 @@ def _dtype_token(dtype: ImageDtype) -> Any:
     return dtype.__dask_tokenize__()
 
 
-@sizeof.register(Columns)
-def _sizeof(columns: Columns) -> int:
+@sizeof.register((Columns, Table))
+def _sizeof(columns: Columns | Table) -> int:
     return sum(array.nbytes for array in columns.arrays.values())
+
+
+@sizeof.register(Column)
+def _sizeof_one(column: Column) -> int:
+    size: int = column.array.nbytes
+    return size

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
+from dask.dataframe.dispatch import concat
 
 __all__ = ["Column", "Frame", "Table", "arrays_of", "as_pandas", "joined", "some_rows"]
 
@@ -40,6 +41,9 @@ class Column:
     index: pd.Index
     array: Any
     name: Any
+
+    def __len__(self) -> int:
+        return len(self.index)
 
     def pandas(self) -> pd.Series:
         return pd.Series(self.array, index=self.index, name=self.name, copy=False)
@@ -75,8 +79,8 @@ def some_rows(frame: Frame, start: int, stop: int) -> Frame:
     return frame.iloc[start:stop]
 
 
-def joined(frames: Sequence[Frame]) -> Frame:
-    """The rows of all, one after the other: of one dtype each column, as in partitions.
+def joined(parts: Sequence[Any]) -> Any:
+    """The rows of all parts of a frame or of a series, one after the other.
 
     Examples
     --------
@@ -85,21 +89,34 @@ def joined(frames: Sequence[Frame]) -> Frame:
     >>> both.index, both.arrays
     (RangeIndex(start=0, stop=3, step=1), {'n': array([1, 2, 3])})
     """
-    first, *rest = frames
+    first, *rest = [part for part in parts if len(part)] or parts[:1]
     if not rest:
         return first
-    if not all(isinstance(frame, Table) and _alike(first, frame) for frame in frames):
-        return pd.concat([as_pandas(frame) for frame in frames])
-    arrays = {name: _end_to_end([frame.arrays[name] for frame in frames]) for name in first.arrays}
-    return Table(first.index.append([frame.index for frame in rest]), arrays)
+    if not isinstance(first, Table | Column) or not all(_alike(first, part) for part in rest):
+        return concat([as_pandas(part) for part in (first, *rest)])
+    index = first.index.append([part.index for part in rest])
+    if isinstance(first, Column):
+        return Column(index, _end_to_end([first.array, *(part.array for part in rest)]), first.name)
+    columns = {name: [array] for name, array in first.arrays.items()}
+    for part in rest:
+        for name, array in part.arrays.items():
+            columns[name].append(array)
+    return Table(index, {name: _end_to_end(arrays) for name, arrays in columns.items()})
 
 
 def _alike(first: Any, other: Any) -> bool:
-    """Whether two tables have the same columns, and nothing for pandas to reconcile."""
-    return first.arrays.keys() == other.arrays.keys() and all(
-        type(array) is type(other.arrays[name]) and array.dtype == other.arrays[name].dtype
-        for name, array in first.arrays.items()
+    """Whether there is nothing for pandas to reconcile."""
+    if type(first) is not type(other) or type(first.index) is not type(other.index):
+        return False
+    if isinstance(first, Column):
+        return _same_kind(first.array, other.array)
+    return list(first.arrays) == list(other.arrays) and all(
+        _same_kind(array, other.arrays[name]) for name, array in first.arrays.items()
     )
+
+
+def _same_kind(array: Any, other: Any) -> bool:
+    return type(array) is type(other) and bool(array.dtype == other.dtype)
 
 
 def _end_to_end(arrays: list[Any]) -> Any:

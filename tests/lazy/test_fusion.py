@@ -16,8 +16,8 @@ from dask.sizeof import sizeof
 import daskimg as di
 from daskimg.lazy.expr import Task, TaskRef
 from daskimg.lazy.fusion import run_in_order
-from daskimg.lazy.table import Column, Table, as_pandas
 from daskimg.lazy.physical import Columns
+from daskimg.lazy.table import Column, Table, as_pandas
 from daskimg.testing import make_images
 
 PARTS, EACH = 4, 3
@@ -120,7 +120,7 @@ def test_values_are_let_go_after_their_last_use():
         Task("b", lambda value: 1, TaskRef("a")),
         Task("c", alive, TaskRef("b")),
     ]
-    assert run_in_order(tasks, []) is False
+    assert run_in_order([], tasks, []) is False
 
 
 def test_bare_columns_become_pandas_where_others_look():
@@ -128,7 +128,7 @@ def test_bare_columns_become_pandas_where_others_look():
     table = Table(index, {"a": np.array([1, 2]), "b": pd.array(["x", None], "str")})
     seen = []
     task = Task("t", seen.append, TaskRef("given"))
-    run_in_order([task], ["given"], table)
+    run_in_order([], [task], ["given"], table)
     pd.testing.assert_frame_equal(
         seen[0], pd.DataFrame({"a": [1, 2], "b": pd.array(["x", None], "str")}, index=index)
     )
