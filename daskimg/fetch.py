@@ -180,12 +180,12 @@ def local_path(path: str) -> str | None:
     ('/data/1.jpg', 'data/1.jpg', None)
     """
     path = os.fspath(path)
+    if path.startswith("/"):
+        return path
     for prefix in ("file://", "local://"):
         if path.startswith(prefix):
             return path[len(prefix) :]
-    if path.startswith("/") or ("://" not in path and "::" not in path):
-        return path
-    return None
+    return None if "://" in path or "::" in path else path
 
 
 class _Ranges(io.RawIOBase):

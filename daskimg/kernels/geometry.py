@@ -345,14 +345,22 @@ def _resize_torch(torch: Any, pixels: Pixels, size: tuple[int, int], out: Pixels
         source: Pixels = np.frombuffer(memoryview(memory), np.uint8).reshape(pixels.shape)
     else:
         source = pixels
+    # HWC is PyTorch's channels-last layout seen from another side: no copy
     batch, target = (
-        # HWC is PyTorch's channels-last layout seen from another side: no copy
-        torch.from_numpy(array if array.ndim == 3 else array[:, :, None]).permute(2, 0, 1)[None]
+        torch.from_numpy(array[None] if array.ndim == 3 else array[None, :, :, None])
         for array in (source, result)
     )
-    # what interpolate(mode="bilinear", antialias=True) calls, which cannot write into an array
-    torch.ops.aten._upsample_bilinear2d_aa.out(batch, size, False, None, None, out=target)
+    _resample(torch)(
+        batch.permute(0, 3, 1, 2), size, False, None, None, out=target.permute(0, 3, 1, 2)
+    )
     return result
+
+
+@functools.cache
+def _resample(torch: Any) -> Callable[..., Any]:
+    # what interpolate(mode="bilinear", antialias=True) calls, which cannot write into an array
+    found: Callable[..., Any] = torch.ops.aten._upsample_bilinear2d_aa.out
+    return found
 
 
 def _pillow_holds(pixels: Pixels) -> bool:
