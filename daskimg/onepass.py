@@ -29,8 +29,9 @@ from daskimg.sinks import Sink
 
 __all__ = ["as_cells", "columns", "run"]
 
-# what each thread used last: the tasks of a graph share their programs
-_last = threading.local()
+PLANS = 2  # that a thread keeps: the tasks of a graph share their programs
+
+_kept = threading.local()
 
 
 def as_cells(values: Any) -> ImageArray:
@@ -88,16 +89,25 @@ def columns(
     work = _Pass(plan, as_cells(source.array), [_values(arg) for arg in args], alone)
     made = work.columns()
     if not (special or plan.calls_users):  # whose functions may hold a model
-        _last.plan = plan
+        _plans().append(plan)
+        del _plans()[:-PLANS]
     if plan.max_errors is not None:
         limit.tally(plan.max_errors, part, work.counted.values())
     return made
 
 
+def _plans() -> list[Plan]:
+    found: list[Plan] = vars(_kept).setdefault("plans", [])
+    return found
+
+
 def _plan_of(programs: Sequence[Program]) -> Plan:
-    """The plan that this thread used last, where that was for these very programs."""
-    last: Plan | None = _last.__dict__.pop("plan", None)
-    return last if last is not None and last.programs is programs else Plan(programs)
+    """A plan that this thread has used for these very programs, or a new one."""
+    plans = _plans()
+    for place, plan in enumerate(plans):
+        if plan.programs is programs:
+            return plans.pop(place)
+    return Plan(programs)
 
 
 def _values(arg: pd.Series) -> list[Any]:

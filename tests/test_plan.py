@@ -12,11 +12,11 @@ from PIL import Image
 from skimage import data
 
 import daskimg as di
-from daskimg import metrics
+from daskimg import metrics, onepass
 from daskimg.kernels import codec
 from daskimg.ops import build
 from daskimg.plan import Plan
-from daskimg.testing import make_images
+from daskimg.testing import assert_images_equal, make_images
 
 FILE = di.ImageDtype("file")
 
@@ -172,3 +172,43 @@ def test_torch_keeps_its_threads():
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
+
+
+def test_a_plan_serves_one_partition_after_the_other(tmp_path):
+    files = make_images(tmp_path, 4, size=(20, 30))
+    bad = tmp_path / "bad.jpg"
+    bad.write_bytes(b"no picture")
+    null = di.ImageDtype("file", on_error="null")
+    measure = build(null, "mean")
+    small = column(("resize", 4, 4, "stretch", "bilinear"), source=null)
+    programs = (measure, small, build(null, "check"))
+    first = onepass.run(di.images(pd.Series([files[0], str(bad), None])), programs)
+    plan = onepass._plans()[-1]
+    then = onepass.run(di.images(pd.Series(files[1:])), programs)
+    assert onepass._plans()[-1] is plan
+    assert [len(values) for values in first + then] == [3] * 6
+    assert first[0].isna().tolist() == first[1].isna().tolist() == [False, True, True]
+    assert first[2].isna().tolist() == [True, False, True]
+    assert all(values.notna().all() for values in then[:2])
+    assert then[2].isna().all()
+    fresh = onepass.run(di.images(pd.Series(files[1:])), list(programs))
+    assert onepass._plans()[-1] is not plan
+    assert_images_equal(then[1], fresh[1])
+    pd.testing.assert_series_equal(then[0], fresh[0])
+
+
+def test_a_plan_that_failed_is_not_used_again(tmp_path):
+    bad = tmp_path / "bad.jpg"
+    bad.write_bytes(b"no picture")
+    programs = (column(("mean",)),)
+    with pytest.raises(di.ImageError):
+        onepass.run(di.images(pd.Series([str(bad)])), programs)
+    assert all(plan.programs is not programs for plan in onepass._plans())
+
+
+def test_little_memory_is_kept_between_partitions(photo):
+    cells = pd.Series([photo], dtype="image")
+    programs = (column(("mean",), source=cells.dtype),)
+    onepass.run(cells, programs)
+    (scratch,) = onepass._plans()[-1].scratches
+    assert scratch._memory.nbytes == 0

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import uuid
 import zipfile
 from collections import Counter
@@ -9,9 +10,12 @@ from pathlib import Path
 import fsspec
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
+from dask.tokenize import tokenize
 
 from daskimg import fetch
+from daskimg.io.images import Partitions, Rows
 from daskimg.io.listing import (
     Listing,
     list_images,
@@ -555,3 +559,20 @@ class TestSplit:
         assert (order == shuffle_order(1000, 7)).all()
         assert (order != shuffle_order(1000, 8)).any()
         assert (order != np.arange(1000)).any()
+
+
+def test_partitions_are_cut_from_the_listing_when_asked_for():
+    listing = Rows(pa.table({"path": [f"/pictures/{i:03}.jpg" for i in range(10)]}))
+    parts = Partitions(listing, np.array([0, 4, 8, 10]))
+    assert [len(part.table) for part in parts] == [4, 4, 2]
+    assert [part.start for part in parts] == [0, 4, 8]
+    assert parts[-1].table["path"].to_pylist() == ["/pictures/008.jpg", "/pictures/009.jpg"]
+    with pytest.raises(IndexError):
+        parts[3]
+    again = pickle.loads(pickle.dumps(parts))
+    assert [part.table for part in again] == [part.table for part in parts]
+    assert tokenize(again) == tokenize(parts)
+    assert tokenize(parts) != tokenize(Partitions(listing, np.array([0, 5, 10])))
+    one = pickle.dumps(parts[0])
+    assert len(one) < len(pickle.dumps(parts))
+    assert len(pickle.loads(one).table) == 4

@@ -10,10 +10,12 @@ import dask.dataframe as dd
 import numpy as np
 import pandas as pd
 import pytest
+from dask.base import collections_to_expr
 from dask.callbacks import Callback
 from dask.sizeof import sizeof
 
 import daskimg as di
+from daskimg.errors import TooManyErrors
 from daskimg.lazy.expr import Task, TaskRef
 from daskimg.lazy.fusion import run_in_order
 from daskimg.lazy.physical import Columns
@@ -56,6 +58,52 @@ def test_one_task_a_partition(df):
     assert ran.total() == PARTS + 1, f"the partitions and their concat, not {ran}"
     assert found["mean"].between(1, 254).all()
     assert found["height"].tolist() == [20] * (PARTS * EACH)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_fewer_partitions_are_made_of_bare_ones(df, n):
+    lazy = measured(df).drop(columns="image")
+    (few,), ran = tasks_of(lazy.repartition(npartitions=n))
+    assert ran["images"] == PARTS
+    pd.testing.assert_frame_equal(few, lazy.map_partitions(lambda part: part).compute())
+    assert isinstance(few.index, pd.RangeIndex)
+
+
+def test_a_frame_and_a_part_of_it_at_once(df):
+    lazy = measured(df)[["mean", "std"]]
+    (table, fewer, two), ran = tasks_of(lazy, lazy["mean"], lazy.repartition(npartitions=2))
+    assert ran["images"] == PARTS, f"each partition once, not {ran}"
+    pd.testing.assert_series_equal(fewer, table["mean"])
+    pd.testing.assert_frame_equal(two, table)
+
+
+def test_a_series_is_put_together(df):
+    means = df.image.img.mean()
+    found, ran = tasks_of(means)
+    assert ran.total() == PARTS + 1
+    pd.testing.assert_series_equal(found[0], means.map_partitions(lambda part: part).compute())
+
+
+def test_each_partition_counts_its_failures(files, tmp_path):
+    bad = tmp_path / "bad.jpg"
+    bad.write_bytes(b"no picture")
+    with dask.config.set({"daskimg.max-errors": 2}):
+        df = di.read_images([*files, bad], files_per_partition=EACH, on_error="null")
+        table = measured(df).compute()
+    assert table["mean"].isna().sum() == 1
+    with dask.config.set({"daskimg.max-errors": 0}):
+        df = measured(di.read_images([*files, bad], files_per_partition=EACH, on_error="null"))
+        with pytest.raises(TooManyErrors):
+            df.compute()
+
+
+def test_the_graph_holds_the_common_steps_once(df):
+    lazy = measured(df)[["path", "mean", "std", "height"]]
+    tasks = collections_to_expr([lazy]).optimize().__dask_graph__().values()
+    fused = [task for task in tasks if task.func is run_in_order]
+    assert len(fused) == PARTS
+    assert len({id(task.args[1]) for task in fused}) == 1
+    assert len({id(task.args[0]) for task in fused}) == PARTS
 
 
 def test_work_of_others_stays_theirs(df):

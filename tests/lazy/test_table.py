@@ -1,0 +1,82 @@
+"""Rows as bare arrays: cut, put together, and as pandas at last."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import daskimg as di
+from daskimg.lazy.table import Column, Table, arrays_of, as_pandas, joined, some_rows
+from daskimg.testing import make_images
+
+
+@pytest.fixture(scope="module")
+def cells(tmp_path_factory):
+    return di.images(pd.Series(make_images(tmp_path_factory.mktemp("table"), 4))).array
+
+
+def table(start, stop, cells, **more):
+    columns = {
+        "n": np.arange(start, stop),
+        "word": pd.array([f"w{i}" for i in range(start, stop)], "string[pyarrow]"),
+        "count": pd.array([None, *range(start + 1, stop)], "Int64"),
+        "image": cells[start:stop],
+    }
+    return Table(pd.RangeIndex(start, stop), {**columns, **more})
+
+
+def test_rows_put_together_are_those_that_pandas_puts_together(cells):
+    parts = [table(0, 1, cells), table(1, 1, cells, count=pd.array([], "Int64"))]
+    parts.append(table(1, 4, cells))
+    made = joined(parts)
+    assert isinstance(made, Table)
+    wanted = pd.concat([parts[0].pandas(), parts[2].pandas()])
+    assert isinstance(as_pandas(made).index, pd.RangeIndex)
+    pd.testing.assert_frame_equal(as_pandas(made), wanted)
+
+
+def test_a_series_in_parts(cells):
+    parts = [Column(pd.RangeIndex(k, k + 2), np.array([k, k + 0.5]), "x") for k in (0, 2)]
+    made = joined(parts)
+    assert isinstance(made, Column)
+    pd.testing.assert_series_equal(
+        as_pandas(made), pd.Series([0, 0.5, 2, 2.5], pd.RangeIndex(4), name="x")
+    )
+
+
+@pytest.mark.parametrize("case", ["another dtype", "another column", "categories", "pandas"])
+def test_what_differs_is_left_to_pandas(cells, case):
+    first, second = table(0, 2, cells), table(2, 4, cells)
+    if case == "another dtype":
+        second.arrays["n"] = second.arrays["n"].astype("float64")
+    elif case == "another column":
+        second.arrays["extra"] = np.ones(2)
+    elif case == "categories":
+        first.arrays["n"] = pd.Categorical(["a", "b"])
+        second.arrays["n"] = pd.Categorical(["c", "b"])
+    made = joined([first, second.pandas() if case == "pandas" else second])
+    assert isinstance(made, pd.DataFrame)
+    wanted = pd.concat([first.pandas(), second.pandas()])
+    if case == "categories":  # Dask's union of them, where pandas gives objects
+        assert made["n"].cat.categories.tolist() == ["a", "b", "c"]
+        made, wanted = made.assign(n=made["n"].astype(str)), wanted.assign(n=[*"abcb"])
+    assert made["n"].tolist() == wanted["n"].tolist()
+    pd.testing.assert_frame_equal(made.drop(columns="n"), wanted.drop(columns="n"))
+
+
+def test_a_single_part_is_not_copied(cells):
+    whole = table(0, 4, cells)
+    assert joined([whole]) is whole
+    assert some_rows(whole, 0, 4) is whole
+    assert np.shares_memory(some_rows(whole, 1, 3).arrays["n"], whole.arrays["n"])
+
+
+@pytest.mark.parametrize("bare", [True, False])
+def test_rows_of_either_kind(cells, bare):
+    whole = table(0, 4, cells)
+    frame = whole if bare else whole.pandas()
+    some = some_rows(frame, 1, 3)
+    assert len(some) == 2
+    assert [name for name, _ in arrays_of(some)] == ["n", "word", "count", "image"]
+    pd.testing.assert_frame_equal(as_pandas(some), whole.pandas().iloc[1:3])
