@@ -84,11 +84,11 @@ def columns(
                 f"{len(arg)} values for {n} pictures"
             )
     alone = crashes.suspected()  # a worker died of this partition, it may be
-    special = alone or metrics.wanted()
-    plan = Plan(programs) if special else _plan_of(programs)
+    plan = Plan(programs) if alone or metrics.wanted() else _plan_of(programs)
     work = _Pass(plan, as_cells(source.array), [_values(arg) for arg in args], alone)
     made = work.columns()
-    if not (special or plan.calls_users):  # whose functions may hold a model
+    # a gauge has changed its kernels, and a user's function may hold a model
+    if not (alone or work.gauge or plan.calls_users):
         _plans().append(plan)
         del _plans()[:-PLANS]
     if plan.max_errors is not None:
@@ -209,6 +209,7 @@ class _Pass:
             stage = "read"  # the file could not be opened; its content was never looked at
         reason = reason_of(stage, error)
         path = self._path(i)
+        self.partial.clear()
         self.runs["failed"] += 1
         self.failed.setdefault(i, reason)
         for sink in _below(node):

@@ -174,6 +174,8 @@ class Partitions(Sequence[Rows]):
         return len(self.bounds) - 1
 
     def __getitem__(self, i: Any) -> Any:
+        if isinstance(i, slice):
+            return [self[k] for k in range(len(self))[i]]
         i = range(len(self))[i]
         start, stop = int(self.bounds[i]), int(self.bounds[i + 1])
         table = self.listing.table.slice(start, stop - start)

@@ -137,7 +137,7 @@ class Fusion(Blockwise):  # type: ignore[misc]
         return self._tasks([node for node in self.exprs if not _varies(node)], 0)
 
     @functools.cached_property
-    def _read(self) -> list[Any]:
+    def _outer(self) -> list[Any]:
         """What the shared tasks need from outside."""
         own = {(node._name, 0) for node in self._own}
         return [key for key in _outside(self._shared or []) if key not in own]
@@ -152,12 +152,12 @@ class Fusion(Blockwise):  # type: ignore[misc]
             refs = [TaskRef((below[node]._name, place)) for node, place in outer]
             return Task(name, func, tasks, [], outer, *refs)
         own = [twin_of(node._task((node._name, 0), index)) for node in self._own]
-        refs = [self._blockwise_arg(below[node], index) for node, _ in self._read]
-        return Task(name, func, own, self._shared, self._read, *refs)
+        refs = [self._blockwise_arg(below[node], index) for node, _ in self._outer]
+        return Task(name, func, own, self._shared, self._outer, *refs)
 
 
 def _varies(node: Expr) -> bool:
-    """Whether the task of a partition is more than its place: it holds rows, or a number."""
+    """Whether the partition shows in more of its task than in keys: in rows, or a number."""
     return bool(getattr(node, "varies", type(node)._task is not Blockwise._task))
 
 
@@ -169,6 +169,9 @@ def _outside(tasks: list[Task]) -> list[Any]:
 
 class Together(RepartitionToFewer):  # type: ignore[misc]
     """Bare partitions put together as pandas: what ends a ``compute()``."""
+
+    def _simplify_up(self, parent: Expr, dependents: Any) -> None:
+        """Nothing goes below it: who looks at bare partitions would not know them."""
 
     def _layer(self) -> dict[Any, Task]:
         bounds = self._partitions_boundaries
@@ -190,14 +193,14 @@ def twin_of(task: Task) -> Task:
     return task if twin is None else Task(task.key, twin, *task.args, **task.kwargs)
 
 
-def run_in_order(first: list[Task], then: list[Task], keys: list[Any], *given: Any) -> Any:
-    """What the last of all tasks gives."""
-    return as_pandas(run_bare(first, then, keys, *given))
+def run_in_order(own: list[Task], shared: list[Task], keys: list[Any], *given: Any) -> Any:
+    """What the last of all tasks gives; those that all partitions share come last."""
+    return as_pandas(run_bare(own, shared, keys, *given))
 
 
-def run_bare(first: list[Task], then: list[Task], keys: list[Any], *given: Any) -> Any:
+def run_bare(own: list[Task], shared: list[Task], keys: list[Any], *given: Any) -> Any:
     """The same, bare where a step of ours is the last; values are let go after their last use."""
-    tasks = [*first, *then]
+    tasks = [*own, *shared]
     values = dict(zip(keys, given, strict=True))
     users = Counter(key for task in tasks for key in task.dependencies)
     for task in tasks:

@@ -94,6 +94,7 @@ class Parts:
     def __init__(
         self, expr: Expr, below: Expr | None, rows: Part | None = None, filters: bool = True
     ) -> None:
+        # without a source below, a partition is all that can be worked on
         self._expr, self._below = expr, below
         self.rows, self.filters = rows, filters
         self.source: Any = None if below is None else below._meta
@@ -259,7 +260,7 @@ def _graph_of_first(expr: Expr, source: Expr) -> dict[Any, Any]:
     while todo:
         node = todo.pop()
         key = (node._name, 0)
-        if node is source or key in found:
+        if node._name == source._name or key in found:
             continue
         if not isinstance(node, Blockwise) or not node.dependencies():
             return _graph(expr)

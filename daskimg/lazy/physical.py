@@ -75,8 +75,9 @@ def _assign(frame: Any, *pairs: Any) -> Any:
         isinstance(v, pd.Series | Column) and v.index.equals(index) for v in values.values()
     ):
         return as_pandas(frame).assign(**{name: as_pandas(v) for name, v in values.items()})
-    arrays = {**dict(arrays_of(frame)), **{name: v.array for name, v in values.items()}}
-    return Table(index, arrays)
+    mine = isinstance(frame, Table)  # a frame may be somebody else's, who goes on using it
+    arrays = {name: array if mine else array.copy() for name, array in arrays_of(frame)}
+    return Table(index, {**arrays, **{name: value.array for name, value in values.items()}})
 
 
 def _take_pandas(columns: Columns, program: Program, out: Any) -> pd.Series:

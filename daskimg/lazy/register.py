@@ -44,12 +44,12 @@ def _dtype_token(dtype: ImageDtype) -> Any:
     return dtype.__dask_tokenize__()
 
 
-@sizeof.register((Columns, Table))
-def _sizeof(columns: Columns | Table) -> int:
+@sizeof.register(Columns)
+def _sizeof(columns: Columns) -> int:
     return sum(array.nbytes for array in columns.arrays.values())
 
 
-@sizeof.register(Column)
-def _sizeof_one(column: Column) -> int:
-    size: int = column.array.nbytes
+@sizeof.register((Table, Column))
+def _sizeof_bare(rows: Table | Column) -> int:
+    size: int = sizeof(rows.pandas())  # which looks into objects
     return size

@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import pandas as pd
 from dask.dataframe.dispatch import concat
+from pandas.arrays import NumpyExtensionArray
 
 __all__ = ["Column", "Frame", "Table", "arrays_of", "as_pandas", "joined", "some_rows"]
 
@@ -30,7 +31,9 @@ class Table:
 
     def pandas(self) -> pd.DataFrame:
         made = pd.DataFrame(dict(enumerate(self.arrays.values())), index=self.index, copy=False)
-        made.columns = _names(tuple(self.arrays))
+        names = tuple(self.arrays)
+        # 0, 0.0 and False are one key; and a user may name what is given
+        made.columns = _names(names, tuple(map(type, names))).view()
         return made
 
 
@@ -53,7 +56,7 @@ Frame: TypeAlias = Table | pd.DataFrame
 
 
 @functools.lru_cache(256)
-def _names(columns: tuple[Any, ...]) -> pd.Index:
+def _names(columns: tuple[Any, ...], kinds: tuple[type, ...]) -> pd.Index:
     return pd.Index(list(columns))
 
 
@@ -63,10 +66,15 @@ def as_pandas(value: Any) -> Any:
 
 
 def arrays_of(frame: Frame) -> Iterator[tuple[Any, Any]]:
-    """The name and the array of each column."""
+    """The name and the array of each column, NumPy's own where pandas has wrapped it."""
     if isinstance(frame, Table):
         return iter(frame.arrays.items())
-    return ((name, frame.iloc[:, place].array) for place, name in enumerate(frame.columns))
+    columns = ((name, frame.iloc[:, place].array) for place, name in enumerate(frame.columns))
+    return ((name, _unwrapped(array)) for name, array in columns)
+
+
+def _unwrapped(array: Any) -> Any:
+    return array.to_numpy() if isinstance(array, NumpyExtensionArray) else array
 
 
 def some_rows(frame: Frame, start: int, stop: int) -> Frame:
@@ -106,7 +114,7 @@ def joined(parts: Sequence[Any]) -> Any:
 
 def _alike(first: Any, other: Any) -> bool:
     """Whether there is nothing for pandas to reconcile."""
-    if type(first) is not type(other) or type(first.index) is not type(other.index):
+    if type(first) is not type(other) or not _same_kind(first.index, other.index):
         return False
     if isinstance(first, Column):
         return _same_kind(first.array, other.array)

@@ -567,6 +567,7 @@ def test_partitions_are_cut_from_the_listing_when_asked_for():
     assert [len(part.table) for part in parts] == [4, 4, 2]
     assert [part.start for part in parts] == [0, 4, 8]
     assert parts[-1].table["path"].to_pylist() == ["/pictures/008.jpg", "/pictures/009.jpg"]
+    assert [part.start for part in parts[1:]] == [4, 8]
     with pytest.raises(IndexError):
         parts[3]
     again = pickle.loads(pickle.dumps(parts))

@@ -77,6 +77,42 @@ def test_a_frame_and_a_part_of_it_at_once(df):
     pd.testing.assert_frame_equal(two, table)
 
 
+@pytest.mark.parametrize("fuse", [True, False])
+def test_an_optimized_frame_is_one_like_others(df, fuse):
+    table = measured(df).compute()
+    lazy = measured(df).repartition(npartitions=2).optimize(fuse=fuse)
+    assert lazy["mean"].compute().tolist() == table["mean"].tolist()
+    assert lazy[lazy["mean"] > 0][["std"]].compute()["std"].tolist() == table["std"].tolist()
+    assert sum(len(batch["mean"]) for batch in lazy[["mean"]].img.iter_batches(5)) == len(table)
+
+
+@pytest.mark.parametrize("n", [1, 3])
+def test_a_result_is_the_users_own(files, n):
+    table = pd.DataFrame({"path": files, "n": range(len(files)), "o": [b"x"] * len(files)})
+    df = dd.from_pandas(table, npartitions=n, sort=False)
+    df = df.assign(mean=di.images(df["path"]).img.mean())
+    found = df.compute()
+    found.loc[0, "n"], found.loc[0, "path"], found.columns.name = 777, "other", "mine"
+    again = df.compute()
+    assert again["n"].tolist() == list(range(len(files)))
+    assert again["path"].tolist() == files
+    assert again.columns.name is None
+
+
+def test_names_that_are_equal_but_not_the_same(files):
+    for names in [(0, 1), (False, True), (0.0, 1.0)]:
+        table = pd.DataFrame({"path": files, names[0]: 1, names[1]: 2})
+        df = dd.from_pandas(table, npartitions=2, sort=False)
+        found = df.assign(mean=di.images(df["path"]).img.mean()).compute()
+        assert [str(name) for name in found.columns] == ["path", *map(str, names), "mean"]
+
+
+def test_bare_rows_tell_the_size_of_their_objects():
+    texts = np.array([b"x" * 10**6, b"y" * 10**6, None], object)
+    assert sizeof(Table(pd.RangeIndex(3), {"o": texts})) > 10**6
+    assert sizeof(Column(pd.RangeIndex(3), texts, "o")) > 10**6
+
+
 def test_a_series_is_put_together(df):
     means = df.image.img.mean()
     found, ran = tasks_of(means)

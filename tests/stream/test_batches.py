@@ -115,6 +115,27 @@ def test_pandas_frames(folder, frame, answer):
     assert_images_equal(found, list(files.image.img.decode()), check_path=False)
 
 
+@pytest.mark.parametrize("batch_format", ["numpy", "torch"])
+def test_numbers_keep_their_dtype(frame, batch_format):
+    holes = np.where(np.arange(ROWS) == 5, np.nan, 1).astype("float32")
+    frame = frame.map_partitions(lambda part: part.assign(f=holes[part.n], c=part.n + 1j))
+    frame = frame[["image", "n", "f", "c"]]
+    for rows in (frame, frame.compute()):
+        for batch in rows.img.iter_batches(4, batch_format):
+            kinds = [str(batch[name].dtype).removeprefix("torch.") for name in ("n", "f")]
+            assert kinds == ["int64", "float32"]
+            if batch_format == "numpy":
+                assert batch["c"].dtype == np.complex128
+
+
+def test_objects_stay_what_they_are(frame):
+    things = [1, None, "x", float("nan")]
+    table = frame.compute().head(4).assign(o=pd.Series(things, dtype=object))
+    (batch,) = table.img.iter_batches(4, columns=["image", "o"])
+    assert batch["o"].tolist()[:3] == things[:3]
+    assert np.isnan(batch["o"][3])
+
+
 def test_batches_are_views(frame):
     df = frame.compute()
     values = df.image.array.data.values
