@@ -129,12 +129,13 @@ def test_the_peak_of_memory_is_that_of_the_block():
     held = np.ones(100 * 2**20, np.uint8)  # before
     with di.stats() as s:
         assert s.peak_memory >= held.nbytes
-        more = np.ones(300 * 2**20, np.uint8)
+        more = np.ones(900 * 2**20, np.uint8)
         del more
-    assert s.peak_memory >= 400 * 2**20
+    assert s.peak_memory >= 1000 * 2**20
     with di.stats() as later:
         pass
-    assert later.peak_memory < s.peak_memory - 200 * 2**20
+    # the rest of the process may have grown meanwhile
+    assert later.peak_memory < s.peak_memory - 300 * 2**20
 
 
 def test_two_blocks_at_once(frame):
