@@ -68,8 +68,9 @@ def as_pandas(value: Any) -> Any:
 def arrays_of(frame: Frame) -> Iterator[tuple[Any, Any]]:
     """The name and the array of each column, NumPy's own where pandas has wrapped it."""
     if isinstance(frame, Table):
-        return iter(frame.arrays.items())
-    columns = ((name, frame.iloc[:, place].array) for place, name in enumerate(frame.columns))
+        columns: Iterator[tuple[Any, Any]] = iter(frame.arrays.items())
+    else:
+        columns = ((name, frame.iloc[:, place].array) for place, name in enumerate(frame.columns))
     return ((name, _unwrapped(array)) for name, array in columns)
 
 

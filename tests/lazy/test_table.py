@@ -80,3 +80,11 @@ def test_rows_of_either_kind(cells, bare):
     assert len(some) == 2
     assert [name for name, _ in arrays_of(some)] == ["n", "word", "count", "image"]
     pd.testing.assert_frame_equal(as_pandas(some), whole.pandas().iloc[1:3])
+
+
+def test_numbers_are_numpys_own_in_either_kind():
+    series = pd.Series(np.array([1, np.nan], "float32"))
+    for frame in (Table(series.index, {"f": series.array}), series.to_frame("f")):
+        ((_, array),) = arrays_of(frame)
+        assert isinstance(array, np.ndarray)
+        assert array.dtype == np.float32

@@ -119,7 +119,7 @@ def test_pandas_frames(folder, frame, answer):
 def test_numbers_keep_their_dtype(frame, batch_format):
     holes = np.where(np.arange(ROWS) == 5, np.nan, 1).astype("float32")
     frame = frame.map_partitions(lambda part: part.assign(f=holes[part.n], c=part.n + 1j))
-    frame = frame[["image", "n", "f", "c"]]
+    frame = frame.assign(image=frame.image.img.flip(), f=frame.f * 2)[["image", "n", "f", "c"]]
     for rows in (frame, frame.compute()):
         for batch in rows.img.iter_batches(4, batch_format):
             kinds = [str(batch[name].dtype).removeprefix("torch.") for name in ("n", "f")]
