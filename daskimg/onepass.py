@@ -161,10 +161,8 @@ class _Pass:
 
     def _value(self, i: int) -> Any:
         data = self.cells.data
-        if data is None:
-            return self._path(i)
-        cell = data.cell(i)
-        return memoryview(cell.data) if self.cells.dtype.cells == "encoded" else cell
+        content = None if data is None else data.content(i)
+        return self._path(i) if content is None else content
 
     def _path(self, i: int) -> str | None:
         return None if self.paths is None else self.paths[i]

@@ -22,9 +22,11 @@ HEAD = 4096  # holds most headers of JPEGs
 
 
 def fetch_bytes(
-    path: str, source: fetch.Source | None, retries: int, max_bytes: int | None = None
-) -> bytes:
-    """All bytes of a file."""
+    path: Any, source: fetch.Source | None, retries: int, max_bytes: int | None = None
+) -> Any:
+    """All bytes of a file; what is bytes or pixels already stays what it is."""
+    if not isinstance(path, str):
+        return path
     return fetch.read_bytes(path, source, retries=retries, max_bytes=max_bytes)
 
 
@@ -38,6 +40,9 @@ def header(
     child: tuple[float | None] | None = None,
 ) -> headers.Header:
     """What a cell says of its picture before any pixel is read."""
+    if isinstance(cell, np.ndarray):
+        channels = 1 if cell.ndim == 2 else cell.shape[2]
+        return headers.Header(cell.shape[0], cell.shape[1], channels, codec.mode_of(cell), None)
     how: dict[str, Any] = {"orientation": orientation, "max_pixels": max_pixels, "formats": formats}
     read = headers.read_header if child is None else partial(isolate.read_header, timeout=child[0])
     if not isinstance(cell, str):
@@ -63,6 +68,8 @@ def decode(
     scratch: codec.Scratch | None = None,
 ) -> np.ndarray[Any, Any]:
     """The pixels of a file's bytes: decoded here, or in a child process with a time limit."""
+    if isinstance(data, np.ndarray):
+        return data
     how: dict[str, Any] = {
         "orientation": orientation,
         "max_pixels": max_pixels,
@@ -78,7 +85,7 @@ def decode(
 
 
 def size(cell: Any, source: fetch.Source | None, retries: int) -> int:
-    """The bytes of a file, or of encoded bytes."""
+    """The bytes of a file, of encoded bytes or of pixels."""
     if isinstance(cell, str):
         return fetch.size(cell, source, retries=retries)
     return memoryview(cell).nbytes

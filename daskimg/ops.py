@@ -141,7 +141,10 @@ def _applied(source: ImageDtype, func: Any, dtype: Any) -> Any:
     return _pixels(source) if dtype is None else dtype
 
 
-def _encode(pixels: np.ndarray[Any, Any], file_format: str, quality: int) -> bytes:
+def _encode(pixels: Any, file_format: str, quality: int) -> Any:
+    # of a column of several kinds that is read: what is bytes stays what it is
+    if not isinstance(pixels, np.ndarray):
+        return pixels
     return codec.encode(pixels, file_format, quality)
 
 
@@ -287,7 +290,7 @@ def _program(source: ImageDtype, name: str, *params: Any) -> Program:
     if name == "check":
         steps = () if source.holds_pixels else _opening(source, "null", True)
         return Program((*steps, Step("check", (), "null")), STRING)
-    if name in ("read", "to_bytes"):
+    if name in ("read", "to_bytes", "embed"):
         return _reading(source, name, policy)
     if name == "export":
         steps = () if source.holds_pixels else _opening(source, policy, False)
@@ -311,7 +314,7 @@ def _opening(
     source: ImageDtype, policy: str, decode: bool, truncated: bool = False
 ) -> tuple[Step, ...]:
     steps: tuple[Step, ...] = ()
-    if source.cells == "file":
+    if source.holds_paths:
         limit = config.max_bytes()
         capped = () if limit is None else (limit,)
         steps = (Step("fetch", (*_access(source), *capped), policy),)
@@ -323,7 +326,7 @@ def _opening(
 
 def _access(source: ImageDtype) -> tuple[fetch.Source | None, int]:
     """What fetching needs beside a path."""
-    if source.cells != "file":
+    if not source.holds_paths:
         return None, 0
     return fetch.recall(source.source), int(config.get("retries"))
 
@@ -343,4 +346,8 @@ def _reading(source: ImageDtype, name: str, policy: str) -> Program:
         steps: tuple[Step, ...] = (Step("encode", ("png", 90), policy),)
     else:
         steps = _opening(source, policy, False)
+        if source.cells == "mixed" and name == "embed":  # pixels stay pixels
+            return Program(steps, source)
+        if source.cells == "mixed":
+            steps = (*steps, Step("encode", ("png", 90), policy))
     return Program(steps, BYTES if name == "to_bytes" else _encoded(source))

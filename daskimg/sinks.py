@@ -174,7 +174,8 @@ class ViewSink(CellSink):
     """The source's own cells, under another policy or with credentials: nothing is copied."""
 
     def of(self, cells: ImageArray) -> ImageArray:
-        return ImageArray(self.program.dtype, cells.valid, cells.data, cells.path, cells.error)
+        made: ImageArray = cells.astype(self.program.dtype, copy=False)
+        return made
 
 
 class ImageSink(Sink):
@@ -224,7 +225,7 @@ class ImageSink(Sink):
             data = Uniform(self.out)
             del self.out
         else:
-            data = (Ragged.of_bytes if self.encoded else Ragged.of_arrays)(self.parts)
+            data = (Ragged.of_bytes if self.encoded else Ragged.of_cells)(self.parts)
             del self.parts
         path, self.path = self.path, None
         return ImageArray(self.program.dtype, self.valid, data, path, self.errors)

@@ -10,9 +10,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from daskimg.column.array import ImageArray
-from daskimg.column.cells import as_image, check, is_missing
+from daskimg.column.cells import as_image, check, is_missing, lay_out
 from daskimg.column.dtype import ImageDtype
-from daskimg.column.storage import Ragged, Uniform
+from daskimg.column.storage import Uniform
 
 __all__ = ["Column", "column_for"]
 
@@ -181,8 +181,7 @@ class ImageColumn(Column):
             known = paths or self.cells
             paths = [b if a is None else a for a, b in zip(self.cells, known, strict=True)]
         elif data is None:
-            encoded = self.dtype.cells == "encoded"
-            data = (Ragged.of_bytes if encoded else Ragged.of_arrays)(self.cells)
+            data = lay_out(self.cells, self.dtype)
         return ImageArray(self.dtype, self.filled & ~self.kept, data, paths, reasons)
 
     def _blank(self) -> None:

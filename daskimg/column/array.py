@@ -16,12 +16,13 @@ from pandas.api.indexers import check_array_indexer
 
 from daskimg import fetch
 from daskimg.column import cells as c
-from daskimg.column import storage as st
-from daskimg.column.arrow import from_text, to_arrow
+from daskimg.column import text
+from daskimg.column.arrow import ImageArrowType, from_text, to_arrow
 from daskimg.column.compare import ByContent
 from daskimg.column.dtype import ImageDtype
 from daskimg.column.image import Image
-from daskimg.column.storage import Ragged, Text, Uniform
+from daskimg.column.storage import Ragged, Uniform, mixed
+from daskimg.column.text import Text
 
 __all__ = ["ImageArray"]
 
@@ -58,8 +59,8 @@ class ImageArray(ByContent):
         self._dtype = dtype
         self.valid = valid
         self.data = data
-        self.path: Text = st.text(path)
-        self.error: Text = st.text(error)
+        self.path: Text = text.of(path)
+        self.error: Text = text.of(error)
 
     @classmethod
     def empty(cls, n: int, dtype: ImageDtype) -> ImageArray:
@@ -125,7 +126,7 @@ class ImageArray(ByContent):
     def nbytes(self) -> int:
         """Bytes of the rows of this array (of a slice: of the slice)."""
         data = 0 if self.data is None else self.data.nbytes
-        return data + self.valid.nbytes + st.text_nbytes(self.path) + st.text_nbytes(self.error)
+        return data + self.valid.nbytes + text.nbytes(self.path) + text.nbytes(self.error)
 
     def __len__(self) -> int:
         return len(self.valid)
@@ -133,10 +134,10 @@ class ImageArray(ByContent):
     def _scalar(self, i: int, path: str | None, error: str | None) -> Any:
         content: Any = None
         if self.valid[i] and self.data is not None:
-            content = self.data.cell(i)
-            if self.dtype.cells == "encoded":
+            content = self.data.content(i)
+            if isinstance(content, memoryview):
                 content = content.tobytes()
-            else:
+            elif content is not None:
                 content = content.view()
                 content.flags.writeable = False
         elif not self.valid[i] and (error is None or self.dtype.tensor):
@@ -176,8 +177,8 @@ class ImageArray(ByContent):
             self.dtype,
             self.valid[index] if missing is None else self.valid[index] & ~missing,
             None if self.data is None else self.data.take(index, missing),
-            st.take_text(self.path, index, missing),
-            st.take_text(self.error, index, missing),
+            text.take(self.path, index, missing),
+            text.take(self.error, index, missing),
         )
 
     def take(self, indices: Any, *, allow_fill: bool = False, fill_value: Any = None) -> ImageArray:
@@ -225,8 +226,8 @@ class ImageArray(ByContent):
             data: Any = None if new is None else new.data
             self.data = self.data.put(rows, data)
         self.valid = valid
-        self.path = st.put_text(self.path, order, path, len(rows))
-        self.error = st.put_text(self.error, order, error, len(rows))
+        self.path = text.put(self.path, order, path, len(rows))
+        self.error = text.put(self.error, order, error, len(rows))
 
     def _cells_for(self, value: Any, n: int, one: bool) -> ImageArray:
         """`value` as cells for `n` rows: one of them repeated, or as many as it holds."""
@@ -272,14 +273,16 @@ class ImageArray(ByContent):
         data: Any = None
         if all(isinstance(part.data, Uniform) for part in to_concat) and dtype.shape is not None:
             data = Uniform.concat([part.data for part in to_concat])  # type: ignore[misc]
+        elif dtype.cells == "mixed":
+            data = Ragged.concat([mixed(part.data, part.valid) for part in to_concat])
         elif dtype.cells != "file":
             data = Ragged.concat([part.as_ragged() for part in to_concat])
         return cls(
             dtype,
             np.concatenate([part.valid for part in to_concat]),
             data,
-            st.concat_text([(part.path, len(part)) for part in to_concat]),
-            st.concat_text([(part.error, len(part)) for part in to_concat]),
+            text.concat([(part.path, len(part)) for part in to_concat]),
+            text.concat([(part.error, len(part)) for part in to_concat]),
         )
 
     def as_ragged(self) -> Ragged:
@@ -331,7 +334,7 @@ class ImageArray(ByContent):
                 return self
             data = self.data
         else:
-            data = c.recast(self.data, self.valid, mine, target)
+            data = c.recast(self, target)
         return ImageArray(target, self.valid.copy(), data, self.path, self.error)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
@@ -362,8 +365,8 @@ class ImageArray(ByContent):
             self.dtype,
             np.ascontiguousarray(self.valid),
             None if self.data is None else self.data.tight(),
-            st.compact_text(self.path),
-            st.compact_text(self.error),
+            text.compact(self.path),
+            text.compact(self.error),
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -371,18 +374,19 @@ class ImageArray(ByContent):
         return ImageArray, (rows.dtype, rows.valid, rows.data, rows.path, rows.error)
 
     def __arrow_array__(self, type: pa.DataType | None = None) -> pa.Array:
-        return to_arrow(self)
+        wanted = type.to_pandas_dtype() if isinstance(type, ImageArrowType) else self.dtype
+        return to_arrow(self if wanted == self.dtype else self.astype(wanted))
 
     # -- what the library asks ------------------------------------------------------------
     @property
     def has_path(self) -> Mask:
         """Rows whose path is known."""
-        return st.present(self.path, len(self))
+        return text.present(self.path, len(self))
 
     @property
     def has_error(self) -> Mask:
         """Rows with a recorded reason."""
-        return st.present(self.error, len(self))
+        return text.present(self.error, len(self))
 
     def token(self) -> tuple[Any, ...]:
         """Plain arrays that tell the content of this array and of no other rows."""
@@ -393,4 +397,4 @@ class ImageArray(ByContent):
             data = (data.buffer, data.length, data.shape, data.code)
         dtype = self.dtype.__dask_tokenize__()
         valid = np.ascontiguousarray(self.valid)
-        return dtype, valid, data, st.text_token(self.path), st.text_token(self.error)
+        return dtype, valid, data, text.token(self.path), text.token(self.error)

@@ -8,8 +8,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from daskimg.column import text
 from daskimg.column.dtype import ImageDtype
-from daskimg.column.storage import CODES, DTYPES, Ragged, Text, Uniform, compact_text
+from daskimg.column.storage import KINDS, PATH, Ragged, Uniform, mixed
+from daskimg.column.text import Text
 
 if TYPE_CHECKING:
     from daskimg.column.array import ImageArray
@@ -26,13 +28,14 @@ _TEXT = [("path", pa.large_string()), ("error", pa.large_string())]
 def storage_type(dtype: ImageDtype) -> pa.DataType:
     """The struct that holds a column of `dtype`.
 
-    ``data`` (bytes; absent for files), ``shape`` and ``dtype`` (only where cells differ), and the
-    ``path`` and ``error`` of each cell. A failed cell is a struct whose ``data`` is null.
+    ``data`` (bytes; absent for files), ``shape`` and ``dtype`` (only where cells differ; "bytes"
+    and "path" are dtypes where they are of several kinds), and the ``path`` and ``error`` of each
+    cell. A failed cell is a struct whose ``data`` is null.
     """
     fields: list[Any] = []
     if dtype.cells != "file":
         fields.append(("data", pa.large_binary()))
-    if dtype.holds_pixels and dtype.shape is None:
+    if dtype.cells == "mixed" or (dtype.holds_pixels and dtype.shape is None):
         fields += [("shape", pa.list_(pa.int32())), ("dtype", pa.string())]
     if dtype.cells == "file":
         fields.append(("valid", pa.bool_()))
@@ -109,10 +112,9 @@ def to_arrow(array: ImageArray) -> pa.ExtensionArray:
             counts = (data.shape >= 0).sum(axis=1)
             offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
             shape = pa.ListArray.from_arrays(offsets, pa.array(data.shape[data.shape >= 0]))
-            names = pa.array([d.name for d in DTYPES])
-            columns += [shape, names.take(pa.array(data.code))]
+            columns += [shape, pa.array(KINDS).take(pa.array(data.code))]
     for words in (array.path, array.error):
-        words = compact_text(words)
+        words = text.compact(words)
         columns.append(pa.nulls(n, pa.large_string()) if words is None else words)
     kind = storage_type(dtype)
     nothing = ~valid & ~array.has_error & ~array.has_path
@@ -142,7 +144,7 @@ def _ragged(storage: pa.StructArray, data: pa.LargeBinaryArray) -> Ragged:
         zero_copy_only=False
     )
     names = _field(storage, "dtype").dictionary_encode()
-    codes = np.array([CODES[np.dtype(name)] for name in names.dictionary.to_pylist()] or [0])
+    codes = np.array([KINDS.index(name) for name in names.dictionary.to_pylist()] or [0])
     code = codes[names.indices.fill_null(0).to_numpy(zero_copy_only=False)].astype(np.uint8)
     return Ragged(buffer, start, length, shape, code)
 
@@ -157,7 +159,8 @@ def _field(storage: pa.Array, name: str) -> Any:
 def from_arrow(array: pa.Array | pa.ChunkedArray, dtype: ImageDtype) -> ImageArray:
     """The image column of an Arrow array that `to_arrow` made, whatever a writer cast it to.
 
-    Plain strings are the paths of files, plain bytes encoded pictures.
+    Plain strings are the paths of files, plain bytes encoded pictures, a struct of ``bytes`` and
+    ``path`` is either, as Hugging Face has it.
     """
     from daskimg.column.array import ImageArray
 
@@ -180,9 +183,22 @@ def from_arrow(array: pa.Array | pa.ChunkedArray, dtype: ImageDtype) -> ImageArr
         valid = valid & flags.fill_null(False).to_numpy(zero_copy_only=False)
         return ImageArray(dtype, valid, None, path, error)
     data = _field(storage, "data")
+    if data is None:
+        data = _field(storage, "bytes")  # as Hugging Face names it
     data = (storage if data is None else data).cast(pa.large_binary())
-    valid = valid & data.is_valid().to_numpy(zero_copy_only=False)
+    held = data.is_valid().to_numpy(zero_copy_only=False)
     ragged = _ragged(storage, data)
+    if dtype.cells == "mixed":
+        kinds = _field(storage, "dtype")
+        if kinds is None:  # of another program: what has no bytes, and a path, is a file
+            paths = ~held & text.present(path, len(held)) & ~text.present(error, len(held))
+        else:
+            paths = pc.equal(kinds, "path").fill_null(False).to_numpy(zero_copy_only=False)
+        valid = valid & (held | paths)
+        ragged = mixed(ragged if valid.all() else ragged.blank(~valid), valid)
+        ragged.code[paths & valid] = PATH  # type: ignore[index]
+        return ImageArray(dtype, valid, ragged, path, error)
+    valid = valid & held
     if dtype.shape is not None and dtype.cell_dtype is not None:
         return ImageArray(
             dtype, valid, _uniform(ragged, valid, dtype.cell_dtype, dtype.shape), path, error

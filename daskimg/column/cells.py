@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,10 @@ import pandas as pd
 from daskimg import fetch
 from daskimg.column.dtype import ImageDtype
 from daskimg.column.image import Image, pixels_of
-from daskimg.column.storage import Ragged, Uniform
+from daskimg.column.storage import Ragged, Uniform, mixed
+
+if TYPE_CHECKING:
+    from daskimg.column.array import ImageArray
 
 __all__ = ["as_image", "check", "digest", "infer", "is_missing", "label", "lay_out", "recast"]
 
@@ -61,13 +64,16 @@ def _described(value: Any, pixels: Array) -> str:
 
 
 def infer(cells: Iterable[Image | None]) -> str:
-    """The kind that ``dtype="image"`` stands for: the first cell that holds something decides."""
-    for cell in cells:
-        if cell is not None and not cell.failed:
-            if isinstance(cell.data, bytes):
-                return "encoded"
-            return "file" if cell.data is None else "pixels"
-    return "pixels"
+    """The kind that ``dtype="image"`` stands for: what the cells hold."""
+    kinds = {kind_of(cell) for cell in cells if cell is not None and not cell.failed}
+    return "mixed" if len(kinds) > 1 else kinds.pop() if kinds else "pixels"
+
+
+def kind_of(cell: Image) -> str:
+    """What a cell holds that is no failure."""
+    if isinstance(cell.data, bytes):
+        return "encoded"
+    return "file" if cell.data is None else "pixels"
 
 
 def check(cell: Image, dtype: ImageDtype) -> Any:
@@ -80,11 +86,13 @@ def check(cell: Image, dtype: ImageDtype) -> Any:
     TypeError
         When `cell` does not fit `dtype`; the text says what to do.
     """
-    if dtype.cells == "file":
+    data = cell.data
+    if dtype.cells == "file" or (dtype.cells == "mixed" and data is None):
         if cell.path is None:
             raise TypeError(f"a cell of image[file] is a path; got {cell!r}")
         return cell.path
-    data = cell.data
+    if dtype.cells == "mixed" and isinstance(data, bytes):
+        return data
     if dtype.cells == "encoded":
         if not isinstance(data, bytes):
             hint = "read() it first" if data is None else "encode() it first"
@@ -123,7 +131,7 @@ def lay_out(contents: Sequence[Any], dtype: ImageDtype) -> Ragged | Uniform | No
     if dtype.cells == "encoded":
         return Ragged.of_bytes(contents)
     if dtype.shape is None or dtype.cell_dtype is None:
-        return Ragged.of_arrays(contents)
+        return Ragged.of_cells(contents)
     data = Uniform.empty(len(contents), dtype.cell_dtype, dtype.shape)
     for i, content in enumerate(contents):
         if content is not None:
@@ -131,19 +139,21 @@ def lay_out(contents: Sequence[Any], dtype: ImageDtype) -> Ragged | Uniform | No
     return data
 
 
-def recast(
-    data: Ragged | Uniform | None,
-    valid: npt.NDArray[np.bool_],
-    dtype: ImageDtype,
-    target: ImageDtype,
-) -> Ragged | Uniform | None:
-    """Pixels of a column of `dtype` as a column of `target` keeps them.
+def recast(array: ImageArray, target: ImageDtype) -> Ragged | Uniform | None:
+    """The cells of a column as a column of `target` keeps them.
 
     Raises
     ------
     TypeError
         When pictures would have to be read, decoded or encoded, or do not fit.
     """
+    dtype, data, valid = array.dtype, array.data, array.valid
+    if target.cells == "mixed" and not dtype.tensor:
+        return mixed(data, valid)
+    if dtype.cells == "mixed":
+        cells = [cell if ok else None for cell, ok in zip(array, valid, strict=True)]
+        if target.holds_pixels or infer(cells) == target.cells:
+            return lay_out([None if x is None else check(x, target) for x in cells], target)
     if data is None or not (target.holds_pixels and dtype.holds_pixels):
         raise TypeError(
             f"astype does not read or decode: {dtype} to {target}; use .img.read() for encoded "

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["ImageDtype", "check_policy"]
 
 _NAME = re.compile(r"(image|tensor)(?:\[\s*(\w+)\s*(?:,\s*(\d+(?:\s*x\s*\d+)*)\s*)?\])?")
-_KINDS = ("file", "encoded", "pixels")
+_KINDS = ("file", "encoded", "pixels", "mixed")
 POLICIES = ("raise", "null")
 CHANNELS = {"L": 0, "I;16": 0, "I": 0, "F": 0, "LA": 2, "RGB": 3, "RGBA": 4}
 
@@ -43,8 +43,9 @@ class ImageDtype(ExtensionDtype):
     kind : str, default "pixels"
         ``"file"`` (a path, nothing fetched), ``"encoded"`` (bytes of a JPEG, PNG, ...),
         ``"pixels"`` (arrays, each cell its own shape and dtype) or the name of a NumPy dtype
-        (``"uint8"``: pixels of one dtype). ``"infer"`` lets the first cells of a new column
-        decide.
+        (``"uint8"``: pixels of one dtype). ``"mixed"``: each cell a path, bytes or pixels of
+        its own, as columns of several kinds have it that were concatenated. ``"infer"`` lets
+        the cells of a new column decide.
     shape : tuple of int, optional
         ``(height, width[, channels])`` where every cell has it, else None. Only with a NumPy
         dtype.
@@ -171,13 +172,14 @@ class ImageDtype(ExtensionDtype):
         if len(mine) != len(dtypes) or len({d.tensor for d in mine}) > 1:
             return None
         kinds = {d.cells for d in mine}
-        if len(kinds) > 1 and kinds & {"file", "encoded"}:
-            return None
+        several = "pixels" if all(d.holds_pixels for d in mine) else "mixed"
         shapes = {d.shape for d in mine}
         policies = {d.on_error for d in mine}
-        sources, modes = {d.source for d in mine}, {d.mode for d in mine}
+        # what holds no path needs no credentials
+        sources = {d.source for d in mine if d.holds_paths} or {d.source for d in mine}
+        modes = {d.mode for d in mine}
         return ImageDtype(
-            kinds.pop() if len(kinds) == 1 else "pixels",
+            kinds.pop() if len(kinds) == 1 else several,
             shapes.pop() if len({d.name for d in mine}) == 1 else None,
             tensor=mine[0].tensor,
             on_error="null" if "null" in policies else "raise" if "raise" in policies else None,
@@ -188,8 +190,13 @@ class ImageDtype(ExtensionDtype):
     # -- what the library asks ------------------------------------------------------------
     @property
     def holds_pixels(self) -> bool:
-        """Whether cells are arrays (not paths, not encoded bytes)."""
-        return self.cells not in ("file", "encoded", "infer")
+        """Whether all cells are arrays (not paths, not encoded bytes)."""
+        return self.cells not in ("file", "encoded", "mixed", "infer")
+
+    @property
+    def holds_paths(self) -> bool:
+        """Whether there may be cells that have to be fetched."""
+        return self.cells in ("file", "mixed")
 
     @property
     def cell_dtype(self) -> np.dtype[Any] | None:

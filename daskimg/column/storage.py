@@ -1,4 +1,4 @@
-"""The two physical layouts of cells, and the text that goes with them. No pandas here.
+"""The two physical layouts of cells. No pandas here.
 
 `Uniform` is one ``(N, ...)`` array; `Ragged` is one flat buffer with a start and a length per
 cell. Slices of both are views. `take` copies what it keeps when that is under half of the buffer,
@@ -9,108 +9,35 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 __all__ = [
+    "BYTES",
     "CODES",
     "DTYPES",
+    "KINDS",
+    "PATH",
     "Ragged",
-    "Text",
     "Uniform",
-    "compact_text",
-    "concat_text",
-    "present",
-    "put_text",
-    "take_text",
-    "text",
-    "text_nbytes",
-    "text_token",
+    "mixed",
 ]
 
 Array = npt.NDArray[Any]
 Index = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
-Text: TypeAlias = pa.LargeStringArray | None
 
 # A cell's dtype is stored as its place in this list.
 _NAMES = ("uint8", "uint16", "float32", "bool", "int8", "int16", "uint32", "int32", "uint64")
 DTYPES = [np.dtype(name) for name in (*_NAMES, "int64", "float16", "float64")]
 CODES = {dtype: code for code, dtype in enumerate(DTYPES)}
+# What a cell is where each is of its own kind, and this one no array.
+BYTES, PATH = len(DTYPES), len(DTYPES) + 1
+KINDS = [*(dtype.name for dtype in DTYPES), "bytes", "path"]
 
 
-# -- text: paths and reasons, an Arrow array or None where every value is null --------------------
-def text(values: Sequence[str | None] | Text) -> Text:
-    """An Arrow array of strings; None when there is none in it."""
-    if values is None:
-        return None
-    if isinstance(values, pa.Array):
-        return values.cast(pa.large_string())
-    if all(value is None for value in values):
-        return None
-    return pa.array(values, pa.large_string())
-
-
-def take_text(values: Text, index: Index, missing: Mask | None = None) -> Text:
-    """Values at `index`; null where `missing`."""
-    if values is None:
-        return None
-    return values.take(pa.array(index, mask=missing))
-
-
-def put_text(values: Text, order: Index, new: Text, k: int) -> Text:
-    """Values at `order` of `values` followed by the `k` of `new`."""
-    if values is None and new is None:
-        return None
-    joined = concat_text([(values, len(order)), (new, k)])
-    return take_text(joined, order)
-
-
-def concat_text(parts: Sequence[tuple[Text, int]]) -> Text:
-    """One array of several, each given with its length."""
-    if all(part is None for part, _ in parts):
-        return None
-    return pa.concat_arrays(
-        [pa.nulls(n, pa.large_string()) if part is None else part for part, n in parts]
-    )
-
-
-def compact_text(values: Text) -> Text:
-    """A copy that holds no bytes of rows outside a slice."""
-    if values is None or values.null_count == len(values):
-        return None
-    held = values.get_total_buffer_size() > values.nbytes + 64  # (buffers are padded)
-    return pa.concat_arrays([values]) if held or values.offset else values
-
-
-def present(values: Text, n: int) -> Mask:
-    """Which of `n` values there are."""
-    if values is None:
-        return np.zeros(n, bool)
-    mask: Mask = values.is_valid().to_numpy(zero_copy_only=False)
-    return mask
-
-
-def text_token(values: Text) -> tuple[Array, ...] | None:
-    """Plain arrays that tell these values from any others."""
-    values = compact_text(values)
-    if values is None:
-        return None
-    _, offsets, data = values.fill_null("").buffers()
-    ends = np.frombuffer(offsets, np.int64, len(values) + 1)
-    flat = np.frombuffer(data, np.uint8)[: ends[-1]] if data else np.empty(0, np.uint8)
-    return values.is_valid().to_numpy(zero_copy_only=False), ends, flat
-
-
-def text_nbytes(values: Text) -> int:
-    """Bytes of a slice."""
-    return 0 if values is None else int(values.nbytes)
-
-
-# -- pixels and bytes -----------------------------------------------------------------------------
 @dataclass(frozen=True, eq=False)
 class Uniform:
     """Cells of one shape and dtype: `values` is ``(N, *shape)``."""
@@ -127,6 +54,8 @@ class Uniform:
         """Pixels of one row: a view."""
         view: Array = self.values[i]
         return view
+
+    content = cell
 
     def take(self, index: Index, missing: Mask | None = None) -> Uniform:
         """Rows at `index` (all in range); zeros where `missing`."""
@@ -182,8 +111,8 @@ class Ragged:
     """Cells of any size: bytes, or arrays whose shape and dtype stand beside them.
 
     `buffer` is flat uint8; `start` and `length` (int64) are in bytes. `shape` is ``(N, D)`` int32
-    padded with -1, `code` the place of each cell's dtype in `DTYPES`; both None for plain bytes.
-    A null cell has no bytes and no axes.
+    padded with -1, `code` the place of each cell's dtype in `DTYPES` (of a cell that is no array:
+    `BYTES` or `PATH`); both None for plain bytes. A null cell has no bytes and no axes.
     """
 
     buffer: npt.NDArray[np.uint8]
@@ -209,13 +138,23 @@ class Ragged:
         flat = self.buffer[start : start + int(self.length[i])]
         if self.shape is None or self.code is None:
             return flat
-        size = self.shape[i]
-        dtype = DTYPES[self.code[i]]
+        size, code = self.shape[i], self.code[i]
+        if code >= BYTES:
+            return flat
+        dtype = DTYPES[code]
         shape = size[size >= 0]
         if flat.ctypes.data % dtype.itemsize:  # cells of 1 and 4 bytes a value share the buffer
             flat = flat.copy()
         pixels: Array = flat.view(dtype).reshape(shape)
         return pixels
+
+    def content(self, i: int) -> memoryview | Array | None:
+        """What one row holds: a view of encoded bytes, pixels, or None of a path."""
+        code = BYTES if self.code is None else self.code[i]
+        if code == PATH:
+            return None
+        cell = self.cell(i)
+        return memoryview(cell.data) if code == BYTES else cell
 
     def blank(self, rows: Any) -> Ragged:
         """The same cells, those of `rows` (an index or a mask) null."""
@@ -322,23 +261,45 @@ class Ragged:
         return Ragged(_join(flat), np.cumsum(length) - length, length)
 
     @staticmethod
-    def of_arrays(cells: Iterable[Array | None]) -> Ragged:
-        """Arrays of any shape and dtype, one copy each into the common buffer."""
-        arrays = [None if cell is None else _plain(cell) for cell in cells]
-        depth = max([3, *(a.ndim for a in arrays if a is not None)])
-        shape = np.full((len(arrays), depth), -1, np.int32)
-        code = np.zeros(len(arrays), np.uint8)
+    def of_cells(cells: Iterable[Array | bytes | memoryview | str | None]) -> Ragged:
+        """Arrays of any shape and dtype, one copy each into the common buffer.
+
+        Bytes among them are encoded pictures; of a path (str) it is kept that there is one.
+        """
+        contents = [_plain(cell) if isinstance(cell, np.ndarray) else cell for cell in cells]
+        depth = max([3, *(cell.ndim for cell in contents if isinstance(cell, np.ndarray))])
+        shape = np.full((len(contents), depth), -1, np.int32)
+        code = np.zeros(len(contents), np.uint8)
         flat = []
-        for i, cell in enumerate(arrays):
-            if cell is None:
-                flat.append(np.empty(0, np.uint8))
-                continue
-            shape[i, : cell.ndim] = cell.shape
-            code[i] = CODES[cell.dtype]
-            flat.append(cell.reshape(-1).view(np.uint8))
+        for i, cell in enumerate(contents):
+            if isinstance(cell, np.ndarray):
+                shape[i, : cell.ndim] = cell.shape
+                code[i] = CODES[cell.dtype]
+                flat.append(cell.reshape(-1).view(np.uint8))
+            elif isinstance(cell, str):
+                code[i] = PATH
+                flat.append(_as_bytes(None))
+            else:
+                code[i] = 0 if cell is None else BYTES
+                flat.append(_as_bytes(cell))
         length = np.array([part.nbytes for part in flat], np.int64)
         start = np.cumsum(length) - length
         return Ragged(_join(flat), start, length, shape, code)
+
+
+def mixed(data: Ragged | Uniform | None, valid: Mask) -> Ragged:
+    """The same cells, each of a kind of its own; None: the valid ones are paths."""
+    if isinstance(data, Uniform):
+        return data.ragged(valid)
+    if data is not None and data.code is not None:
+        return data
+    n = len(valid)
+    code = np.where(valid, PATH if data is None else BYTES, 0).astype(np.uint8)
+    shape = np.full((n, 3), -1, np.int32)
+    if data is None:
+        nothing = np.zeros(n, np.int64)
+        return Ragged(np.empty(0, np.uint8), nothing, nothing, shape, code)
+    return Ragged(data.buffer, data.start, data.length, shape, code)
 
 
 def _as_bytes(cell: bytes | memoryview | Array | None) -> Array:

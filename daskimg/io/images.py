@@ -286,7 +286,7 @@ def images(
     dtype = series.dtype
     if not (isinstance(dtype, ImageDtype) or pd.api.types.is_string_dtype(dtype)):
         raise TypeError(f"images() takes paths (strings); {series.name!r} is {dtype}")
-    if isinstance(dtype, ImageDtype) and dtype.cells != "file":
+    if isinstance(dtype, ImageDtype) and not dtype.holds_paths:
         raise TypeError(f"{series.name!r} holds pictures already ({dtype})")
     source = fetch.Source(storage_options).handle if storage_options else None
     policy = check_policy(on_error)

@@ -93,8 +93,8 @@ def write_parquet(
     if compression is not None and not pa.Codec.is_available(compression):
         raise ValueError(f"compression: {compression!r} is not available to pyarrow")
     if embed:
-        files = [name for name in image_columns(frame) if frame[name].dtype.cells == "file"]
-        frame = frame.assign(**{name: frame[name].img.read() for name in files})
+        files = [name for name in image_columns(frame) if frame[name].dtype.holds_paths]
+        frame = frame.assign(**{name: frame[name].img._op("embed") for name in files})
     part = Part(Layout.of(frame._meta, _has_range(frame), keys), compression)
     out = Output(path, mode, storage_options, compute, errors)
     blank = Blank(frame._meta, compression)

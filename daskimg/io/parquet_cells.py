@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -46,7 +47,8 @@ def recognise(
     for name, entry in known.items():
         if name in schema.names:
             dtype = ImageDtype.from_json(json.dumps(entry["dtype"]))
-            found[name] = Column(name, dtype, entry["path"], entry["error"])
+            kinds = entry.get("kinds", False)
+            found[name] = Column(name, dtype, entry["path"], entry["error"], kinds)
     for name in wanted or ():
         if name not in schema.names:
             raise ValueError(f"no column {name!r} in the file; there are {schema.names}")
@@ -70,7 +72,7 @@ def _of_all(column: Column, schemas: Sequence[pa.Schema]) -> Column:
         return column
     common = functools.reduce(Tensors.with_others, filter(None, kinds)).dtype
     dtype = dtype.derive(dtype.cells, common.shape, tensor=common.tensor)
-    return Column(column.name, dtype, column.path, column.error)
+    return replace(column, dtype=dtype)
 
 
 def _named(field: pa.Field, unread: frozenset[str]) -> ImageDtype:
@@ -103,29 +105,29 @@ def decode_column(column: Column, table: pa.Table, dtype: ImageDtype) -> ImageAr
     """An image column of a table that was read, as `dtype`."""
     own = table.column(column.name)
     tensors = tensors_of(table.schema.field(column.name))
-    path = table.column(f"{column.name}.path") if column.path else None
-    error = table.column(f"{column.name}.error") if column.error else None
     parts, start = [], 0
     for chunk in own.chunks:
-        end = start + len(chunk)
-        words = [
-            None if text is None else _one(text.slice(start, end - start)) for text in (path, error)
-        ]
+        beside = {
+            what: _one(table.column(f"{column.name}.{what}").slice(start, len(chunk)))
+            for what in column.beside
+        }
         if tensors is not None and dtype.holds_pixels:
-            parts.append(_tensor_cells(chunk, tensors, dtype, *words))
+            parts.append(_tensor_cells(chunk, tensors, dtype, **beside))
         else:
-            parts.append(_decode_chunk(chunk, dtype, *words))
-        start = end
+            words = {what: beside.pop(what, None) for what in ("path", "error")}
+            parts.append(_decode_chunk(chunk, dtype, **words, kinds=beside))
+        start += len(chunk)
     return ImageArray._concat_same_type(parts) if parts else ImageArray.empty(0, dtype)
 
 
-def _one(words: pa.ChunkedArray) -> Any:
-    words = words.cast(pa.large_string())
-    return pa.concat_arrays(words.chunks) if words.num_chunks else pa.array([], pa.large_string())
+def _one(values: pa.ChunkedArray) -> Any:
+    if pa.types.is_string(values.type):
+        values = values.cast(pa.large_string())
+    return values.combine_chunks()
 
 
 def _tensor_cells(
-    chunk: pa.Array, tensors: Tensors, dtype: ImageDtype, path: Any, error: Any
+    chunk: pa.Array, tensors: Tensors, dtype: ImageDtype, path: Any = None, error: Any = None
 ) -> ImageArray:
     valid, data = values_of(chunk, tensors)
     if isinstance(data, Uniform) and dtype.shape is None:
@@ -133,7 +135,9 @@ def _tensor_cells(
     return ImageArray(dtype, valid, data, path, error)
 
 
-def _decode_chunk(chunk: pa.Array, dtype: ImageDtype, path: Any, error: Any) -> ImageArray:
+def _decode_chunk(
+    chunk: pa.Array, dtype: ImageDtype, path: Any, error: Any, kinds: dict[str, Any]
+) -> ImageArray:
     kind = chunk.type
     if isinstance(kind, ImageArrowType):
         cells = from_arrow(chunk, dtype)
@@ -145,7 +149,7 @@ def _decode_chunk(chunk: pa.Array, dtype: ImageDtype, path: Any, error: Any) -> 
             fields = {name: chunk.field(name) for name in ("data", "shape", "dtype")}
         else:
             path = chunk.field("path").cast(pa.large_string())
-            fields = {"data": chunk.field("bytes")}
+            fields = {"data": chunk.field("bytes"), **kinds}
     else:
         outer = np.ones(n, bool)
         fields = {"data": chunk}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, cast
 
@@ -185,9 +185,9 @@ class FolderColumns:
 def _with(column: Column, policy: str | None, source: fetch.Source) -> Column:
     dtype = column.dtype
     # files need credentials to be opened; bytes and pixels are here already
-    handle = source.handle if dtype.cells == "file" else None
+    handle = source.handle if dtype.holds_paths else None
     dtype = dtype.derive(dtype.cells, dtype.shape, on_error=policy or dtype.on_error, source=handle)
-    return Column(column.name, dtype, column.path, column.error)
+    return replace(column, dtype=dtype)
 
 
 def _read(

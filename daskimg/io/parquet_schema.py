@@ -3,15 +3,16 @@
 =======================  =====================================================================
 cells                    Parquet column
 =======================  =====================================================================
-file, encoded            ``struct<bytes: binary, path: string>``, as Hugging Face ``Image``
+file, encoded, mixed     ``struct<bytes: binary, path: string>``, as Hugging Face ``Image``
                          (``bytes`` is null for a file that was not embedded)
 pixels of one shape      ``arrow.fixed_shape_tensor``
 other pixels             ``struct<data: binary, shape: list<int32>, dtype: string>``
 =======================  =====================================================================
 
 What these cannot hold stands in plain columns beside them: ``<name>.path`` for pixels,
-``<name>.error`` (why a cell is null) where the column's policy is "null". The schema metadata
-``daskimg`` tells each column's dtype, so that it comes back as it was.
+``<name>.error`` (why a cell is null) where the column's policy is "null", ``<name>.shape`` and
+``<name>.dtype`` where each cell is of its own kind (a dtype "bytes" or "path" is no array's). The
+schema metadata ``daskimg`` tells each column's dtype, so that it comes back as it was.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 from dask.dataframe.utils import meta_nonempty
 
 from daskimg.column.array import ImageArray
@@ -40,7 +42,8 @@ KEY = b"daskimg"
 HF_KEY = b"huggingface"
 FLOATS = ("float32", "float64")
 HF_IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
-RAGGED = pa.struct([("data", pa.binary()), ("shape", pa.list_(pa.int32())), ("dtype", pa.string())])
+KINDS = {"shape": pa.list_(pa.int32()), "dtype": pa.string()}  # of cells that differ
+RAGGED = pa.struct([("data", pa.binary()), *KINDS.items()])
 
 
 @dataclass(frozen=True)
@@ -51,12 +54,19 @@ class Column:
     dtype: ImageDtype
     path: bool = False
     error: bool = False
+    kinds: bool = False
+
+    @property
+    def beside(self) -> dict[str, pa.DataType]:
+        """What the Parquet columns beside its own tell, and their types."""
+        kinds: dict[str, pa.DataType] = KINDS if self.kinds else {}
+        words = {"path": self.path, "error": self.error}
+        return {**{name: pa.string() for name, held in words.items() if held}, **kinds}
 
     @property
     def parts(self) -> list[str]:
         """Names of the Parquet columns that hold it."""
-        beside = [f"{self.name}.path"] * self.path + [f"{self.name}.error"] * self.error
-        return [self.name, *beside]
+        return [self.name, *(f"{self.name}.{what}" for what in self.beside)]
 
     @property
     def one_shape(self) -> bool:
@@ -76,7 +86,9 @@ class Column:
 
     def encode(self, cells: ImageArray) -> list[pa.Array]:
         """The Parquet columns; pixels and bytes in order are not copied."""
-        beside = []
+        if cells.dtype != self.dtype:  # of objects: what they are, only a partition knows
+            cells = cells.astype(self.dtype)
+        beside: list[pa.Array] = []
         if self.path:
             beside.append(_text(cells.path, len(cells)))
         if self.error:
@@ -86,7 +98,8 @@ class Column:
             path = None if cells.path is None else cells.path[row].as_py()
             raise ImageError(cells.error[row].as_py(), path)
         if not self.dtype.holds_pixels:
-            return [_hf_struct(cells), *beside]
+            data, kinds = _contents(cells, self.kinds)
+            return [_hf_struct(cells, data), *beside, *kinds]
         return [self._tensor(cells) if self.one_shape else _ragged(cells), *beside]
 
     def _tensor(self, cells: ImageArray) -> pa.Array:
@@ -104,10 +117,19 @@ def _text(words: Any, n: int) -> pa.Array:
     return pa.nulls(n, pa.string()) if words is None else words.cast(pa.string())
 
 
-def _hf_struct(cells: ImageArray) -> pa.Array:
-    data = pa.nulls(len(cells), pa.binary())
-    if cells.data is not None:
-        data = to_arrow(cells).storage.field("data").cast(pa.binary())
+def _contents(cells: ImageArray, kinds: bool) -> tuple[pa.Array, list[pa.Array]]:
+    """The bytes of cells; their shapes and dtypes where each has its own."""
+    if cells.data is None:
+        return pa.nulls(len(cells), pa.binary()), []
+    storage = to_arrow(cells).storage
+    data = storage.field("data").cast(pa.binary())
+    if not kinds:
+        return data, []
+    shape, dtype = (storage.field(name) for name in KINDS)
+    return pc.if_else(pc.equal(dtype, "path"), None, data), [shape, dtype]
+
+
+def _hf_struct(cells: ImageArray, data: pa.Array) -> pa.Array:
     nothing = ~cells.has_path & (~cells.valid if cells.data is not None else True)
     return pa.StructArray.from_arrays(
         [data, _text(cells.path, len(cells))], fields=list(HF_IMAGE), mask=pa.array(nothing)
@@ -206,7 +228,8 @@ class Layout:
         """
         mine = {**dict.fromkeys(self.names), **dict(self.types)}
         for column in self.images:
-            mine.update({part: pa.string() for part in column.parts}, **{column.name: column.arrow})
+            kinds = [column.arrow, *column.beside.values()]
+            mine.update(zip(column.parts, kinds, strict=True))
         mine = {name: kind for name, kind in mine.items() if name not in self.partition_cols}
         pandas = json.loads((there.metadata or {}).get(b"pandas", b"{}"))
         index = [name for name in pandas.get("index_columns", []) if isinstance(name, str)]
@@ -267,6 +290,7 @@ class Layout:
                 "dtype": json.loads(_anonymous(column.dtype).to_json()),
                 "path": column.path,
                 "error": column.error,
+                "kinds": column.kinds,
             }
             for column in self.images
         }
@@ -289,7 +313,8 @@ def _anonymous(dtype: ImageDtype) -> ImageDtype:
 
 
 def _column(name: str, dtype: Any) -> Column:
-    return Column(name, dtype, dtype.holds_pixels, policy_of(dtype) == "null")
+    mixed = dtype.cells == "mixed"
+    return Column(name, dtype, dtype.holds_pixels, policy_of(dtype) == "null", mixed)
 
 
 def _plain_types(meta: pd.DataFrame, keys: tuple[str, ...]) -> tuple[tuple[str, Any], ...]:

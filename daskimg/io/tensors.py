@@ -194,7 +194,7 @@ def _ragged(storage: pa.StructArray, valid: Any, tensors: Tensors) -> Ragged:
     if tensors.order is None:
         return cells
     order = tensors.order
-    return Ragged.of_arrays(
+    return Ragged.of_cells(
         cells.cell(row).transpose(order) if valid[row] else None for row in range(len(valid))
     )
 

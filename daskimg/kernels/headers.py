@@ -70,8 +70,8 @@ class Header(NamedTuple):
     height: int
     width: int
     channels: int
-    mode: str
-    format: str
+    mode: str | None
+    format: str | None
 
 
 def sniff(data: bytes | bytearray | memoryview | Pixels) -> str | None:

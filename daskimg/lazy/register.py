@@ -22,7 +22,7 @@ __all__: list[str] = []
 @make_array_nonempty.register(ImageDtype)
 def _nonempty(dtype: ImageDtype) -> ImageArray:
     """Two cells that Dask may try its functions on."""
-    if dtype.cells == "file":
+    if dtype.holds_paths:
         cell = Image(path="picture.png")
     elif dtype.cells == "encoded":
         cell = Image(b"not a picture", path="picture.png")

@@ -19,6 +19,7 @@ KINDS = (
     "image[uint8]",
     "image[uint8, 4x6x3]",
     "tensor[float32, 4]",
+    "image[mixed]",
 )
 REASON = "decode: UnidentifiedImageError: cannot identify image file"
 
@@ -26,6 +27,8 @@ REASON = "decode: UnidentifiedImageError: cannot identify image file"
 def cell(kind: str, i: int, error: str | None = None) -> di.Image:
     """A cell with a path; one in a column of bytes or pixels holds them too."""
     path = f"folder/{i}.png"
+    if kind == "image[mixed]":
+        kind = ("image[encoded]", "image[file]", "image[pixels]")[i % 3]
     if kind == "image[file]":
         return di.Image(path=path, error=error)
     if kind == "image[encoded]":
@@ -265,7 +268,14 @@ def test_policies_concatenate():
         ("image[uint8]", "image[pixels]", "image[pixels]"),
         ("image[uint8, 4x6x3]", "image[uint8, 4x6x3]", "image[uint8, 4x6x3]"),
         ("image[pixels]", "image[uint8, 4x6x3]", "image[pixels]"),
-        ("image[file]", "image[encoded]", "object"),
+        ("image[file]", "image[encoded]", "image[mixed]"),
+        ("image[encoded]", "image[file]", "image[mixed]"),
+        ("image[file]", "image[pixels]", "image[mixed]"),
+        ("image[file]", "image[uint8, 4x6x3]", "image[mixed]"),
+        ("image[uint8]", "image[encoded]", "image[mixed]"),
+        ("image[mixed]", "image[file]", "image[mixed]"),
+        ("image[uint8, 4x6x3]", "image[mixed]", "image[mixed]"),
+        ("image[mixed]", "tensor[float32, 4]", "object"),
         ("image[uint8]", "tensor[float32, 4]", "object"),
     ],
 )

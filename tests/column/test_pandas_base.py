@@ -19,6 +19,7 @@ IMAGES = (
     "image[pixels]",
     "image[uint8]",
     "image[uint8, 2x3x3]",
+    "image[mixed]",
 )
 TENSOR = "tensor[float32, 4]"
 
@@ -54,6 +55,8 @@ def _cannot(request):
 
 def make_cell(name: str, i: int):
     """A cell that differs from every other `i`."""
+    if name == "image[mixed]":
+        name = ("image[file]", "image[encoded]", "image[pixels]")[i % 3]
     if name == "image[file]":
         return di.Image(path=f"{i:03d}.png")
     if name == "image[encoded]":
