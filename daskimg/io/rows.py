@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from daskimg import metrics
 from daskimg.column.array import ImageArray
 from daskimg.column.cells import lay_out
 from daskimg.column.dtype import ImageDtype
@@ -18,18 +19,34 @@ from daskimg.errors import ImageError, reason_of
 from daskimg.ops import BYTES
 from daskimg.program import STRING
 
-__all__ = ["IMAGE", "JSON", "OBJECT", "Record", "TypeOf", "failed", "kept", "meta_of", "to_frame"]
+__all__ = [
+    "IMAGE",
+    "JSON",
+    "OBJECT",
+    "Record",
+    "TypeOf",
+    "failed",
+    "meta_of",
+    "parsed",
+    "refuse",
+    "to_frame",
+]
 
 TypeOf = Any  # a column's dtype, as pandas has it
 IMAGE, JSON, OBJECT = ImageDtype("encoded"), JsonDtype(), np.dtype(object)
 
 
 class Record(NamedTuple):
-    """One row: its values by column, and where it was. A picture's is its content and its path."""
+    """One row: its values by column, and where it was. A picture's is its content and its path.
+
+    It failed as a whole (`error`), or some of its cells did (`lost`, by column). Each cell that is
+    asked for fails by itself: what becomes of one does not depend on which others are asked for.
+    """
 
     place: str
     values: Mapping[str, Any]
     error: str | None = None
+    lost: Mapping[str, str] = {}
 
 
 def failed(place: str, error: BaseException, **known: Any) -> Record:
@@ -37,20 +54,34 @@ def failed(place: str, error: BaseException, **known: Any) -> Record:
     return Record(place, known, reason_of("read", error))
 
 
-def kept(record: Record, policy: str, columns: Iterable[TypeOf]) -> Record:
-    """`record` itself, unless it failed and may not.
+def parsed(
+    place: str,
+    value_of: Callable[[str], Any],
+    columns: Iterable[str],
+    known: Mapping[str, Any],
+    faults: tuple[type[Exception], ...],
+) -> Record:
+    """A row of the values of some columns; those that raise one of `faults` are lost."""
+    values, lost = dict(known), {}
+    for name in columns:
+        try:
+            values[name] = value_of(name)
+        except faults as error:
+            lost[name] = reason_of("read", error)
+    return Record(place, values, None, lost)
+
+
+def refuse(record: Record, policy: str) -> Record:
+    """`record` itself, unless something in it failed and may not.
 
     Raises
     ------
     ImageError
-        For a failed row under the policy "raise".
+        Under the policy "raise".
     """
-    if record.error is not None:
-        if policy == "raise":
-            raise ImageError(record.error, record.place)
-        if not any(isinstance(dtype, ImageDtype) for dtype in columns):
-            # no column can hold the reason
-            warnings.warn(f"{record.place}: {record.error}: a row of nulls", stacklevel=2)
+    reason = record.error or next(iter(record.lost.values()), None)
+    if reason is not None and policy == "raise":
+        raise ImageError(reason, record.place)
     return record
 
 
@@ -60,25 +91,56 @@ def meta_of(columns: Mapping[str, TypeOf]) -> pd.DataFrame:
 
 
 def to_frame(
-    records: Sequence[Record], columns: Mapping[str, TypeOf], start: int = 0
+    records: Iterable[Record],
+    columns: Mapping[str, TypeOf],
+    start: int,
+    policy: str,
+    every: Mapping[str, TypeOf],
 ) -> pd.DataFrame:
     """The rows as a frame; a column's values follow its dtype.
 
     Parameters
     ----------
-    records : sequence of Record
+    records : iterable of Record
     columns : mapping of str to dtype
     start : int
         The index of the first row.
+    policy : str
+        What is done of failures, "raise" or "null".
+    every : mapping of str to dtype
+        The columns there are, these among them.
+
+    Raises
+    ------
+    ImageError
+        Under the policy "raise".
     """
-    made = {name: _column(name, dtype, records) for name, dtype in columns.items()}
-    return pd.DataFrame(made, index=pd.RangeIndex(start, start + len(records)), copy=False)
+    rows = [refuse(record, policy) for record in records]
+    _tell(rows, every)
+    made = {name: _column(name, dtype, rows) for name, dtype in columns.items()}
+    return pd.DataFrame(made, index=pd.RangeIndex(start, start + len(rows)), copy=False)
+
+
+def _tell(records: Sequence[Record], every: Mapping[str, TypeOf]) -> None:
+    """Warn of nulls whose reason no cell can hold, once, and count them for `stats`."""
+    images = {name for name, dtype in every.items() if isinstance(dtype, ImageDtype)}
+    untold = []
+    for record in records:
+        place = record.place
+        if record.error and not images:
+            untold.append(f"{place}: {record.error}: a row of nulls")
+        for name in record.lost.keys() - images:
+            untold.append(f"{place}: {record.lost[name]}: a null in {name!r}")
+    if untold:
+        more = f" (and {len(untold) - 1:,} more in this file)" if len(untold) > 1 else ""
+        warnings.warn(untold[0] + more, stacklevel=3)
+        metrics.tell({("read", "errors"): len(untold)})
 
 
 def _column(name: str, dtype: TypeOf, records: Sequence[Record]) -> Any:
-    values = [record.values.get(name) for record in records]
     if isinstance(dtype, ImageDtype):
-        return _cells(values, dtype, records)
+        return _cells(name, dtype, records)
+    values = [record.values.get(name) for record in records]
     if dtype == OBJECT:
         column = np.full(len(values), None, object)
         for row, value in enumerate(values):
@@ -92,15 +154,17 @@ def _column(name: str, dtype: TypeOf, records: Sequence[Record]) -> Any:
     return pd.array([pd.NA if value is None else value for value in values], dtype)
 
 
-def _cells(values: list[Any], dtype: ImageDtype, records: Sequence[Record]) -> ImageArray:
+def _cells(name: str, dtype: ImageDtype, records: Sequence[Record]) -> ImageArray:
+    values = [record.values.get(name) for record in records]
+    errors = [record.error or record.lost.get(name) for record in records]
     paths = [
-        record.place if record.error else None if value is None else value[1]
-        for value, record in zip(values, records, strict=True)
+        record.place if error else None if value is None else value[1]
+        for value, record, error in zip(values, records, errors, strict=True)
     ]
     return ImageArray(
         dtype,
         np.array([value is not None for value in values], bool),
         lay_out([None if value is None else value[0] for value in values], dtype),
         paths,
-        [record.error for record in records],
+        errors,
     )

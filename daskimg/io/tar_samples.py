@@ -8,8 +8,10 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import math
 import re
 import tarfile
+import tokenize
 import zlib
 from collections.abc import Iterator
 from typing import Any, BinaryIO, NamedTuple
@@ -18,7 +20,9 @@ import numpy as np
 import pandas as pd
 
 from daskimg.column.dtype import ImageDtype
+from daskimg.column.storage import CODES
 from daskimg.io.rows import IMAGE, JSON
+from daskimg.io.tar_archive import FAULTS, Archive, BrokenTarError
 from daskimg.kernels import headers
 from daskimg.ops import BYTES
 from daskimg.program import STRING
@@ -28,7 +32,11 @@ __all__ = ["KEY", "Sample", "dtype_of", "kind_of", "plain_tar", "samples", "valu
 KEY = "__key__"
 # webdataset's own rules: the key, the rest; names that are no samples; what members hold
 SPLIT = re.compile(r"((?:.*/|)[^.]+)[.]([^/]*)")
-META = re.compile(r"__[^/]*__($|/)")
+# webdataset's own data about a shard; hidden files, as in folders; what systems leave in archives
+NO_DATA = re.compile(
+    r"^(\./)*__[^/]*__($|/)|(^|/)(\.(?!\.?/)|(__MACOSX|PaxHeaders?(\.\d+)?)/|(Thumbs\.db|desktop\.ini)$)",
+    re.IGNORECASE,
+)
 KINDS = {
     **dict.fromkeys(("txt", "text", "transcript"), "text"),
     **dict.fromkeys(("cls", "cls2", "class", "count", "index", "inx", "id"), "integer"),
@@ -36,15 +44,17 @@ KINDS = {
     "npy": "array",
     **{extension[1:]: "image" for extension in headers.EXTENSIONS},
 }
-BLOCK = 512
 
 
 class Sample(NamedTuple):
-    """Members of one key, by extension; where the first begins; what went wrong."""
+    """Members of one key, by extension, or why there is none; where the first begins.
 
-    key: str
+    With an `error` the sample is none: where it is unsafe, or the archive breaks off in it.
+    """
+
+    key: str | None
     start: int
-    members: dict[str, tarfile.TarInfo]
+    members: dict[str, tarfile.TarInfo | Exception]
     error: Exception | None = None
 
 
@@ -71,7 +81,9 @@ def dtype_of(extension: str, policy: str | None) -> Any:
     }[kind_of(extension)]
 
 
-def value_of(tar: tarfile.TarFile, member: tarfile.TarInfo, extension: str, url: str) -> Any:
+def value_of(
+    archive: Archive, member: tarfile.TarInfo | Exception, extension: str, url: str
+) -> Any:
     """The value of a column in one sample.
 
     Raises
@@ -79,23 +91,45 @@ def value_of(tar: tarfile.TarFile, member: tarfile.TarInfo, extension: str, url:
     ValueError
         When the member does not hold what its extension says.
     """
-    file = tar.extractfile(member)
-    data = b"" if file is None else file.read()
-    kind = kind_of(extension)
+    if isinstance(member, Exception):
+        raise member
+    data, kind = archive.content(member), kind_of(extension)
     try:
         if kind == "image":
             return data, f"tar://{member.name}::{url}"
         if kind == "text":
             return data.decode()
         if kind == "integer":
-            return int(data)
+            return _integer(data)
         if kind == "json":
             return json.loads(data)
         if kind == "array":
-            return np.lib.format.read_array(io.BytesIO(data), allow_pickle=False), None
-    except (ValueError, OSError) as error:
+            return _array(data), None
+    except (*FAULTS, TypeError, tokenize.TokenError) as error:
         raise ValueError(f"{member.name} does not hold what its name says: {error}") from error
     return data
+
+
+def _integer(data: bytes) -> int:
+    value = int(data)
+    if not -(2**63) <= value < 2**63:
+        raise ValueError(f"{value:.3e} has more than 64 bits")
+    return value
+
+
+def _array(data: bytes) -> np.ndarray[Any, Any]:
+    file = io.BytesIO(data)
+    version = np.lib.format.read_magic(file)
+    header = "read_array_header_1_0" if version == (1, 0) else "read_array_header_2_0"
+    shape, _, dtype = getattr(np.lib.format, header)(file)
+    size = math.prod(shape) * dtype.itemsize  # before there is room made for it
+    if not dtype.hasobject and size > len(data) - file.tell():
+        raise EOFError(f"it ends {size + file.tell() - len(data):,} bytes before its end")
+    file.seek(0)
+    array: np.ndarray[Any, Any] = np.lib.format.read_array(file, allow_pickle=False)
+    if array.dtype.newbyteorder("=") not in CODES:
+        raise TypeError(f"an array of {array.dtype}, where numbers or booleans were expected")
+    return array
 
 
 def plain_tar(file: BinaryIO, most: int | None = None) -> tuple[BinaryIO, Exception | None]:
@@ -117,52 +151,45 @@ def plain_tar(file: BinaryIO, most: int | None = None) -> tuple[BinaryIO, Except
     return out, error
 
 
-def samples(
-    file: BinaryIO, problem: Exception | None = None
-) -> Iterator[tuple[tarfile.TarFile | None, Sample]]:
-    """The samples of a plain tar file.
+def samples(archive: Archive) -> Iterator[Sample]:
+    """The samples of a tar file.
 
-    The last one has an `error` where the file is damaged: what follows cannot be found.
+    The last one has an `error` where the file is damaged: what follows cannot be found. It is the
+    one that breaks off, with its key as far as that is left; those before are whole.
     """
-    length = file.seek(0, io.SEEK_END)
-    file.seek(0)
-    try:
-        tar = tarfile.open(fileobj=file, mode="r:")  # noqa: SIM115  (it lives as long as its file)
-    except tarfile.ReadError as error:
-        yield None, Sample("", 0, {}, problem or error)
-        return
     sample: Sample | None = None
     try:
-        while (member := tar.next()) is not None:
-            tar.members.clear()  # type: ignore[attr-defined]
-            if member.offset_data + member.size > length:
-                raise tarfile.ReadError(f"the file ends in {member.name}")
-            found = SPLIT.fullmatch(member.name)
-            if not member.isreg() or META.match(member.name) or found is None:
+        for member in archive:
+            found = None if member.isdir() else _split(member.name)
+            if found is None:
                 continue
-            key, extension = found[1], found[2].lower()
+            key, extension = found
             if sample is None or key != sample.key:
                 if sample is not None:
-                    yield tar, sample
-                sample = Sample(key, member.offset, {})
-            if extension in sample.members:
-                text = f"{member.name} is there twice"
-                sample = sample._replace(error=ValueError(text))
-            sample.members[extension] = member
-        _check_end(file, tar.offset)  # type: ignore[attr-defined]
-        if problem is not None:
-            raise problem
-    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
-        place = ("", tar.offset, {}) if sample is None else sample[:3]  # type: ignore[attr-defined]
-        yield tar, Sample(*place, error)
+                    yield sample
+                sample = Sample(key, member.offset, {}, _unsafe(key))
+            known = extension in sample.members
+            sample.members[extension] = (
+                ValueError(f"{member.name} is there twice") if known else member
+            )
+    except BrokenTarError as error:
+        found = _split(error.name or "")
+        if sample is not None and found is not None and found[0] == sample.key:
+            yield sample._replace(error=error)
+            return
+        if sample is not None:
+            yield sample
+        yield Sample(found[0] if found else None, error.offset, {}, error)
         return
     if sample is not None:
-        yield tar, sample
+        yield sample
 
 
-def _check_end(file: BinaryIO, offset: int) -> None:
-    """Refuse anything but zeros, or nothing, after the last member: tarfile takes it for an end."""
-    file.seek(offset)
-    block = file.read(BLOCK)
-    if any(block):
-        raise tarfile.ReadError(f"the header at byte {offset:,} is damaged: what follows is lost")
+def _split(name: str) -> tuple[str, str] | None:
+    """The key and the extension of a member; None for one that is no part of a sample."""
+    found = SPLIT.fullmatch(name.lstrip("/"))  # as tar itself takes an absolute name
+    return None if found is None or NO_DATA.search(name) else (found[1], found[2].lower())
+
+
+def _unsafe(key: str) -> Exception | None:
+    return ValueError(f"the name {key!r} leaves the archive") if ".." in key.split("/") else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -20,20 +20,28 @@ from daskimg.program import STRING
 
 __all__ = ["Spec", "encoders", "inferred", "spec_of"]
 
-LISTS = {"int64": "int64_list", "float32": "float_list", "string": "bytes_list"}
+FLOATS = ("float32", "float64")
+LISTS = {"int64": "int64_list", **dict.fromkeys(FLOATS, "float_list"), "string": "bytes_list"}
 DTYPES: dict[str, Any] = {
     "int64": pd.Int64Dtype(),
     "float32": np.dtype("float32"),
+    "float64": np.dtype("float64"),
     "string": STRING,
     "bytes": BYTES,
 }
-ALIASES = {"int": "int64", "float": "float32", "str": "string", "object": "string"}
+ALIASES = {
+    "int": "int64",
+    "float": "float32",
+    "double": "float64",
+    "str": "string",
+    "object": "string",
+}
 
 
 class Spec(NamedTuple):
     """How a feature becomes a column's value."""
 
-    kind: str  # "int64", "float32", "string", "bytes" or "array"
+    kind: str  # "int64", "float32", "float64", "string", "bytes" or "array"
     dtype: Any
     many: bool = False
 
@@ -54,13 +62,27 @@ class Spec(NamedTuple):
         if self.kind == "array":
             return self._array(values, which, name), place
         if which != LISTS.get(self.kind, "bytes_list"):
-            raise ValueError(f"feature {name!r} is a {which}, not {self.kind}: see features=")
+            values = self._numbers(values, which, name)
         if self.kind == "string":
             values = [_text(value, name) for value in values]
         if self.many:
             return list(values)
         self._one(values, name)
         return (values[0], place) if isinstance(self.dtype, ImageDtype) else values[0]
+
+    def _numbers(self, values: Any, which: str, name: str) -> list[Any]:
+        """Integers as floats, floats as integers, where no value changes."""
+        text, hint = f"feature {name!r} is a {which}, not {self.kind}", "see features="
+        if "bytes_list" not in (which, LISTS.get(self.kind, "bytes_list")):
+            given = np.array(values, np.int64 if which == "int64_list" else np.float64)
+            with np.errstate(invalid="ignore"):
+                made = given.astype(self.kind)
+                same = made.astype(given.dtype) == given
+            if same.all():
+                return list(made.tolist())
+            text += f", and {given[~same][0]} would change"
+            hint = f'declare it with features={{{name!r}: "float64", ...}}'
+        raise ValueError(f"{text}: {hint}")
 
     def _one(self, values: Any, name: str) -> None:
         if len(values) != 1:
@@ -123,8 +145,8 @@ def spec_of(given: Any, name: str, policy: str | None) -> Spec:
     kind = ALIASES.get(kind, kind)
     if found is None or kind not in DTYPES:
         raise ValueError(
-            f'features: {name!r} is "int64", "float32", "string", "bytes", "image", '
-            f'"list[...]" of one of the first four, or an array such as "tensor[float32, 512]"; '
+            f'features: {name!r} is "int64", "float32", "float64", "string", "bytes", "image", '
+            f'"list[...]" of one of the first five, or an array such as "tensor[float32, 512]"; '
             f"got {given!r}"
         )
     return _plain(kind, bool(found[1]))
@@ -145,9 +167,10 @@ def inferred(
 ) -> dict[str, Spec]:
     """Specs of all features of some examples, by name.
 
-    A feature is a list where one of them has several values; bytes are pictures where all of
-    them begin as a picture's file does (or they are named in `pictures`), text where all are
-    UTF-8.
+    A feature is of the kind that most of them have it, a list where one has several values;
+    integers in some and floats in others are float64. Bytes are pictures where one of them that
+    is no text, or most of those that are not empty, begin as a picture's file does (or they are
+    named in `pictures`); else text where all are UTF-8.
 
     Raises
     ------
@@ -171,18 +194,25 @@ def inferred(
 def _implied(
     features: list[Any], name: str, pictures: Sequence[str] | None, policy: str | None
 ) -> Spec:
-    which = features[0].WhichOneof("kind")
+    kinds = Counter(feature.WhichOneof("kind") for feature in features)
+    which = kinds.most_common(1)[0][0]
     lists = [getattr(feature, which).value for feature in features]
-    many = any(len(values) > 1 for values in lists)
+    many = any(len(getattr(feature, feature.WhichOneof("kind")).value) > 1 for feature in features)
     if which != "bytes_list":
-        kind = "int64" if which == "int64_list" else "float32"
-        return _plain(kind, many)
+        mixed = {"int64_list", "float_list"} <= kinds.keys()
+        return _plain("float64" if mixed else "int64" if which == "int64_list" else "float32", many)
     values = [value for some in lists for value in some]
-    sniffed = bool(values) and all(headers.sniff(value) for value in values)
-    if not many and (sniffed if pictures is None else name in pictures):
+    if not many and (_are_pictures(values) if pictures is None else name in pictures):
         return _image(policy)
     kind = "string" if all(map(_is_text, values)) else "bytes"
     return _plain(kind, many)
+
+
+def _are_pictures(values: Sequence[bytes]) -> bool:
+    """Whether some values are pictures, of which some may be broken or empty."""
+    full = [value for value in values if value]
+    found = [value for value in full if headers.sniff(value)]
+    return len(found) * 2 > len(full) or not all(map(_is_text, found))
 
 
 def _is_text(value: bytes) -> bool:

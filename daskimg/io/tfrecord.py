@@ -21,7 +21,7 @@ from daskimg.io import tf_example as tf
 from daskimg.io.commit import Mode, Run
 from daskimg.io.failures import count, image_columns
 from daskimg.io.parquet import write_committed
-from daskimg.io.rows import IMAGE, Record, failed, kept, meta_of, to_frame
+from daskimg.io.rows import IMAGE, Record, failed, meta_of, parsed, refuse, to_frame
 from daskimg.io.tf_features import Spec, encoders, inferred, spec_of
 from daskimg.io.write import Output, as_dask
 from daskimg.ops import policy_of
@@ -51,13 +51,15 @@ def read_tfrecords(
     urlpath : str, path, or a list of these
         A file, a folder, a glob or ``train-{000..099}.tfrecord``, on any fsspec filesystem.
     features : dict or list of str, optional
-        The columns: names, or a dict of name to ``"int64"``, ``"float32"``, ``"string"``,
-        ``"bytes"``, ``"image"``, ``"list[...]"`` of one of the first four, or an array:
-        ``"tensor[float32, 512]"``, ``"image[uint8, 28x28]"`` (of a list of numbers, or of raw
-        bytes). None: every feature of the first records, sorted by name.
+        The columns: names, or a dict of name to ``"int64"``, ``"float32"``, ``"float64"``,
+        ``"string"``, ``"bytes"``, ``"image"``, ``"list[...]"`` of one of the first five, or an
+        array: ``"tensor[float32, 512]"``, ``"image[uint8, 28x28]"`` (of a list of numbers, or of
+        raw bytes). None: every feature of the first records, sorted by name; those that only
+        later records have are left out. Integers in some and floats in others are ``float64``.
     image_columns : str or list of str, optional
-        Features of bytes that are pictures. None: those that begin as a picture's file does;
-        an empty list: none, they stay bytes.
+        Features of bytes that are pictures. None: those that begin as a picture's file does in
+        the first records, in which some may be broken or empty; an empty list: none, they stay
+        bytes.
     compression : {"infer", "GZIP", "ZLIB", None}
         Of whole files; ``"infer"`` looks at their first bytes.
     verify_crc : bool
@@ -65,6 +67,10 @@ def read_tfrecords(
     on_error : {"raise", "null"}, optional
         What a damaged record does: end the run with an `ImageError`, or become a row of nulls
         with a reason in its image columns. A damaged length loses the rest of its file: one row.
+        A feature that is not of its column's kind fails its own cell only, where it is asked for.
+        An image or tensor holds the reason; of a number or text that is null for one, a warning
+        tells the first of each file, and `stats` how many (stage ``read``). A whole number is
+        taken for a float, a float without a fraction for an integer.
     records_per_partition : int, optional
         Cut files into partitions of so many records at most: the files are looked through when
         the frame is made, and the index numbers all rows. None: a file is a partition; the index
@@ -181,11 +187,11 @@ class Files:
             size = found = 0
             with self.open(shard, head=True) as file:
                 for frame in itertools.islice(tf.frames(file, self.verify), FIRST_RECORDS):
-                    parsed = _parsed(frame, shard, example)
-                    if isinstance(parsed, Record):
-                        kept(parsed, self.policy, [IMAGE])
+                    message = _message(frame, shard, example)
+                    if isinstance(message, Record):
+                        refuse(message, self.policy)
                         continue
-                    yield parsed
+                    yield message
                     found, size = found + 1, size + len(frame.data)
                     if size > FIRST_BYTES:
                         break
@@ -202,10 +208,10 @@ class Files:
             packed = tf.sniffed(file) if self.compression == "infer" else self.compression
             if packed is None:
                 return tf.positions(file, self.verify), file.seek(0, io.SEEK_END)
-            return [0 for _ in tf.frames(tf.decompressed(file, packed), verify=False)], None
+            return [0 for _ in tf.frames(tf.decompressed(file, packed), self.verify)], None
 
 
-def _parsed(frame: tf.Frame, shard: sh.Shard, example: Any) -> Any:
+def _message(frame: tf.Frame, shard: sh.Shard, example: Any) -> Any:
     """The message of a frame, or the failed record it is."""
     place = f"{shard.path}#{frame.number}"
     if frame.error is not None:
@@ -225,30 +231,28 @@ class Reader:
     specs: Mapping[str, Spec]
 
     def __call__(self, part: sh.Part, columns: Sequence[str]) -> pd.DataFrame:
-        specs = {name: self.specs[name] for name in columns}
-        every = [spec.dtype for spec in self.specs.values()]
-        records = [kept(record, self.files.policy, every) for record in self._records(part, specs)]
-        dtypes = {name: spec.dtype for name, spec in specs.items()}
-        return to_frame(records, dtypes, part.row)
+        every = {name: spec.dtype for name, spec in self.specs.items()}
+        asked = {name: every[name] for name in columns}
+        records = self._records(part, columns)
+        return to_frame(records, asked, part.row, self.files.policy, every)
 
-    def _records(self, part: sh.Part, specs: Mapping[str, Spec]) -> Iterator[Record]:
+    def _records(self, part: sh.Part, columns: Sequence[str]) -> Iterator[Record]:
         example = tf.example_class()
         for frame in self.files.frames(part):
-            parsed = _parsed(frame, part.shard, example)
-            yield parsed if isinstance(parsed, Record) else self._record(parsed, frame, part, specs)
+            message = _message(frame, part.shard, example)
+            if isinstance(message, Record):
+                yield message
+            else:
+                yield self._record(message, f"{part.shard.path}#{frame.number}", columns)
 
-    def _record(self, message: Any, frame: tf.Frame, part: sh.Part, specs: Any) -> Record:
-        place = f"{part.shard.path}#{frame.number}"
+    def _record(self, message: Any, place: str, columns: Sequence[str]) -> Record:
         features = message.features.feature
-        try:
-            values = {
-                name: spec.value(features[name], name, place)
-                for name, spec in specs.items()
-                if name in features
-            }
-        except (ValueError, TypeError, OverflowError) as error:
-            return failed(place, error)
-        return Record(place, values)
+
+        def value(name: str) -> Any:
+            return self.specs[name].value(features[name], name, place)
+
+        there = [name for name in columns if name in features]
+        return parsed(place, value, there, {}, (ValueError, TypeError, OverflowError))
 
 
 # -- writing --------------------------------------------------------------------------------------

@@ -7,10 +7,10 @@ import io
 import itertools
 import os
 import re
-import tarfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, BinaryIO
 
 import dask.dataframe as dd
 import numpy as np
@@ -22,7 +22,8 @@ from daskimg.io import shards as sh
 from daskimg.io.commit import Mode, Run
 from daskimg.io.failures import count, image_columns
 from daskimg.io.parquet import write_committed
-from daskimg.io.rows import IMAGE, Record, failed, kept, meta_of, to_frame
+from daskimg.io.rows import IMAGE, Record, failed, meta_of, parsed, refuse, to_frame
+from daskimg.io.tar_archive import FAULTS, Archive
 from daskimg.io.tar_members import tar_of
 from daskimg.io.tar_samples import KEY, Sample, dtype_of, plain_tar, samples, value_of
 from daskimg.io.write import Output, as_dask
@@ -46,7 +47,11 @@ def read_webdataset(
     """Read tar shards as a Dask DataFrame, a row for each sample, a column for each extension.
 
     A sample is the members whose names agree up to the first dot of the file name, next to each
-    other in the tar, as the webdataset package groups them. Nothing is extracted to disk.
+    other in the tar, as the webdataset package groups them. Nothing is extracted to disk. Left
+    out are folders, names without a dot or with a leading one, and what systems leave in archives
+    (``__MACOSX/``, ``Thumbs.db``, ``PaxHeader/``). A link is the file in the archive that it
+    names; to anything else, a device or a FIFO it is a failed cell. Tar files one after another in
+    a file are read on, and one without an end mark is whole if it ends between two members.
 
     Parameters
     ----------
@@ -58,8 +63,12 @@ def read_webdataset(
         samples have; a sample that has another one then fails.
     on_error : {"raise", "null"}, optional
         What a damaged sample does: end the run with an `ImageError`, or become a row of nulls
-        with a reason in its image columns. Where a tar file breaks, one row says so; what
-        follows in it is lost.
+        with a reason in its image columns. Where a tar file breaks, the sample that breaks off
+        is that row (its key null where its name is lost); what follows in it is lost. A member
+        that does not hold what its name says, or is there twice, fails its own cell only, where
+        it is asked for: what a picture is does not depend on the members beside it. An image or
+        tensor holds the reason; of a json, text or number that is null for one, a warning tells
+        the first of each file, and `stats` how many (stage ``read``).
     rows_per_partition : int, optional
         Cut shards into partitions of so many samples at most: the shards are looked through when
         the frame is made, and the index numbers all rows. None: a shard is a partition; the
@@ -116,29 +125,35 @@ class Tars:
     source: fetch.Source
     policy: str
 
-    def samples(self, part: sh.Part) -> Iterator[tuple[tarfile.TarFile | None, Sample]]:
+    def samples(self, part: sh.Part) -> Iterator[tuple[Archive, Sample]]:
         """The samples of a part."""
-        if part.end is not None:
-            data = sh.read_range(part.shard, self.source, part.start, part.end)
-            if data:
-                yield from samples(io.BytesIO(data))
-            return
-        with sh.open_shard(part.shard, self.source) as file:
-            found = samples(*plain_tar(file))
+        with ExitStack() as stack:
+
+            def whole() -> BinaryIO:
+                return stack.enter_context(sh.open_shard(part.shard, self.source, head=True))
+
+            if part.end is not None:
+                data = sh.read_range(part.shard, self.source, part.start, part.end)
+                archive = Archive(io.BytesIO(data), whole=whole)
+                yield from ((archive, sample) for sample in samples(archive))
+                return
+            file = stack.enter_context(sh.open_shard(part.shard, self.source))
+            archive = Archive(*plain_tar(file))
             stop = None if part.rows is None else part.first + part.rows
-            yield from itertools.islice(found, part.first, stop)
+            for sample in itertools.islice(samples(archive), part.first, stop):
+                yield archive, sample
 
     def first(self, shards: Sequence[sh.Shard]) -> list[str]:
         """The extensions of the first samples, in the order met."""
         for shard in shards:
             names: dict[str, None] = {}
             with sh.open_shard(shard, self.source, head=True) as file:
-                plain, problem = plain_tar(file, FIRST_BYTES)
-                for _, sample in itertools.islice(samples(plain, problem), FIRST_SAMPLES):
+                archive = Archive(*plain_tar(file, FIRST_BYTES))
+                for sample in itertools.islice(samples(archive), FIRST_SAMPLES):
                     if sample.error is None:
                         names.update(dict.fromkeys(sample.members))
                     elif not names:
-                        kept(failed(shard.path, sample.error), self.policy, [IMAGE])
+                        refuse(failed(shard.path, sample.error), self.policy)
             if names:
                 return [*names]
         raise ValueError(
@@ -150,7 +165,7 @@ class Tars:
         """Where the samples of a shard begin: all of it is looked through."""
         with sh.open_shard(shard, self.source) as file:
             plain, problem = plain_tar(file)
-            starts = [sample.start for _, sample in samples(plain, problem)]
+            starts = [sample.start for sample in samples(Archive(plain, problem))]
             return starts, file.seek(0, io.SEEK_END) if plain is file else None
 
 
@@ -163,40 +178,32 @@ class Reader:
     given: bool  # members that are no column are left out
 
     def __call__(self, part: sh.Part, columns: Sequence[str]) -> pd.DataFrame:
-        policy, every = self.tars.policy, self.dtypes.values()
-        records = [
-            kept(self._record(tar, sample, part.shard, columns), policy, every)
-            for tar, sample in self.tars.samples(part)
-        ]
-        return to_frame(records, {name: self.dtypes[name] for name in columns}, part.row)
+        asked = {name: self.dtypes[name] for name in columns}
+        records = (
+            self._record(archive, sample, part.shard, columns)
+            for archive, sample in self.tars.samples(part)
+        )
+        return to_frame(records, asked, part.row, self.tars.policy, self.dtypes)
 
     def _record(
-        self,
-        tar: tarfile.TarFile | None,
-        sample: Sample,
-        shard: sh.Shard,
-        columns: Sequence[str],
+        self, archive: Archive, sample: Sample, shard: sh.Shard, columns: Sequence[str]
     ) -> Record:
         place = f"{shard.path}#{sample.key}" if sample.key else shard.path
         known = {KEY: sample.key} if sample.key else {}
-        if sample.error is not None or tar is None:
-            return failed(place, sample.error or ValueError("no tar file"), **known)
-        unknown = [name for name in sample.members if name not in self.dtypes]
-        if unknown and not self.given:
+        members, error = sample.members, sample.error
+        if error is None and not self.given and (more := members.keys() - self.dtypes.keys()):
             error = ValueError(
-                f"a member with the extension {unknown[0]!r}, which the first samples do not "
+                f"a member with the extension {min(more)!r}, which the first samples do not "
                 "have: name those to read with extensions="
             )
+        if error is not None:
             return failed(place, error, **known)
-        try:
-            values = {
-                name: value_of(tar, sample.members[name], name, shard.path)
-                for name in columns
-                if name in sample.members
-            }
-        except (ValueError, OSError, tarfile.TarError) as error:
-            return failed(place, error, **known)
-        return Record(place, {**known, **values})
+
+        def value(name: str) -> Any:
+            return value_of(archive, members[name], name, shard.path)
+
+        there = [name for name in columns if name in members]
+        return parsed(place, value, there, known, FAULTS)
 
 
 # -- writing --------------------------------------------------------------------------------------

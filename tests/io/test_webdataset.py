@@ -15,6 +15,7 @@ import pytest
 
 import daskimg as di
 from daskimg import metrics
+from daskimg.io.tar_archive import Archive
 from daskimg.testing import assert_images_equal, make_images
 
 
@@ -150,13 +151,13 @@ def test_extensions_are_chosen(shard):
 
 def test_building_reads_headers_and_a_pass_only_what_is_used(shard, monkeypatch):
     read = []
-    real = tarfile.TarFile.extractfile
+    real = Archive.content
 
     def counting(self, member):
         read.append(member.name.rpartition(".")[2])
         return real(self, member)
 
-    monkeypatch.setattr(tarfile.TarFile, "extractfile", counting)
+    monkeypatch.setattr(Archive, "content", counting)
     frame = di.read_webdataset(shard)
     assert read == []
     with dask.config.set(scheduler="sync"):
@@ -194,11 +195,9 @@ def bad_json(data):
 
 
 DAMAGES = {
-    "header": (bad_header, 3, "damaged: what follows is lost", None),
-    "data": (cut_in_data, 3, r"ends in train/0002\.png|unexpected end", None),
-    "cut": (cut_in_header, 3, "damaged|truncated|unexpected", None),
-    "number": (bad_number, 5, r"0002\.cls does not hold", "train/0002"),
-    "json": (bad_json, 5, r"0002\.json does not hold", "train/0002"),
+    "header": (bad_header, "is damaged.*what follows is lost", "traXXXX002"),
+    "data": (cut_in_data, r"ends in train/0002\.png", "train/0002"),
+    "cut": (cut_in_header, "is damaged", "train/0002"),
 }
 
 
@@ -206,21 +205,20 @@ DAMAGES = {
 @pytest.mark.parametrize("per", [None, 2])
 @pytest.mark.parametrize("packed", [False, True])
 def test_damage_is_one_row(tmp_path, shard, damage, per, packed):
-    break_it, rows, reason, key = DAMAGES[damage]
+    break_it, reason, key = DAMAGES[damage]
     data = break_it(Path(shard).read_bytes())
     path = tmp_path / ("bad.tar.gz" if packed else "bad.tar")
     path.write_bytes(gzip.compress(data) if packed else data)
     options = {"extensions": ["png", "cls", "json"], "rows_per_partition": per}
     with pytest.raises(di.ImageError, match=r"bad\.tar"):
         di.read_webdataset(path, **options).compute()
-    made = di.read_webdataset(path, on_error="null", **options).compute()
-    failed = made.png.img.failed.tolist()
-    assert sum(failed) == 1
-    assert len(made) in (rows, rows - (key is None))  # the sample in progress is the lost one
-    assert made.png.img.error[failed].str.contains(reason).all()
-    if key is not None:
-        assert made["__key__"][failed].tolist() == [key]
-        assert made.cls.tolist() == [0, 1, pd.NA, 3, 4]
+    frame = di.read_webdataset(path, on_error="null", **options)
+    made = frame.compute()
+    assert made["__key__"].tolist() == ["train/0000", "train/0001", key]
+    assert made.png.img.failed.tolist() == [False, False, True]
+    assert made.cls.tolist() == [0, 1, pd.NA]
+    assert made.png.img.error.str.contains(reason).tolist()[2]
+    assert len(frame) == len(frame.cls.compute()) == 3
 
 
 def test_a_gzipped_shard_that_ends_early(tmp_path):
