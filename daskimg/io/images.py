@@ -52,7 +52,7 @@ def read_images(
     Parameters
     ----------
     urlpath : str, path, or a list of these
-        A file, a folder or a glob, on any fsspec filesystem.
+        A file, a folder or a glob, ``{a,b}`` and ``{00..99}`` in it too, on any fsspec filesystem.
     file_extensions : str or list of str, optional
         Which files to take, without case; None takes every one that a codec is known for.
     recursive : bool

@@ -16,11 +16,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from daskimg.fetch import Source, local_path, mask_url
+from daskimg.io.braces import expanded
 from daskimg.io.partitions import parse_partitions, shuffle_order, split_rows
 from daskimg.io.walk import Found, Local, Remote, Tree, own_part
 from daskimg.kernels.headers import EXTENSIONS
 
-__all__ = ["Listing", "list_images", "parse_partitions", "shuffle_order", "split_rows"]
+__all__ = [
+    "Listing",
+    "given_paths",
+    "list_images",
+    "parse_partitions",
+    "shuffle_order",
+    "split_rows",
+]
 
 UrlPath: TypeAlias = str | os.PathLike[str]
 
@@ -59,8 +67,9 @@ def list_images(
 ) -> Listing:
     """List the files of a file, a folder, a glob, or a list of these.
 
-    A path that exists as it is written is that file or folder, glob characters or not. A glob
-    (``*``, ``?``, ``[...]``, ``**``) that matches folders only stands for the files in them.
+    A path that exists as it is written is that file or folder, glob characters or not. In
+    others ``{000..123}`` and ``{a,b}`` stand for several paths, each of which has to be there. A
+    glob (``*``, ``?``, ``[...]``, ``**``) that matches folders only stands for the files in them.
     Below a folder, names that start with a dot and ``_SUCCESS``, ``_metadata``, ``_daskimg``
     are skipped; links to folders are followed, except in circles.
 
@@ -97,7 +106,7 @@ def list_images(
     (['memory://pets/cat/1.jpg', 'memory://pets/dog/1.PNG'], array([3, 2]))
     """
     source = storage_options if isinstance(storage_options, Source) else Source(storage_options)
-    entries = _entries(urlpath)
+    entries = given_paths(urlpath, source)
     known = _known_extensions(file_extensions)
     local = Local()
     remote = Remote((entry for entry in entries if local_path(entry) is None), source)
@@ -261,6 +270,24 @@ def _known_extensions(given: str | Iterable[str] | None) -> _Known:
     if "*" in given:
         return _Known(None, asked=True)
     return _Known(frozenset("." + one.strip().lstrip("*.").lower() for one in given), asked=True)
+
+
+def given_paths(urlpath: UrlPath | Iterable[UrlPath], source: Source) -> list[str]:
+    """The paths that a `urlpath` names: one, or several by a list or by braces.
+
+    Braces (``{000..123}``, ``{a,b}``) in a path that exists as it is written are its name.
+    """
+    entries: list[str] = []
+    for entry in _entries(urlpath):
+        choices = expanded(entry)
+        entries += [entry] if choices != [entry] and _exists(entry, source) else choices
+    return entries
+
+
+def _exists(path: str, source: Source) -> bool:
+    local = local_path(path)
+    tree: Tree = Local() if local is not None else Remote([path], source)
+    return tree.find(local or path) is not None
 
 
 def _entries(urlpath: UrlPath | Iterable[UrlPath]) -> list[str]:

@@ -52,7 +52,8 @@ def read_parquet(
     Parameters
     ----------
     urlpath : str, path, or a list of these
-        A file, a folder or a glob, on any fsspec filesystem. ``k=v`` folders become columns.
+        A file, a folder or a glob, ``{a,b}`` and ``{00..99}`` in it too, on any fsspec
+        filesystem. ``k=v`` folders become columns.
     columns : list of str, optional
         Which to read.
     filters : list of tuples, or list of lists of tuples, optional

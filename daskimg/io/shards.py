@@ -5,7 +5,6 @@ from __future__ import annotations
 import glob
 import io
 import itertools
-import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, BinaryIO, NamedTuple, TypeAlias
@@ -16,7 +15,7 @@ import pandas as pd
 from daskimg import config, fetch
 from daskimg.column.dtype import ImageDtype
 from daskimg.io.commit import published
-from daskimg.io.listing import UrlPath, list_images
+from daskimg.io.listing import UrlPath, given_paths, list_images
 from daskimg.io.target import Target
 from daskimg.io.walk import own_part
 from daskimg.lazy.source import from_reader
@@ -38,7 +37,6 @@ __all__ = [
 # Shards whose rows are not counted: the index of row r of shard s is s * EXTENT + r.
 EXTENT = 10**9
 PNG = ("bool", "uint8", "uint16")  # values that it can hold
-_BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}")
 
 
 class Shard(NamedTuple):
@@ -56,10 +54,10 @@ class Shard(NamedTuple):
 def list_shards(
     urlpath: UrlPath | Iterable[UrlPath], names: re.Pattern[str], source: fetch.Source
 ) -> list[Shard]:
-    """The files that `urlpath` stands for, sorted by path.
+    """The files that `urlpath` stands for: of a list in its order, of a folder sorted by path.
 
     A file named as such is taken; of a folder the files are whose names `names` matches, and of
-    a glob too, unless none does. ``{000..011}`` in a path counts.
+    a glob too, unless none does. ``{000..011}`` and ``{a,b}`` in a path stand for several.
 
     Raises
     ------
@@ -73,11 +71,8 @@ def list_shards(
     >>> list_shards("memory://tars/{0..1}.tar", re.compile("tar$"), fetch.Source.default)
     [Shard(path='memory://tars/0.tar', size=2), Shard(path='memory://tars/1.tar', size=1)]
     """
-    entries = [urlpath] if isinstance(urlpath, str | os.PathLike) else list(urlpath)
-    if not entries:
-        raise ValueError("urlpath: the list is empty; give at least one path")
     found: dict[str, int | None] = {}
-    for entry in itertools.chain.from_iterable(_expanded(os.fspath(e)) for e in entries):
+    for entry in given_paths(urlpath, source):
         files = _listed(entry, source)
         right = {path: size for path, size in files.items() if names.search(own_part(path))}
         if not right and (glob.has_magic(entry) or _is_file(entry, [*files])):
@@ -89,8 +84,8 @@ def list_shards(
                 f"{seen or 'none'}{', ...' if len(files) > 3 else ''}. Name the files, or give a "
                 "glob"
             )
-        found.update(right)
-    return [Shard(path, found[path]) for path in sorted(found)]
+        found.update(sorted(right.items()))
+    return [Shard(path, size) for path, size in found.items()]
 
 
 def _listed(entry: str, source: fetch.Source) -> dict[str, int | None]:
@@ -109,17 +104,6 @@ def _listed(entry: str, source: fetch.Source) -> dict[str, int | None]:
 def _is_file(entry: str, paths: list[str]) -> bool:
     name = entry.rstrip("/").rpartition("/")[2]
     return len(paths) == 1 and own_part(paths[0]).rpartition("/")[2] == own_part(name)
-
-
-def _expanded(entry: str) -> Iterator[str]:
-    found = _BRACES.search(entry)
-    if found is None:
-        yield entry
-        return
-    first, last = found.groups()
-    for number in range(int(first), int(last) + 1):
-        name = entry[: found.start()] + str(number).zfill(len(first)) + entry[found.end() :]
-        yield from _expanded(name)
 
 
 def read_range(shard: Shard, source: fetch.Source, start: int, end: int) -> bytes:

@@ -49,7 +49,8 @@ def read_tfrecords(
     Parameters
     ----------
     urlpath : str, path, or a list of these
-        A file, a folder, a glob or ``train-{000..099}.tfrecord``, on any fsspec filesystem.
+        A file, a folder, a glob or ``{train,val}-{000..099}.tfrecord``, on any fsspec filesystem.
+        A list keeps its order.
     features : dict or list of str, optional
         The columns: names, or a dict of name to ``"int64"``, ``"float32"``, ``"float64"``,
         ``"string"``, ``"bytes"``, ``"image"``, ``"list[...]"`` of one of the first five, or an

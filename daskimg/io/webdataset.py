@@ -56,8 +56,8 @@ def read_webdataset(
     Parameters
     ----------
     urlpath : str, path, or a list of these
-        A tar file (also gzipped), a folder, a glob or ``train-{000..099}.tar``, on any fsspec
-        filesystem.
+        A tar file (also gzipped), a folder, a glob or ``{train,val}-{000..099}.tar``, on any
+        fsspec filesystem. A list keeps its order.
     extensions : list of str, optional
         The members to read, others are left out: ``["jpg", "cls"]``. None: all that the first
         samples have; a sample that has another one then fails.

@@ -1,4 +1,4 @@
-"""What can be wrong with a tar file: whole samples stay whole, all else is a row with its reason."""
+"""What can be wrong with a tar file: whole samples stay whole, the rest is rows with a reason."""
 
 from __future__ import annotations
 

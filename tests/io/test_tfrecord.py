@@ -318,6 +318,120 @@ def test_lists_survive_merge_and_parquet(tmp_path, shop):
     assert len(frame[["label", "boxes"]].explode("boxes").compute()) == 11
 
 
+# -- what the first records tell ----------------------------------------------------------------
+TEXT = b"P1 is the name of a product"  # and how a picture of bits may begin
+GUESSED = {
+    "one of many is junk": ([png()] * 10 + [b"junk"], "image[encoded]"),
+    "the first is empty": ([b"", png(), png()], "image[encoded]"),
+    "only the last is one": ([b"", b"", b"\0\1", b"junk", png()], "image[encoded]"),
+    "the first breaks off": ([png()[:5], png()], "image[encoded]"),
+    "none in the first records": ([None, None, png()], "image[encoded]"),
+    "all are empty": ([b"", b""], "string"),
+    "all are broken": ([b"\xff", b"\xfe"], "large_binary[pyarrow]"),
+    "a text among texts": ([TEXT, b"apple", b"pear"], "string"),
+    "numbers in some": ([png(), 7, png()], "image[encoded]"),
+}
+
+
+@pytest.mark.parametrize("case", GUESSED)
+def test_bytes_are_pictures(tmp_path, case):
+    values, dtype = GUESSED[case]
+    records = [
+        example(**({} if v is None else {"image": [v]}), n=[i]) for i, v in enumerate(values)
+    ]
+    path = write(tmp_path / "x.tfrecord", records)
+    frame = di.read_tfrecords(path, on_error="null")
+    assert str(frame.dtypes["image"]) == dtype
+    made = frame.compute(scheduler="sync")
+    assert made.n.tolist() == [*range(len(values))]
+    if dtype == "image[encoded]":
+        good = [value is not None and value == png() for value in values]
+        assert frame.image.img.check().isna().compute(scheduler="sync").tolist() == [
+            right or value is None for right, value in zip(good, values, strict=True)
+        ]
+        kept = di.read_tfrecords(path, image_columns=[], on_error="null")
+        assert "image" not in str(kept.dtypes["image"])
+    named = di.read_tfrecords(path, features={"image": "image"}, on_error="null")
+    assert str(named.dtypes["image"]) == "image[encoded]"
+
+
+def test_integers_then_floats(tmp_path):
+    write(tmp_path / "0.tfrecord", [example(a=[1]), example(a=[2])])
+    write(tmp_path / "1.tfrecord", [example(a=[3.0]), example(a=[4.5])])
+    write(tmp_path / "2.tfrecord", [example(a=[5.5]), example(a=[2**24 + 1])])
+    frame = di.read_tfrecords(tmp_path)
+    assert frame.a.dtype == "Int64"
+    with pytest.raises(di.ImageError, match=r"'a'.*\.5 would change.*float64.*\.tfrecord#"):
+        frame.compute(scheduler="sync")
+    with pytest.warns(UserWarning, match=r"1\.tfrecord#1.*null in 'a'"):
+        made = di.read_tfrecords(tmp_path, on_error="null").a.compute(scheduler="sync")
+    assert made.tolist() == [1, 2, 3, pd.NA, pd.NA, 2**24 + 1]
+    wide = di.read_tfrecords(tmp_path, features={"a": float, "b": "double"}).drop(columns="b")
+    with pytest.raises(di.ImageError, match=r"16777217 would change"):
+        wide.compute(scheduler="sync")
+    exact = di.read_tfrecords(tmp_path, features={"a": "float64"})
+    assert exact.a.compute(scheduler="sync").tolist() == [1, 2, 3, 4.5, 5.5, 2**24 + 1]
+    mixed = di.read_tfrecords(tmp_path / "2.tfrecord")
+    assert mixed.a.dtype == "float64"
+    assert mixed.a.compute(scheduler="sync").tolist() == [5.5, 2**24 + 1]
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("per", [None, 1])
+def test_a_damaged_feature_costs_its_own_cell(tmp_path, per):
+    records = [
+        example(image=[png()], n=[1], text=[b"a"], boxes=[1.0, 2.0]),
+        example(image=[png(1)], n=[b"text"], text=[b"\xff"], boxes=[1.0]),
+        example(image=[3], n=[1, 2], text=[b"a", b"b"], boxes=[1, 2]),
+        example(image=[png(2), png(3)], n=[4], text=[b"d"], boxes=[b"x"]),
+    ]
+    path = write(tmp_path / "x.tfrecord", records)
+    kinds = {"image": "image", "n": "int64", "text": "string", "boxes": "tensor[float32, 2]"}
+    options = {"features": kinds, "on_error": "null", "records_per_partition": per}
+    frame = di.read_tfrecords(path, **options)
+    made = frame.compute(scheduler="sync")
+    wanted = {
+        "image": [True, True, False, False],
+        "n": [True, False, False, True],
+        "text": [True, False, False, True],
+        "boxes": [True, False, True, False],
+    }
+    for name, there in wanted.items():
+        assert made[name].notna().tolist() == there
+        assert frame[name].compute(scheduler="sync").notna().tolist() == there
+    errors = frame.img.errors().compute(scheduler="sync")
+    assert sorted(errors["column"]) == ["boxes", "boxes", "image", "image"]
+    assert frame.img.write_parquet(tmp_path / "out").failed == 3
+    for name, there in wanted.items():
+        with pytest.raises(
+            di.ImageError, match=rf"feature '{name}'.*x\.tfrecord#{there.index(False)}"
+        ):
+            di.read_tfrecords(path, features=kinds)[name].compute(scheduler="sync")
+
+
+@pytest.mark.parametrize("per", [None, 1])
+@pytest.mark.parametrize("verify", [True, False])
+def test_a_damaged_length_is_one_story_however_it_is_cut(tmp_path, per, verify):
+    for compression in (None, "GZIP", "ZLIB"):
+        data = bytearray(b"".join(tf.frame_bytes(example(n=[i])) for i in range(4)))
+        at = frame_starts(bytes(data))[2]
+        data[at + 8] ^= 1  # the checksum of the length
+        path = tmp_path / "x.tfrecord"
+        path.write_bytes(tf.compress(bytes(data), compression))
+        frame = di.read_tfrecords(
+            path,
+            features={"n": "int64", "image": "image"},
+            verify_crc=verify,
+            on_error="null",
+            records_per_partition=per,
+            compression=compression,
+        )
+        made = frame.compute(scheduler="sync")
+        wanted = [0, 1, pd.NA] if verify else [0, 1, 2, 3]
+        assert made.n.tolist() == wanted
+        assert len(frame) == len(frame.n.compute(scheduler="sync")) == len(wanted)
+
+
 # -- a real file --------------------------------------------------------------------------------
 @pytest.mark.skipif(not RACCOON.exists(), reason="the raccoons are not here")
 def test_raccoons_and_their_boxes():
