@@ -17,7 +17,7 @@ from dask.tokenize import tokenize
 
 from daskimg.batch.errors import BatchError
 from daskimg.batch.task import Task, present, rows_per_batch
-from daskimg.column.dtype import ImageDtype
+from daskimg.column.dtype import ImageDtype, common_root
 from daskimg.column.json import JsonArray, JsonDtype
 from daskimg.ops import policy_of
 from daskimg.program import STRING
@@ -84,11 +84,23 @@ def declare(
     if found is None:
         found = _try(task, tried, stage)
     like = frame._meta
+    pictures = [
+        like[name].dtype for name in task.passed if isinstance(like[name].dtype, ImageDtype)
+    ]
+    root = common_root(dtype.root for dtype in pictures)
+    found = {name: _below(dtype, root) for name, dtype in found.items()}
     columns = {name: like[name] for name in task.kept if name not in found}
     for name, dtype in found.items():
         columns[name] = pd.Series([], dtype=dtype, index=like.index[:0])
     meta = pd.DataFrame(columns, index=like.index[:0])
     return replace(task, declared=found), meta
+
+
+def _below(dtype: Any, root: str | None) -> Any:
+    """`dtype`; of pictures that come from files below `root`, it says so."""
+    if not isinstance(dtype, ImageDtype):
+        return dtype
+    return dtype.derive(dtype.cells, dtype.shape, root=dtype.root or root)
 
 
 _known: dict[str, dict[str, Any]] = {}

@@ -328,6 +328,7 @@ class ImageArray(ByContent):
             on_error=dtype.on_error or mine.on_error,
             source=dtype.source or mine.source,
             mode=dtype.mode or mine.mode,
+            root=dtype.root or mine.root,
         )
         if same:
             if not copy and target.to_json() == mine.to_json():

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import builtins
 import json
+import os.path
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from daskimg.column.array import ImageArray
 
-__all__ = ["ImageDtype", "check_policy"]
+__all__ = ["ImageDtype", "check_policy", "common_root"]
 
 _NAME = re.compile(r"(image|tensor)(?:\[\s*(\w+)\s*(?:,\s*(\d+(?:\s*x\s*\d+)*)\s*)?\])?")
 _KINDS = ("file", "encoded", "pixels", "mixed")
@@ -32,6 +33,20 @@ def check_policy(on_error: str | None) -> str | None:
     if on_error is not None and on_error not in POLICIES:
         raise ValueError(f'on_error is "raise" or "null"; got {on_error!r}')
     return on_error
+
+
+def common_root(roots: Iterable[str | None]) -> str | None:
+    """The folder that all of these lie in; None where one of them is not known.
+
+    Examples
+    --------
+    >>> common_root(["/shop/cats/", "/shop/cars/old/"]), common_root(["/shop/", None])
+    ('/shop/', None)
+    """
+    known = ["" if root is None else root for root in roots]
+    # of URLs too, so by characters; what is left of a name goes up to its slash
+    common = os.path.commonprefix(known)  # noqa: RUF071
+    return common[: common.rfind("/") + 1] or None
 
 
 @register_extension_dtype
@@ -53,14 +68,16 @@ class ImageDtype(ExtensionDtype):
         An array that is not a picture: an embedding, a stack of masks, CHW floats.
     on_error : {"raise", "null"}, optional
         What happens to a cell that fails; None follows ``daskimg.on-error``. Like
-        `source` and `mode` it is no part of the dtype's name, equality or hash: columns of both
-        policies concatenate (null wins).
+        `source`, `mode` and `root` it is no part of the dtype's name, equality or hash: columns
+        of both policies concatenate (null wins).
     source : str, optional
         A handle of the credentials that `images` or `read_images` was given; never a secret
         itself.
     mode : str, optional
         The colour mode of the pixels (``"RGB"``, ``"L"``, ...) where it is known; it tells how
         many channels a resized picture will have.
+    root : str, optional
+        The folder, with its slash, that was listed: what `write_images` names files below it by.
 
     Examples
     --------
@@ -83,6 +100,7 @@ class ImageDtype(ExtensionDtype):
         on_error: str | None = None,
         source: str | None = None,
         mode: str | None = None,
+        root: str | None = None,
     ) -> None:
         if kind not in (*_KINDS, "infer"):
             try:
@@ -104,6 +122,7 @@ class ImageDtype(ExtensionDtype):
         self.on_error = check_policy(on_error)
         self.source = source
         self.mode = mode
+        self.root = root
 
     # -- the pandas side ------------------------------------------------------------------
     @property
@@ -185,6 +204,7 @@ class ImageDtype(ExtensionDtype):
             on_error="null" if "null" in policies else "raise" if "raise" in policies else None,
             source=sources.pop() if len(sources) == 1 else None,
             mode=modes.pop() if len(modes) == 1 else None,
+            root=common_root({d.root for d in mine}),
         )
 
     # -- what the library asks ------------------------------------------------------------
@@ -212,20 +232,23 @@ class ImageDtype(ExtensionDtype):
 
     def derive(self, cells: str, shape: Sequence[int] | None = None, **changes: Any) -> ImageDtype:
         """Another kind of cell under the same policy and credentials."""
-        kept = {"tensor": self.tensor, "on_error": self.on_error, "source": self.source}
-        return ImageDtype(cells, shape, **{**kept, "mode": self.mode, **changes})
+        return ImageDtype(cells, shape, **{"tensor": self.tensor, **self._unnamed, **changes})
+
+    @property
+    def _unnamed(self) -> dict[str, Any]:
+        """What is no part of the name."""
+        return {name: getattr(self, name) for name in ("on_error", "source", "mode", "root")}
 
     def __dask_tokenize__(self) -> tuple[str | None, ...]:
         # by the digest of the credentials: a handle is another in every process
         known = fetch.recall(self.source)
         source = self.source if known is None else known.__dask_tokenize__()[1]
-        return ("daskimg.ImageDtype", self.name, self.on_error, source, self.mode)
+        return ("daskimg.ImageDtype", self.name, self.on_error, source, self.mode, self.root)
 
     # -- the Arrow side -------------------------------------------------------------------
     def to_json(self) -> str:
         """All of it as text, for Arrow metadata (no secrets are in it)."""
-        hidden = {"on_error": self.on_error, "source": self.source, "mode": self.mode}
-        return json.dumps({"dtype": self.name, **hidden})
+        return json.dumps({"dtype": self.name, **self._unnamed})
 
     @classmethod
     def from_json(cls, text: str) -> ImageDtype:

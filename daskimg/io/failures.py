@@ -77,7 +77,7 @@ def failed_rows(frame: pd.DataFrame, census: Census) -> pd.DataFrame:
         if cells.dtype.tensor:
             out = out.drop(columns=name)
             continue
-        dtype = ImageDtype("file", on_error=cells.dtype.on_error, source=cells.dtype.source)
+        dtype = cells.dtype.derive("file", mode=None)
         out[name] = ImageArray(dtype, cells.has_path, None, cells.path)
         if cells.path is not None:
             mine = census.column[rows] == name

@@ -9,17 +9,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-import dask
 import numpy as np
 import pandas as pd
 
 from daskimg import onepass
-from daskimg.column.dtype import ImageDtype
 from daskimg.io.commit import Mode, Run
 from daskimg.io.failures import count, image_column, image_columns
 from daskimg.io.parquet import split, write_committed
+from daskimg.io.roots import name_below, root_of
 from daskimg.io.target import FileNameError, safe_names
-from daskimg.io.walk import own_part
 from daskimg.io.write import Output, as_dask
 from daskimg.kernels import headers
 from daskimg.ops import build
@@ -77,7 +75,8 @@ def write_images(
     filename : str or callable, optional
         A column of names, a template of columns (``"{category}/{id:05d}.jpg"``; ``{index}`` is
         the row's index), or a function of the row (a dict of the other columns). None: the
-        name of the picture's own file, in its folder below the folder that all share.
+        name of the picture's own file, in its folder below the one that was listed (its whole
+        path where none was); pictures without a file are numbered.
     partition_cols : str or list of str, optional
         Columns whose values become ``name=value`` folders.
     mode, storage_options, compute, errors
@@ -112,7 +111,7 @@ def write_images(
     for key in keys:
         if key not in plain:
             raise ValueError(f"partition_cols: no column {key!r} of values; there are {plain}")
-    root = _common_root(frame[name]) if filename is None else ""
+    root = root_of(frame, name) if filename is None else None
     naming = Naming.of(filename, plain, frame._meta.index.name, root)
     wanted = _known_format(file_format) or naming.file_format
     if not isinstance(quality, int) or not 1 <= quality <= 100:
@@ -138,29 +137,6 @@ def _known_format(given: str | None) -> str | None:
     return name
 
 
-def _common_root(series: Any) -> str:
-    """The folder that all pictures are below, ending in a slash."""
-    paths = series.img.path
-    expr = paths.expr
-    # Rows before a filter share a folder as well, and no op changes where a picture came from:
-    # without either, this reads the listing alone.
-    while found := [node for node in expr.walk() if _opens(node, series.name)]:
-        expr = expr.substitute(found[0], found[0].frame)
-    paths = type(paths)(expr)
-    ends = [end for end in dask.compute(paths.min(), paths.max()) if isinstance(end, str)]
-    # of URLs too, so by characters; what is left of a name goes with rpartition
-    common = os.path.commonprefix([own_part(end) for end in ends])  # noqa: RUF071
-    return common.rpartition("/")[0] + "/"
-
-
-def _opens(node: Any, column: Any) -> bool:
-    """Whether an expression is a filter, or makes pictures of those of the same rows."""
-    kind = type(node).__name__
-    if kind == "Stage":  # a model would run for the sake of a name
-        return column in node.frame.columns
-    return kind == "Filter" or (kind == "ImageOp" and isinstance(node._meta.dtype, ImageDtype))
-
-
 @dataclass(frozen=True)
 class Naming:
     """What the files of rows are called."""
@@ -168,10 +144,10 @@ class Naming:
     kind: str  # "own", "column", "template" or "function"
     value: Any = None
     columns: tuple[str, ...] = ()
-    root: str = ""
+    root: str | None = None
 
     @classmethod
-    def of(cls, given: Any, columns: Sequence[str], index: Any, root: str) -> Naming:
+    def of(cls, given: Any, columns: Sequence[str], index: Any, root: str | None) -> Naming:
         """The names that ``filename=`` asks for.
 
         Raises
@@ -212,7 +188,10 @@ class Naming:
             For a null, or a value in a template that holds a separator.
         """
         if self.kind == "own":
-            return [self._own(path, number, row) for row, path in enumerate(paths)]
+            return [
+                f"{number:05d}-{row:05d}" if path is None else name_below(path, self.root)
+                for row, path in enumerate(paths)
+            ]
         if self.kind == "column":
             return [_text(value, self.value) for value in frame[self.value]]
         rows = frame.reset_index(drop=frame.index.name is None or frame.index.name in frame)
@@ -221,12 +200,6 @@ class Naming:
             return [_text(self.value(record), "filename()") for record in records]
         formatter = _Formatter()
         return [formatter.vformat(self.value, (), record) for record in records]
-
-    def _own(self, path: str | None, number: int, row: int) -> str:
-        if path is None:
-            return f"{number:05d}-{row:05d}"
-        own = own_part(path)
-        return own[len(self.root) :] if own.startswith(self.root) else own.rpartition("/")[2]
 
 
 def _text(value: Any, what: str) -> str:

@@ -17,6 +17,7 @@ from pandas.arrays import ArrowStringArray
 from daskimg import fetch, onepass
 from daskimg.column.dtype import ImageDtype, check_policy
 from daskimg.io.listing import list_images, parse_partitions, shuffle_order, split_rows
+from daskimg.io.roots import held_root
 from daskimg.kernels import geometry
 from daskimg.lazy.fusion import bare
 from daskimg.lazy.passes import image_op
@@ -125,7 +126,7 @@ def read_images(
         sizes = None if sizes is None else sizes[order]
     bounds = split_rows(len(found), sizes, files_per_partition, blocksize)
     frame = _from_listing(listed, bounds)
-    column = images(frame["path"], storage_options=storage_options, on_error=policy)
+    column = _pictures(frame["path"], storage_options, policy, found.root)
     if size is not None or mode is not None:
         column = column.img.decode(mode)
     if size is not None:
@@ -288,11 +289,18 @@ def images(
         raise TypeError(f"images() takes paths (strings); {series.name!r} is {dtype}")
     if isinstance(dtype, ImageDtype) and not dtype.holds_paths:
         raise TypeError(f"{series.name!r} holds pictures already ({dtype})")
+    return _pictures(series, storage_options, check_policy(on_error), held_root(series))
+
+
+def _pictures(
+    series: Any, storage_options: Mapping[str, Any] | None, policy: str | None, root: str | None
+) -> Any:
+    """A column of paths below `root` as pictures."""
+    dtype = series.dtype
     source = fetch.Source(storage_options).handle if storage_options else None
-    policy = check_policy(on_error)
     if isinstance(dtype, ImageDtype):
         policy, source = policy or dtype.on_error, source or dtype.source
-    target = ImageDtype("file", on_error=policy, source=source)
+    target = ImageDtype("file", on_error=policy, source=source, root=root)
     program = Program((), target)
     if isinstance(series, pd.Series):
         return onepass.run(series, [program])[0]

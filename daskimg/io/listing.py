@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from daskimg.column.dtype import common_root
 from daskimg.fetch import Source, local_path, mask_url
 from daskimg.io.braces import expanded
 from daskimg.io.partitions import parse_partitions, shuffle_order, split_rows
@@ -47,11 +48,14 @@ class Listing:
         Encoded bytes of each file; None where the listing does not tell.
     roots : numpy.ndarray of int64
         For each path, the length of its root: partition folders and templates count below it.
+    root : str, optional
+        The folder that all roots are, or lie in, with its slash.
     """
 
     paths: pa.LargeStringArray
     sizes: np.ndarray[Any, np.dtype[np.int64]] | None
     roots: np.ndarray[Any, np.dtype[np.int64]]
+    root: str | None = None
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -154,12 +158,15 @@ class _Files:
     def __init__(self) -> None:
         self._chunks: list[pa.LargeStringArray] = [pa.array([], pa.large_string())]
         self._sizes, self._roots = array("q"), array("q")
+        self._folders: set[str] = set()
 
     def __len__(self) -> int:
         return len(self._sizes)
 
-    def add(self, found: Iterable[Found], root: int) -> None:
-        files = iter(found)
+    def add(self, found: Iterable[Found], base: str) -> None:
+        """Files below `base`, where partition folders begin."""
+        self._folders.add(base.rstrip("/") + "/")
+        files, root = iter(found), len(base)
         while some := list(islice(files, CHUNK)):
             self._sizes.extend(-1 if file.size is None else file.size for file in some)
             self._roots.extend(repeat(root, len(some)))
@@ -177,7 +184,8 @@ class _Files:
         rows = order.to_numpy()
         sizes = np.frombuffer(self._sizes, np.int64)[rows]
         roots = np.frombuffer(self._roots, np.int64)[rows]
-        return Listing(paths, None if (sizes < 0).any() else sizes, roots)
+        root = common_root(self._folders)
+        return Listing(paths, None if (sizes < 0).any() else sizes, roots, root)
 
     def _pack(self, paths: list[str]) -> None:
         try:
@@ -194,15 +202,15 @@ def _add(files: _Files, tree: Tree, entry: str, known: _Known, recursive: bool) 
     found = tree.find(entry)
     if found is not None and not found.folder:
         own = own_part(found.path)
-        files.add([found], own.rfind("/") + 1)
+        files.add([found], own[: own.rfind("/") + 1])
         return
     before = len(files)
     accept = _Extensions(known.of(entry) if found is None else known.extensions)
     if found is not None:
-        root = len(own_part(found.path))
+        root = own_part(found.path)
         files.add(tree.walk(found.path, recursive, accept), root)
     else:
-        root = len(tree.base(entry))
+        root = tree.base(entry)
         if not root:
             raise FileNotFoundError(errno.ENOENT, "No such file or directory", mask_url(entry))
         folders: list[str] = []

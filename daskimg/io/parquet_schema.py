@@ -33,6 +33,7 @@ from daskimg.column.arrow import to_arrow
 from daskimg.column.dtype import ImageDtype
 from daskimg.column.storage import Uniform
 from daskimg.errors import ImageError
+from daskimg.fetch import mask_url
 from daskimg.io.failures import image_columns
 from daskimg.ops import policy_of
 
@@ -309,7 +310,8 @@ def _same(one: Any, other: Any) -> bool:
 
 
 def _anonymous(dtype: ImageDtype) -> ImageDtype:
-    return dtype.derive(dtype.cells, dtype.shape, source=None)
+    root = dtype.root if dtype.root is None or mask_url(dtype.root) == dtype.root else None
+    return dtype.derive(dtype.cells, dtype.shape, source=None, root=root)
 
 
 def _column(name: str, dtype: Any) -> Column:

@@ -13,9 +13,10 @@ import dask.dataframe as dd
 import pandas as pd
 
 from daskimg import config, fetch
-from daskimg.column.dtype import ImageDtype
+from daskimg.column.dtype import ImageDtype, common_root
 from daskimg.io.commit import published
 from daskimg.io.listing import UrlPath, given_paths, list_images
+from daskimg.io.roots import rooted
 from daskimg.io.target import Target
 from daskimg.io.walk import own_part
 from daskimg.lazy.source import from_reader
@@ -169,6 +170,7 @@ def from_shards(
     label: str,
 ) -> dd.DataFrame:
     """A lazy frame of a partition for each shard, or of at most so many rows: then counted."""
+    meta = rooted(meta, common_root(shard.path.rpartition("/")[0] + "/" for shard in shards))
     if most is None:
         whole = [Part(shard, n * EXTENT) for n, shard in enumerate(shards)]
         return from_reader(reader, whole, meta=meta, divisions=numbered(len(shards)), label=label)

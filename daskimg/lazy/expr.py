@@ -45,7 +45,7 @@ from dask.dataframe.dask_expr._expr import (
 )
 from dask.dataframe.dask_expr._reductions import Len
 from dask.dataframe.dask_expr._repartition import RepartitionToFewer
-from dask.dataframe.dask_expr.io.io import FromMapProjectable
+from dask.dataframe.dask_expr.io.io import FromMapProjectable, FromPandas
 
 from daskimg import onepass
 from daskimg.program import Program
@@ -67,6 +67,7 @@ __all__ = [
     "Fillna",
     "Filter",
     "FromMapProjectable",
+    "FromPandas",
     "FunctionMap",
     "ImageNode",
     "IsNa",
