@@ -11,7 +11,8 @@ import pandas as pd
 
 from daskimg.column.dtype import ImageDtype
 from daskimg.lazy.expr import new_collection
-from daskimg.lazy.tree import anchor
+from daskimg.lazy.source import row_counts
+from daskimg.lazy.tree import decider
 
 __all__ = ["dask_array"]
 
@@ -42,8 +43,11 @@ def _pixels(part: pd.Series, na_value: Any) -> Any:
 
 
 def _lengths(series: Any) -> list[int]:
-    """Rows of each partition, asking nothing of the pictures that no filter asks."""
-    rows = new_collection(anchor(series.expr))
+    """Rows of each partition, running nothing but what decides which rows there are."""
+    known = row_counts(series)
+    if known is not None:
+        return list(known)
+    rows = new_collection(decider(series.expr))
     rows = rows[[]] if rows.ndim == 2 else rows
     counted = rows.map_partitions(_count, meta=pd.Series([], dtype="int64"))
     found: list[int] = counted.compute().tolist()

@@ -15,12 +15,16 @@ from dask.order import order
 
 from daskimg.lazy.expr import (
     Alias,
+    Apply,
     Blockwise,
     DropnaFrame,
     DropnaSeries,
     Elemwise,
     Expr,
     Filter,
+    Map,
+    MapPartitions,
+    PlacedStage,
     Projection,
     Stage,
     TaskRef,
@@ -30,11 +34,12 @@ from daskimg.lazy.expr import (
 )
 from daskimg.lazy.fusion import run_bare, twin_of, unfused
 from daskimg.lazy.prune import pruned
+from daskimg.lazy.source import row_counts
 from daskimg.lazy.table import as_pandas
 from daskimg.lazy.tree import rows_of, source_of
 from daskimg.program import Program
 
-__all__ = ["Part", "Parts", "decodes", "parts", "settled", "with_programs"]
+__all__ = ["Part", "Parts", "parts", "plain", "settled", "with_programs"]
 
 
 class Part:
@@ -87,6 +92,10 @@ class Parts:
         No rows of a source.
     dear : bool
         Whether a source is more than rows read: pixels are made for it.
+    plain : bool
+        Whether a source is rows read and computed by no user's function.
+    counts : tuple of int, optional
+        Rows of each source, where that is known without reading.
     filters : bool
         Whether the row-wise work leaves rows out.
     """
@@ -99,6 +108,8 @@ class Parts:
         self.rows, self.filters = rows, filters
         self.source: Any = None if below is None else below._meta
         self.dear = below is None or _decodes(below)
+        self.plain = below is not None and _plain(below)
+        self.counts = None if below is None else row_counts(new_collection(below))
 
     @functools.cached_property
     def whole(self) -> list[Part]:
@@ -287,9 +298,15 @@ def _rowwise(expr: Expr) -> bool:
     return not apart and (isinstance(expr, Elemwise) or _filters(expr))
 
 
-def decodes(frame: Any) -> bool:
-    """Whether pictures are opened for a `settled` frame."""
-    return _decodes(frame.expr)
+def plain(frame: Any) -> bool:
+    """Whether neither pictures are opened for a frame nor a user's function called."""
+    with unfused():
+        return _plain(pruned(frame).optimize(fuse=False).expr)
+
+
+def _plain(expr: Expr) -> bool:
+    calls = (MapPartitions, Map, Apply, Stage, PlacedStage)
+    return not _decodes(expr) and not any(isinstance(node, calls) for node in expr.walk())
 
 
 def _decodes(expr: Any) -> bool:

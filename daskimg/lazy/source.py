@@ -17,7 +17,7 @@ from daskimg.lazy.expr import (
     Literal,
     new_collection,
 )
-from daskimg.lazy.tree import anchor
+from daskimg.lazy.tree import decider
 
 __all__ = ["from_reader", "row_counts"]
 
@@ -66,7 +66,7 @@ def from_reader(
 
 def row_counts(frame: Any) -> tuple[int, ...] | None:
     """Rows of each partition, where nothing but row-wise ops came after a reader that knows."""
-    below = anchor(frame.expr)
+    below = decider(frame.expr)
     return below.counts if isinstance(below, Source) else None
 
 

@@ -22,9 +22,11 @@ from daskimg.lazy.expr import (
     Narrowed,
     NotNull,
     Passed,
+    PlacedStage,
     Projection,
     RenameFrame,
     RenameSeries,
+    Stage,
     Unaryop,
     are_co_aligned,
     stable,
@@ -43,6 +45,7 @@ __all__ = [
     "args_of",
     "both_filters",
     "co_aligned",
+    "decider",
     "flattened",
     "is_column",
     "kept",
@@ -98,6 +101,20 @@ def anchor(expr: Expr) -> Expr:
     """The lowest expression that still has these rows."""
     while isinstance(expr, (*ROWS, ImageNode)):
         expr = expr.frame
+    return expr
+
+
+def decider(expr: Expr) -> Expr:
+    """The lowest expression whose partitions have as many rows: what decides about them."""
+    while isinstance(expr, Elemwise | PlacedStage) and expr.dependencies():
+        if isinstance(expr, (*ROWS, ImageNode, Stage, PlacedStage)):
+            expr = expr.frame
+            continue
+        below = [x for x in expr.dependencies() if x.ndim and x.npartitions == expr.npartitions]
+        found = {one._name: one for one in map(decider, below)}
+        if len(found) != 1:  # pandas aligns what has other rows
+            break
+        (expr,) = found.values()
     return expr
 
 

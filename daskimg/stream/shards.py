@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from daskimg.kernels import augment
-from daskimg.lazy.parts import Parts, decodes, parts, settled, with_programs
+from daskimg.lazy.parts import Parts, parts, plain, settled, with_programs
 from daskimg.program import Program
 from daskimg.stream.window import Work, is_light, with_pixels
 
@@ -149,17 +149,19 @@ class Dataset:
         return is_light(self.parts.source.dtypes)
 
     def _count(self, frame: Any) -> list[int] | None:
-        """Rows of each source, where they can be known without reading pictures."""
+        """Rows of each source, where no picture is opened and no function called to know them."""
         found = self.parts
         if found.rows is None or found.dear:
             return None
-        if self.light:
+        if found.counts is not None:
+            return list(found.counts)
+        if self.light and found.plain:
             return [len(source()) for source in found.sources]
         if found.filters:
             return None
         for name in frame.columns:  # one that can be read without opening pictures
             column = frame[[name]]
-            if not decodes(settled(column, scheduler="threads")):
+            if plain(column):
                 lengths = column.map_partitions(len, meta=(None, "int64"), enforce_metadata=False)
                 return [int(n) for n in lengths.compute(scheduler="threads")]
         return None
