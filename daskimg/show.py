@@ -15,6 +15,7 @@ import PIL.ImageFont
 
 from daskimg.column.image import Image
 from daskimg.errors import reason_of
+from daskimg.kernels import color
 
 __all__ = ["ContactSheet", "contact_sheet"]
 
@@ -90,9 +91,7 @@ def _thumbnail(cell: Any) -> tuple[PIL.Image.Image | None, str]:
     except Exception as error:
         return None, cell.error or reason_of("decode", error)
     if picture.mode in ("I;16", "I", "F"):
-        pixels = np.asarray(picture, np.float32)
-        top = 65535 if picture.mode == "I;16" else max(float(pixels.max()), 1.0)
-        picture = PIL.Image.fromarray((pixels / top * 255).clip(0, 255).astype(np.uint8))
+        picture = PIL.Image.fromarray(color.to_uint8(np.asarray(picture)))
     picture.thumbnail((SIDE, SIDE))
     return picture.convert("RGB"), ""
 

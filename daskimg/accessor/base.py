@@ -6,6 +6,7 @@ import numbers
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from daskimg import onepass
@@ -14,22 +15,51 @@ from daskimg.column.dtype import ImageDtype
 from daskimg.ops import build
 from daskimg.program import Program, Row
 
-__all__ = ["Accessor", "Number", "at_least"]
+__all__ = ["Accessor", "Number", "size_of", "whole"]
 
 Number = Any  # a number, or a Series with one for each picture
 
 
-def at_least(least: int, **values: Any) -> None:
-    """Raise for a number that is too small; what has a value per row is looked at per row.
+def whole(least: int, rows: bool = True, **values: Any) -> list[Any]:
+    """Numbers of pixels as int; with `rows`, what has a value per row is looked at per row.
 
     Raises
     ------
-    ValueError
-        It names the parameter.
+    TypeError, ValueError
+        For what is no number, or no whole one, or too small; it names the parameter.
     """
+    found: list[Any] = []
     for name, value in values.items():
-        if isinstance(value, numbers.Real) and value < least:
-            raise ValueError(f"{name} is {least} or more (pixels); got {value!r}")
+        if rows and _per_row(value):
+            found.append(value)
+            continue
+        if not isinstance(value, numbers.Real):
+            what = type(value).__name__ if _per_row(value) else repr(value)
+            raise TypeError(f"{name} is a number of pixels; got {what}")
+        if not float(value).is_integer() or value < least:
+            raise ValueError(f"{name} is a whole number of pixels, {least} or more; got {value!r}")
+        found.append(int(float(value)))
+    return found
+
+
+def _per_row(value: Any) -> bool:
+    return isinstance(value, pd.Series) or hasattr(value, "dask")
+
+
+def size_of(op: str, height: Any, width: Any, rows: bool = False) -> list[Any]:
+    """Height and width of an op that takes ``(height, width)``, or a pair of them.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For what is no size of 1 x 1 or above.
+    """
+    if width is None and isinstance(height, Sequence | np.ndarray) and len(height) == 2:
+        height, width = height
+    if width is None:
+        what = type(height).__name__ if _per_row(height) else repr(height)
+        raise TypeError(f"{op} takes a height and a width; got {what} alone")
+    return whole(1, rows, height=height, width=width)
 
 
 class Accessor:
@@ -62,7 +92,7 @@ class Accessor:
         args: list[Any] = []
         marked = []
         for value in params:
-            if isinstance(value, pd.Series) or hasattr(value, "dask"):
+            if _per_row(value):
                 marked.append(Row(len(args)))
                 args.append(value)
             else:

@@ -23,7 +23,8 @@ class ColorOps(Accessor):
     def convert(self, mode: str) -> Any:
         """Another colour mode: ``"L"``, ``"LA"``, ``"RGB"``, ``"RGBA"``, ``"I;16"``, ``"F"``.
 
-        RGB to grey is ITU-R 601-2 luma, as Pillow's; 16 bits to 8 divides by 257.
+        RGB to grey is ITU-R 601-2 luma, as Pillow's. ``"F"`` keeps the values in floats; the other
+        modes have 8 bits, and ``"I;16"`` 16: values are scaled to them as by `astype`.
 
         Examples
         --------
@@ -34,17 +35,38 @@ class ColorOps(Accessor):
         return self._op("convert", mode)
 
     def astype(self, dtype: str) -> Any:
-        """Pixels cast to a NumPy dtype, values unscaled (floats to integers round and clip).
+        """The same picture in another NumPy dtype.
+
+        White is 255 in uint8, 65535 in uint16, True in bool. Floats and other integers keep the
+        values they come from, so they tell by them what white is: the smallest of 1 (floats
+        only), 255 and 65535 that no value of the picture exceeds twofold. To uint8 and uint16
+        values are scaled from white to white, rounded and clipped: floats of 0 to 1, of 0 to 255
+        and 16 bits come as the same 8-bit picture. Measures and all that draws, adjusts and
+        normalizes go by that, too.
+
+        Parameters
+        ----------
+        dtype : str or numpy.dtype
+
+        Notes
+        -----
+        A float picture on the scale of 255 that is all but black (no value above 2) is taken for
+        one of 0 to 1.
 
         Examples
         --------
-        >>> pictures.img.astype("float32").dtype
-        image[float32]
+        >>> pictures.img.astype("float32").img.max().tolist()
+        [200.0, 50.0, nan]
+        >>> unit = pictures.img.astype("float32").img.apply(lambda pixels: pixels / 255)
+        >>> unit.img.astype("uint8").img.max().tolist()
+        [200.0, 50.0, nan]
         """
         return self._op("astype", np.dtype(dtype).name)
 
     def normalize(self, mean: float | Sequence[float], std: float | Sequence[float]) -> Any:
-        """``(pixels / full - mean) / std`` as float32, full being 255, 65535 or 1 by dtype.
+        """``(pixels / white - mean) / std`` as float32, white being 255, 65535 or 1.
+
+        That of uint8, uint16 and bool is known by dtype, of floats as `astype` says.
 
         Parameters
         ----------
@@ -81,7 +103,10 @@ class ColorOps(Accessor):
         return self._op("adjust_hue", factor)
 
     def equalize(self) -> Any:
-        """Histogram equalised per channel, as Pillow's ``ImageOps.equalize``."""
+        """Histogram equalised per channel, as Pillow's ``ImageOps.equalize``.
+
+        Of floats, and of integers but uint8 and uint16, in 256 steps.
+        """
         return self._op("equalize")
 
     # -- filters ------------------------------------------------------------------------------
@@ -90,7 +115,7 @@ class ColorOps(Accessor):
         return self._op("blur", sigma)
 
     def sharpen(self, amount: float) -> Any:
-        """Sharpened by `amount` (0 unchanged)."""
+        """Sharpened by `amount` (0 unchanged), clipped to black and white."""
         return self._op("sharpen", amount)
 
     def edges(self, low: float, high: float) -> Any:

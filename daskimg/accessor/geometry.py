@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import operator
+from collections.abc import Sequence
 from typing import Any, Literal
 
-from daskimg.accessor.base import Accessor, Number, at_least
+from daskimg.accessor.base import Accessor, Number, size_of, whole
 from daskimg.kernels import geometry
 
 __all__ = ["GeometryOps"]
@@ -17,7 +17,7 @@ class GeometryOps(Accessor):
     # -- geometry -----------------------------------------------------------------------------
     def resize(
         self,
-        height: int,
+        height: int | Sequence[int],
         width: int | None = None,
         *,
         fit: Literal["stretch", "contain", "cover", "pad"] = "stretch",
@@ -28,7 +28,7 @@ class GeometryOps(Accessor):
         Parameters
         ----------
         height, width : int
-            Pixels; `width` None keeps the aspect.
+            Pixels, or a pair ``(height, width)`` as the first; `width` None keeps the aspect.
         fit : {"stretch", "contain", "cover", "pad"}
             Stretch to the size; fit inside it; cover it and crop the centre; fit inside it and
             pad with black. All but "contain" give exactly ``height`` x ``width``.
@@ -39,21 +39,23 @@ class GeometryOps(Accessor):
         Raises
         ------
         ValueError
-            At the call, for a size of zero or below.
+            At the call, for a size of zero or below, or none of whole numbers.
 
         Examples
         --------
         >>> pictures.img.decode("RGB").img.resize(2, 3).dtype
         image[uint8, 2x3x3]
         """
-        height = operator.index(height)
-        width = None if width is None else operator.index(width)
-        geometry.resize_shape(1, 1, height, width, fit)  # raises for what is no size or no fit
+        if width is None and not hasattr(height, "__len__"):
+            (high,), wide = whole(1, False, height=height), None
+        else:
+            high, wide = size_of("resize", height, width)
+        geometry.resize_shape(1, 1, high, wide, fit)  # raises for what is no fit
         if resample not in geometry.RESAMPLES:
             raise ValueError(
                 f"resample is one of {', '.join(geometry.RESAMPLES)}; got {resample!r}"
             )
-        return self._op("resize", height, width, fit, resample)
+        return self._op("resize", high, wide, fit, resample)
 
     def crop(self, top: Number, left: Number, height: Number, width: Number) -> Any:
         """The part of each picture that starts at row `top` and column `left`.
@@ -65,32 +67,33 @@ class GeometryOps(Accessor):
         >>> pictures.img.crop(0, 1, 2, 2).img.width.tolist()
         [2, 2, <NA>]
         """
-        at_least(0, top=top, left=left)
-        at_least(1, height=height, width=width)
-        return self._op("crop", top, left, height, width)
+        corner = whole(0, top=top, left=left)
+        return self._op("crop", *corner, *whole(1, height=height, width=width))
 
-    def center_crop(self, height: Number, width: Number) -> Any:
-        """The central `height` x `width` pixels.
+    def center_crop(self, height: Number, width: Number = None) -> Any:
+        """The central `height` x `width` pixels; a pair ``(height, width)`` is taken, too.
 
         Examples
         --------
         >>> pictures.img.center_crop(2, 2).img.height.tolist()
         [2, 2, <NA>]
         """
-        at_least(1, height=height, width=width)
-        return self._op("center_crop", height, width)
+        return self._op("center_crop", *size_of("center_crop", height, width, True))
 
     def pad(
         self, top: int, right: int, bottom: int, left: int, fill: float | tuple[float, ...] = 0
     ) -> Any:
         """Each picture with a border (pixels on each side, in CSS order).
 
+        `fill` is on the scale of the pixels: white is 255 in 8 bits.
+
         Examples
         --------
         >>> pictures.img.pad(1, 0, 1, 0).img.height.tolist()
         [6, 4, <NA>]
         """
-        return self._op("pad", top, right, bottom, left, fill)
+        sides = whole(0, top=top, right=right, bottom=bottom, left=left)
+        return self._op("pad", *sides, fill)
 
     def flip(self, direction: Literal["horizontal", "vertical"] = "horizontal") -> Any:
         """Mirror left and right (``"horizontal"``), or top and bottom (``"vertical"``).
@@ -115,7 +118,7 @@ class GeometryOps(Accessor):
         expand : bool
             Grow the picture to hold all of it; else its size stays and corners are cut.
         fill : float or tuple
-            Value of the pixels outside.
+            Value of the pixels outside, on their scale: white is 255 in 8 bits.
 
         Examples
         --------

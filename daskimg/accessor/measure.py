@@ -23,7 +23,11 @@ MEASURES = (
 
 
 class MeasureOps(Accessor):
-    """Numbers that tell about a picture."""
+    """Numbers that tell about a picture.
+
+    `mean`, `std`, `min` and `max` are of the values as they are. All others are of light on the
+    scale of 8 bits, the same in every dtype (see `astype`).
+    """
 
     # -- measures -----------------------------------------------------------------------------
     def mean(self) -> Any:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
-from daskimg.accessor.base import Accessor, at_least
+from daskimg.accessor.base import Accessor, size_of
+from daskimg.accessor.color import ColorOps
+from daskimg.accessor.geometry import GeometryOps
 from daskimg.program import PATH
 
 __all__ = ["RandomOps"]
@@ -68,7 +70,13 @@ class RandomOps(Accessor):
         return self._random("random_rotation", seed, epoch, key, _plain(degrees))
 
     def random_crop(
-        self, height: int, width: int, *, seed: int = 0, epoch: int = 0, key: Any = None
+        self,
+        height: int | Sequence[int],
+        width: int | None = None,
+        *,
+        seed: int = 0,
+        epoch: int = 0,
+        key: Any = None,
     ) -> Any:
         """A part of `height` x `width` pixels, each as likely; keywords as `random_flip`.
 
@@ -77,13 +85,13 @@ class RandomOps(Accessor):
         >>> pictures.img.random_crop(2, 2, key=pd.Series(range(3))).img.width.tolist()
         [2, 2, <NA>]
         """
-        at_least(1, height=height, width=width)
-        return self._random("random_crop", seed, epoch, key, int(height), int(width))
+        size = size_of("random_crop", height, width)
+        return self._random("random_crop", seed, epoch, key, *size)
 
     def random_resized_crop(
         self,
-        height: int,
-        width: int,
+        height: int | Sequence[int],
+        width: int | None = None,
         scale: tuple[float, float] = (0.08, 1.0),
         ratio: tuple[float, float] = (3 / 4, 4 / 3),
         *,
@@ -109,11 +117,9 @@ class RandomOps(Accessor):
         >>> part.img.height.tolist()
         [8, 8, <NA>]
         """
-        at_least(1, height=height, width=width)
+        size = size_of("random_resized_crop", height, width)
         bounds = (_plain(scale), _plain(ratio))
-        return self._random(
-            "random_resized_crop", seed, epoch, key, int(height), int(width), *bounds
-        )
+        return self._random("random_resized_crop", seed, epoch, key, *size, *bounds)
 
     def color_jitter(
         self,
@@ -147,7 +153,7 @@ class RandomOps(Accessor):
 
     def augment(
         self,
-        steps: Sequence[str | tuple[str, dict[str, Any]]],
+        steps: Sequence[Any],
         *,
         seed: int = 0,
         epoch: int = 0,
@@ -157,23 +163,23 @@ class RandomOps(Accessor):
 
         Parameters
         ----------
-        steps : sequence of str or (str, dict)
-            Names of ops, random or not, with their keyword arguments.
+        steps : sequence
+            Ops, random or not: a name, ``(name, {keyword: value})``, ``(name, value, ...)``,
+            ``{name: {keyword: value}}``, or a function of the pixels, as for `apply`.
         seed, epoch, key
             For the random ones; as in `random_flip`.
 
         Examples
         --------
-        >>> steps = ["random_flip", ("random_crop", {"height": 2, "width": 2})]
-        >>> pictures.img.augment(steps, key=pd.Series(range(3))).img.height.tolist()
-        [2, 2, <NA>]
+        >>> steps = ["random_flip", ("random_crop", {"height": 2, "width": 2}), ("pad", 0, 1, 0, 1)]
+        >>> pictures.img.augment(steps, key=pd.Series(range(3))).img.width.tolist()
+        [4, 4, <NA>]
         """
         column = self._series
-        for step in steps:
-            name, options = (step, {}) if isinstance(step, str) else step
+        for name, values, options in [part for step in _listed(steps) for part in _steps(step)]:
             if name in RANDOM:
                 options = {"seed": seed, "epoch": epoch, "key": key, **options}
-            column = getattr(column.img, name)(**options)
+            column = getattr(column.img, name)(*values, **options)
         return column
 
 
@@ -184,6 +190,34 @@ RANDOM = (
     "random_resized_crop",
     "color_jitter",
 )
+
+
+STEPS = sorted(
+    name
+    for ops in (GeometryOps, ColorOps, RandomOps)
+    for name in vars(ops)
+    if not name.startswith("_") and name != "augment"
+)
+
+
+def _listed(steps: Any) -> Sequence[Any]:
+    """One step is a list of one."""
+    return [steps] if isinstance(steps, str | Mapping) or callable(steps) else steps
+
+
+def _steps(step: Any) -> list[tuple[str, tuple[Any, ...], dict[str, Any]]]:
+    """Names of ops with their values and keywords, of whatever spells them."""
+    if callable(step):
+        return [("apply", (step,), {})]
+    if isinstance(step, Mapping):
+        return [found for name, options in step.items() for found in _steps((name, options))]
+    name, *values = step if isinstance(step, list | tuple) and step else [step]
+    options: dict[str, Any] = {}
+    if values and isinstance(values[-1], Mapping):
+        options = dict(values.pop())
+    if name not in STEPS:
+        raise ValueError(f"augment takes the ops {', '.join(STEPS)}; got {step!r}")
+    return [(name, tuple(values), options)]
 
 
 def _plain(value: Any) -> Any:

@@ -12,7 +12,7 @@ import PIL.Image
 
 from daskimg import fetch
 from daskimg.errors import ImageError
-from daskimg.kernels import codec
+from daskimg.kernels import codec, color
 from daskimg.kernels.reader import image_pixels
 
 __all__ = ["Image", "pixels_of"]
@@ -23,13 +23,6 @@ def pixels_of(picture: Any) -> npt.NDArray[Any]:
     if isinstance(picture, PIL.Image.Image):
         return image_pixels(picture, picture.format or "")
     return np.asarray(picture)
-
-
-def _eight_bits(pixels: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
-    """Pixels to look at: floats are taken to run from 0 to 1, 16 bits to 65535."""
-    full = {"u2": 65535.0, "b1": 1.0}.get(pixels.dtype.str[1:], 255.0)
-    scale = 255 / (1.0 if pixels.dtype.kind == "f" else full)
-    return np.clip(np.nan_to_num(pixels * scale) + 0.5, 0, 255).astype(np.uint8)
 
 
 class Image:
@@ -134,13 +127,13 @@ class Image:
         if pixels.ndim == 3 and pixels.shape[2] > 4:
             raise ValueError(f"a Pillow image has up to 4 channels; got shape {pixels.shape}")
         held = ("bool", "uint8", "uint16", "float32") if pixels.ndim == 2 else ("uint8",)
-        return PIL.Image.fromarray(pixels if pixels.dtype in held else _eight_bits(pixels))
+        return PIL.Image.fromarray(pixels if pixels.dtype in held else color.to_uint8(pixels))
 
     def _repr_png_(self) -> bytes | None:
         try:
             picture = self.to_pil()
             if picture.mode in ("I;16", "F"):
-                picture = PIL.Image.fromarray(_eight_bits(self.to_numpy()).squeeze())
+                picture = PIL.Image.fromarray(color.to_uint8(self.to_numpy()).squeeze())
         except (ValueError, OSError):  # then a notebook shows the repr
             return None
         out = io.BytesIO()

@@ -1,7 +1,8 @@
 """What is done to pixels: NumPy in, NumPy out; no pandas, no Dask.
 
-Pixels are ``(H, W)`` for grey (``L`` uint8, ``I;16`` uint16, ``F`` float32) and ``(H, W, C)`` for
-``LA``, ``RGB`` and ``RGBA``. A kernel never changes its input; it may return a view of it.
+Pixels are ``(H, W)`` for grey (``L`` uint8, ``I;16`` uint16, ``F`` floats, ``I`` other integers)
+and ``(H, W, C)`` for ``LA``, ``RGB`` and ``RGBA``. A kernel never changes its input; it may return
+a view of it. What value is white, `pixels.white` tells, for all of them.
 
 ==========  ==========================================================================
 codec       formats, headers, decode and encode

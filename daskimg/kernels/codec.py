@@ -30,7 +30,7 @@ _WRITERS = {
     "JPEG": ("L", "RGB"),
     "PNG": ("1", "L", "LA", "RGB", "RGBA", "I;16"),
     "WEBP": ("L", "LA", "RGB", "RGBA"),
-    "TIFF": ("1", "L", "LA", "RGB", "RGBA", "I;16", "F"),
+    "TIFF": ("1", "L", "LA", "RGB", "RGBA", "I;16", "I", "F"),
     "BMP": ("1", "L", "RGB"),
     "GIF": ("L", "LA", "RGB", "RGBA"),
 }
@@ -93,7 +93,8 @@ def decode(
     """Decode the first picture of a file.
 
     Palettes become RGB, or RGBA where they hold transparency; CMYK becomes RGB by Pillow's
-    formula; one bit becomes 8-bit grey; 16-bit grey stays uint16.
+    formula; one bit becomes 8-bit grey; 16-bit grey stays uint16. A TIFF's other integers and its
+    floats keep their dtype and values; one whose 0 is white comes with 0 as black.
 
     Parameters
     ----------
@@ -214,9 +215,10 @@ def encode(pixels: Pixels, file_format: str = "jpeg", quality: int = 90, **optio
     kind = writer_of(file_format)
     image = to_pil(pixels)
     if image.mode not in _WRITERS[kind]:
+        other = "RGB" if image.mode.startswith("RGB") else "L"
         raise ValueError(
             f"{kind} holds {', '.join(_WRITERS[kind])}, got {image.mode} ({pixels.dtype}): "
-            f"""use convert("{"L" if image.mode in ("I;16", "F", "LA", "1") else "RGB"}") first"""
+            f'use convert("{other}") first'
         )
     if kind in ("JPEG", "WEBP"):
         options["quality"] = quality

@@ -13,11 +13,13 @@ from daskimg.kernels.pixels import (
     Pixels,
     check_pixels,
     drop_alpha,
+    fitted,
     from_pil,
     give,
     mode_of,
     split_alpha,
     to_pil,
+    white,
 )
 
 __all__ = [
@@ -40,8 +42,8 @@ def convert(pixels: Pixels, mode: str) -> Pixels:
     """Convert to another mode by Pillow's formulas.
 
     Colour becomes grey by ITU-R BT.601-7 luma, ``0.299 R + 0.587 G + 0.114 B``. Alpha is dropped,
-    or added opaque. 16 bits become 8 by a division by 257 with rounding (Pillow clips), 8 become
-    16 by the multiplication. ``F`` keeps the values; from ``F`` they are rounded and clipped.
+    or added opaque. The dtype changes as by `astype`: 16 bits become 8 by a division by 257 with
+    rounding (Pillow clips), 8 become 16 by the multiplication, ``F`` keeps the values.
 
     Parameters
     ----------
@@ -72,9 +74,8 @@ def convert(pixels: Pixels, mode: str) -> Pixels:
         dtype = np.dtype(np.uint16 if mode == "I;16" else np.float32)
         grey = drop_alpha(pixels)
         if grey.ndim == 3:
-            grey = convert(grey, "L")
-        if mode == "I;16" and grey.dtype == np.uint8:
-            return grey.astype(dtype) * dtype.type(257)
+            mode_of(grey)  # raises for what is no picture
+            grey = convert(grey, "L") if grey.dtype == np.uint8 else _weighed(grey)
         return astype(grey, dtype)
     eight = to_uint8(pixels)
     if mode_of(eight) == mode:
@@ -83,16 +84,17 @@ def convert(pixels: Pixels, mode: str) -> Pixels:
 
 
 def to_uint8(pixels: Pixels) -> Pixels:
-    """`pixels` as 8 bits: 16 divided by 257 with rounding, floats rounded and clipped."""
+    """`pixels` as 8 bits; see `astype`."""
     return astype(pixels, np.uint8)
 
 
 def astype(pixels: Pixels, dtype: npt.DTypeLike) -> Pixels:
-    """Cast as NumPy does, but nothing wraps around.
+    """The same picture in another dtype: black stays black and white white.
 
-    Floats are rounded and clipped to the range of an integer dtype (not a number: 0), and uint16
-    becomes uint8 by a division by 257 with rounding. Other casts keep the values; ``convert``
-    scales 8 bits to 16.
+    To floats, and to integers but uint8 and uint16, values stay as they are (floats rounded); to
+    uint8 and uint16 they are scaled from the white they have (see `pixels.white`) to 255 and
+    65535, rounded and clipped (not a number: 0). What would round to 0 and 1 is scaled to 255. To
+    bool, what is not 0 is true.
 
     Parameters
     ----------
@@ -108,19 +110,26 @@ def astype(pixels: Pixels, dtype: npt.DTypeLike) -> Pixels:
     --------
     >>> astype(np.array([[-1.0, 0.6, 300.0]], np.float32), "uint8")
     array([[  0,   1, 255]], dtype=uint8)
+    >>> astype(np.array([[0.0, 0.6, 1.0]], np.float32), "uint8")
+    array([[  0, 153, 255]], dtype=uint8)
     """
-    target = np.dtype(dtype)
-    if pixels.dtype == target:
+    source, target = pixels.dtype, np.dtype(dtype)
+    if source == target:
         return pixels
-    if target == np.uint8 and pixels.dtype == np.uint16:
+    if target.kind == "b":
+        return fitted(pixels != 0, target)
+    if source == np.uint16 and target == np.uint8:
         scaled: npt.NDArray[np.uint32] = (pixels + np.uint32(128)) // np.uint32(257)
         return scaled.astype(np.uint8)
-    if target.kind in "iu" and pixels.dtype.kind not in "b":
-        limits = np.iinfo(target)
-        values: Pixels = np.nan_to_num(np.rint(pixels)) if pixels.dtype.kind == "f" else pixels
-        values = np.clip(values, limits.min, limits.max)
-        return values.astype(target)
-    return pixels.astype(target)
+    if source == np.uint8 and target == np.uint16:
+        return pixels.astype(target) * np.uint16(257)
+    if target.kind == "f":
+        return pixels.astype(target)
+    old = white(pixels)
+    new = {"u1": 255, "u2": 65535}.get(target.str[1:], max(old, 255))
+    if old == new:
+        return fitted(pixels, target)
+    return fitted(pixels * np.promote_types(source, np.float32).type(new / old), target)
 
 
 def normalize(
@@ -129,7 +138,7 @@ def normalize(
     std: float | Sequence[float] = 1.0,
     out: npt.NDArray[np.float32] | None = None,
 ) -> npt.NDArray[np.float32]:
-    """``(pixels / range - mean) / std`` as float32; the range is 255, 65535, or 1 for floats.
+    """``(pixels / white - mean) / std`` as float32; see `pixels.white`.
 
     Parameters
     ----------
@@ -162,7 +171,7 @@ def normalize(
     means, stds = (_per_channel(name, v, channels) for name, v in (("mean", mean), ("std", std)))
     if min(stds) <= 0:
         raise ValueError(f"expected a std above 0, got {std!r}")
-    top = _top(pixels)
+    top = white(pixels)
     result = np.empty(pixels.shape, np.float32) if out is None else out
     if result.shape != pixels.shape or result.dtype != np.float32:
         return give(normalize(pixels, mean, std), result)
@@ -256,7 +265,7 @@ def adjust_hue(pixels: Pixels, factor: float) -> Pixels:
     color, alpha = split_alpha(check_pixels(pixels))
     if color.ndim == 2 or color.shape[2] == 1 or not factor:
         return pixels
-    top = np.float32(_top(pixels))
+    top = np.float32(white(pixels))
     red, green, blue = (color[:, :, n].astype(np.float32) / top for n in range(3))
     value = np.maximum(np.maximum(red, green), blue)
     span = value - np.minimum(np.minimum(red, green), blue)
@@ -269,13 +278,13 @@ def adjust_hue(pixels: Pixels, factor: float) -> Pixels:
     hue += np.float32(6 * factor)
     hue -= 6 * np.floor(hue / 6)
     # whole numbers go back as torchvision's convert_image_dtype does: floor(x * 255.999)
-    white = top + np.float32(0.999) if pixels.dtype.kind == "u" else top
+    full = top + np.float32(0.999) if pixels.dtype.kind in "iu" else top
     turned = np.empty(color.shape, np.float32)
     for n, phase in enumerate((5, 3, 1)):  # each channel is the value, less the span far from it
         far = hue + np.float32(phase)
         far -= 6 * (far >= 6).astype(np.float32)
         np.minimum(far, 4 - far, out=far)
-        turned[:, :, n] = (value - span * np.clip(far, 0, 1, out=far)) * white
+        turned[:, :, n] = (value - span * np.clip(far, 0, 1, out=far)) * full
     return _like(pixels, turned, alpha)
 
 
@@ -284,12 +293,8 @@ def equalize(pixels: Pixels) -> Pixels:
 
     References
     ----------
-    PIL.ImageOps.equalize; 16 bits by the same formula over 65,536 values.
-
-    Raises
-    ------
-    ValueError
-        For floats, which have no histogram.
+    PIL.ImageOps.equalize; 16 bits over 65,536 values, without its whole step, which is 0 of most
+    pictures there; other dtypes in 8 bits as torchvision's.
 
     Examples
     --------
@@ -297,22 +302,23 @@ def equalize(pixels: Pixels) -> Pixels:
     array([  0, 128, 255], dtype=uint8)
     """
     if pixels.dtype not in (np.uint8, np.uint16):
-        raise ValueError(f"expected uint8 or uint16 pixels, got {pixels.dtype}; use astype() first")
+        scale = np.float32(white(pixels) / 255)
+        return fitted(equalize(to_uint8(pixels)) * scale, pixels.dtype)
     top = np.iinfo(pixels.dtype).max
     result = np.array(check_pixels(pixels))
     color = split_alpha(result)[0]
     for plane in [color] if color.ndim == 2 else np.moveaxis(color, 2, 0):
         counts = np.bincount(plane.ravel(), minlength=top + 1)
-        step = (plane.size - counts[counts > 0][-1]) // top
-        if step:
-            before = np.cumsum(counts) - counts
+        spread = int(plane.size - counts[counts > 0][-1])
+        before = np.cumsum(counts) - counts
+        step = spread // top
+        if pixels.dtype == np.uint16 and spread:
+            plane[...] = (
+                ((before * top + spread // 2) // spread).clip(0, top).astype(np.uint16)[plane]
+            )
+        elif step:
             plane[...] = np.minimum((step // 2 + before) // step, top).astype(pixels.dtype)[plane]
     return result
-
-
-def _top(pixels: Pixels) -> float:
-    """The value of white."""
-    return {"uint8": 255.0, "uint16": 65535.0}.get(pixels.dtype.name, 1.0)
 
 
 def _factor(factor: float) -> float:
@@ -328,7 +334,15 @@ def _grey(pixels: Pixels) -> Pixels:
         return color
     red, green, blue = np.moveaxis(color.astype(np.float32), 2, 0)
     grey: Pixels = 0.2989 * red + 0.587 * green + 0.114 * blue
-    return grey.astype(color.dtype)
+    return grey if color.dtype.kind in "bf" else grey.astype(color.dtype)
+
+
+def _weighed(color: Pixels) -> Pixels:
+    """Luma of three channels, on their own scale."""
+    wide = np.promote_types(color.dtype, np.float32)
+    red, green, blue = (color[:, :, n].astype(wide) for n in range(3))
+    grey: Pixels = 0.299 * red + 0.587 * green + 0.114 * blue
+    return fitted(grey, color.dtype) if color.dtype.kind in "iu" else grey
 
 
 def _blend(pixels: Pixels, other: float | Pixels, factor: float) -> Pixels:
@@ -341,9 +355,9 @@ def _blend(pixels: Pixels, other: float | Pixels, factor: float) -> Pixels:
 
 def _like(pixels: Pixels, color: Pixels, alpha: Pixels | None) -> Pixels:
     """`color` clipped to black and white, in the dtype and with the alpha of `pixels`."""
-    np.clip(color, 0, _top(pixels), out=color)
+    np.clip(color, 0, white(pixels), out=color)
     result = np.empty(pixels.shape, pixels.dtype)
-    split_alpha(result)[0][...] = color
+    split_alpha(result)[0][...] = color >= 0.5 if pixels.dtype.kind == "b" else color
     if alpha is not None:
         result[:, :, -1:] = alpha
     return result

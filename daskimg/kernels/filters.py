@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import ImageColor, ImageDraw, ImageFilter, ImageFont
 
-from daskimg.kernels.color import astype, convert
+from daskimg.kernels.color import convert
 from daskimg.kernels.measure import luma
-from daskimg.kernels.pixels import Pixels, check_pixels, from_pil, to_pil
+from daskimg.kernels.pixels import Pixels, check_pixels, fitted, from_pil, to_pil, white
 
 __all__ = ["blur", "draw_boxes", "draw_mask", "edges", "sharpen"]
 
@@ -52,14 +52,14 @@ def blur(pixels: Pixels, sigma: float) -> Pixels:
         rows = pixels.shape[axis]
         moved = sum(np.float32(w) * wide[n : n + rows] for n, w in enumerate(weights))
         result = np.moveaxis(np.asarray(moved), 0, axis)
-    return np.ascontiguousarray(astype(result, pixels.dtype))
+    return np.ascontiguousarray(fitted(result, pixels.dtype))
 
 
 def sharpen(pixels: Pixels, amount: float = 1.0) -> Pixels:
-    """Sharpen by an unsharp mask: ``pixels + amount * (pixels - blur(pixels, 2))``, clipped.
+    """Sharpen by an unsharp mask: ``pixels + amount * (pixels - blur(pixels, 2))``.
 
-    With 8 bits it is Pillow's ``UnsharpMask(radius=2, percent=100 * amount, threshold=0)``.
-    Floats are not clipped.
+    Clipped to black and white. With 8 bits it is Pillow's ``UnsharpMask(radius=2,
+    percent=100 * amount, threshold=0)``.
 
     Raises
     ------
@@ -74,7 +74,8 @@ def sharpen(pixels: Pixels, amount: float = 1.0) -> Pixels:
     if not amount >= 0:
         raise ValueError(f"expected an amount of 0 or above, got {amount!r}")
     wide = pixels.astype(np.float32)
-    return astype(wide + np.float32(amount) * (wide - blur(pixels, 2)), pixels.dtype)
+    wide += np.float32(amount) * (wide - blur(pixels, 2))
+    return fitted(np.clip(wide, 0, white(pixels), out=wide), pixels.dtype)
 
 
 def edges(pixels: Pixels, low: float, high: float) -> npt.NDArray[np.uint8]:
@@ -195,7 +196,7 @@ def draw_boxes(
         raise ValueError("expected boxes with xmin <= xmax and ymin <= ymax; are they x, y, w, h?")
     if labels is not None and len(labels) != len(corners):
         raise ValueError(f"expected {len(corners)} labels, one for each box, got {len(labels)}")
-    image = to_pil(_visible(pixels))
+    image = to_pil(convert(pixels, "RGB"))
     pen = ImageDraw.Draw(image)
     names = [str(label) for label in labels] if labels is not None else []
     kinds = list(dict.fromkeys(names))
@@ -254,15 +255,8 @@ def draw_mask(
     rgb = ImageColor.getrgb(color)[:3] if isinstance(color, str) else tuple(color)
     if len(rgb) != 3:
         raise ValueError(f"expected a color (red, green, blue), got {color!r}")
-    result = np.array(_visible(pixels))
+    result = np.array(convert(pixels, "RGB"))
     chosen = chosen != 0
     part = result[chosen] * np.float32(1 - alpha) + np.array(rgb, np.float32) * np.float32(alpha)
-    result[chosen] = astype(np.floor(part + np.float32(0.5)), np.uint8)
+    result[chosen] = fitted(np.floor(part + np.float32(0.5)), result.dtype)
     return result
-
-
-def _visible(pixels: Pixels) -> npt.NDArray[np.uint8]:
-    """8-bit RGB to draw on; floats are taken to be in [0, 1]."""
-    if pixels.dtype.kind == "f":
-        pixels = astype(pixels * np.float32(255), np.uint8)
-    return convert(pixels, "RGB")

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from daskimg.kernels.pixels import Pixels, check_pixels, from_pil, give, to_pil
+from daskimg.kernels.pixels import Pixels, check_pixels, fitted, from_pil, give, to_pil
 
 __all__ = [
     "FITS",
@@ -192,7 +192,7 @@ def pad(
     top, right, bottom, left : int
         Pixels to add on each side.
     fill : number or tuple, default 0
-        Their value, or one for each channel.
+        Their value, on the scale of the pixels, or one for each channel.
 
     Raises
     ------
@@ -256,7 +256,7 @@ def rotate(
     expand : bool, default False
         Enlarge the result so that it holds the whole picture.
     fill : number or tuple, default 0
-        The value outside the picture, or one for each channel.
+        The value outside the picture, on its own scale, or one for each channel.
 
     Raises
     ------
@@ -271,9 +271,8 @@ def rotate(
     """
     values = _fill(pixels, fill)
     if _pillow_holds(pixels):
-        color: Any = tuple(round(value) for value in values)
         image = to_pil(pixels)
-        color = color if len(image.getbands()) > 1 else color[0]
+        color = values if len(image.getbands()) > 1 else values[0]
         return _shaped(from_pil(image.rotate(degrees, expand=expand, fillcolor=color)), pixels)
     return _by_channel(
         pixels, lambda one, n: one.rotate(degrees, expand=expand, fillcolor=values[n])
@@ -368,17 +367,17 @@ def _pillow_holds(pixels: Pixels) -> bool:
 
 
 def _by_channel(pixels: Pixels, change: Callable[[Image.Image, int], Image.Image]) -> Pixels:
-    """Apply `change` to each channel as 32-bit floats, and go back to the dtype of `pixels`."""
+    """Apply `change` to each channel as 32 bits, and go back to the dtype of `pixels`."""
     planes = pixels if pixels.ndim == 3 else pixels[:, :, None]
+    # floats hold integers up to 24 bits; Pillow has 32-bit integers, with a sign
+    whole = pixels.dtype.kind in "iu" and pixels.dtype.itemsize > 2
+    whole = whole and planes.min() >= -(2**31) and planes.max() < 2**31
+    wide = np.int32 if whole else np.float32
     changed = [
-        np.asarray(change(Image.fromarray(np.ascontiguousarray(planes[:, :, n], np.float32)), n))
+        np.asarray(change(Image.fromarray(np.ascontiguousarray(planes[:, :, n], wide)), n))
         for n in range(planes.shape[2])
     ]
-    result = np.stack(changed, axis=2) if pixels.ndim == 3 else changed[0]
-    if pixels.dtype.kind in "iu":
-        limits = np.iinfo(pixels.dtype)
-        result = np.clip(np.rint(result), limits.min, limits.max)
-    return result.astype(pixels.dtype, copy=False)
+    return fitted(np.stack(changed, axis=2) if pixels.ndim == 3 else changed[0], pixels.dtype)
 
 
 def _fill(pixels: Pixels, fill: float | tuple[float, ...]) -> tuple[float, ...]:
@@ -386,7 +385,7 @@ def _fill(pixels: Pixels, fill: float | tuple[float, ...]) -> tuple[float, ...]:
     values = tuple(fill) if isinstance(fill, (tuple, list)) else (fill,) * channels
     if len(values) != channels:
         raise ValueError(f"expected a fill of {channels} channels, got {fill!r}")
-    return values
+    return tuple(fitted(np.asarray(values, np.float64), pixels.dtype).tolist())
 
 
 def _shaped(result: Pixels, like: Pixels) -> Pixels:

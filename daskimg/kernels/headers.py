@@ -38,7 +38,7 @@ EXTENSIONS = frozenset(
     for name in names.split(" ")
 )
 
-_CHANNELS = {"L": 1, "LA": 2, "RGB": 3, "RGBA": 4, "I;16": 1, "F": 1}
+_CHANNELS = {"L": 1, "LA": 2, "RGB": 3, "RGBA": 4, "I;16": 1, "I": 1, "F": 1}
 _JPEG_MODES = {1: "L", 3: "RGB"}
 _SIGNATURE = re.compile(
     rb"(?P<JPEG>\xff\xd8\xff)"
@@ -154,10 +154,11 @@ def read_header(
         width, height = image.size
         if told > 4 and orientation != hasattr(image, "tag_v2"):  # a TIFF's is turned already
             height, width = width, height
-        channels = _CHANNELS[pixel_mode(image, kind)]
+        mode = pixel_mode(image, kind)
     except Exception as error:
         explain(error, kind)
-    return Header(height, width, channels, image.mode, image.format or kind)
+    told_mode = mode if mode == "I" else image.mode
+    return Header(height, width, _CHANNELS[mode], told_mode, image.format or kind)
 
 
 def quick_header(

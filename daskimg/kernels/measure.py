@@ -1,8 +1,8 @@
 """One number a picture, without a float copy of it.
 
 Measures of light read the luma of a picture: ITU-R BT.601-7, 2.5.1, rounded to 8 bits as Pillow
-does, on the 0-255 scale. Of 16 bits 257 are one step of it, of floats in [0, 1] 1/255 is. Alpha
-counts in `mean`, `std`, `minimum` and `maximum`, and nowhere else.
+does, on the 0-255 scale, whatever the dtype: see `color.astype`. `mean`, `std`, `minimum` and
+`maximum` are of the values as they are, and of alpha too.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from daskimg.kernels.color import convert
+from daskimg.kernels.color import convert, to_uint8
 from daskimg.kernels.pixels import Pixels, check_pixels, drop_alpha, to_pil
 
 __all__ = [
@@ -37,7 +37,7 @@ _LEVELS = np.arange(256.0)
 
 
 def mean(pixels: Pixels) -> float:
-    """Mean over all channels.
+    """Mean over all channels, of the values as they are.
 
     Examples
     --------
@@ -88,10 +88,7 @@ def luma(pixels: Pixels) -> npt.NDArray[np.uint8]:
     >>> luma(np.full((1, 1, 3), [255, 0, 0], np.uint8))
     array([[76]], dtype=uint8)
     """
-    color = drop_alpha(check_pixels(pixels))
-    if color.dtype.kind == "f":
-        color = np.rint(np.clip(color, 0, 1) * 255).astype(np.uint8)
-    return convert(color, "L")
+    return convert(drop_alpha(check_pixels(pixels)), "L")
 
 
 def brightness(pixels: Pixels) -> float:
@@ -162,7 +159,7 @@ def colorfulness(pixels: Pixels) -> float:
     """How colourful a picture is: 0 for grey, above 80 for a very colourful one.
 
     ``sqrt(std_rg^2 + std_yb^2) + 0.3 sqrt(mean_rg^2 + mean_yb^2)`` with ``rg = R - G`` and
-    ``yb = (R + G) / 2 - B``, on the 0-255 scale.
+    ``yb = (R + G) / 2 - B``, in 8 bits.
 
     References
     ----------
@@ -176,13 +173,11 @@ def colorfulness(pixels: Pixels) -> float:
     color = drop_alpha(check_pixels(pixels))
     if color.ndim == 2:
         return 0.0
-    scale = {"u1": 1.0, "u2": 1 / 257}.get(color.dtype.str[1:], 255.0)
-    wide = np.dtype(np.int16 if color.dtype == np.uint8 else np.float32)
-    red, green, blue = (color[:, :, n].astype(wide) for n in range(3))
+    eight = to_uint8(color)
+    red, green, blue = (eight[:, :, n].astype(np.int16) for n in range(3))
     mean_rg, std_rg = moments(red - green)
     mean_yb, std_yb = moments(red + green - 2 * blue)  # twice yb: stays whole
-    deviation = math.hypot(std_rg, std_yb / 2)
-    return scale * (deviation + 0.3 * math.hypot(mean_rg, mean_yb / 2))
+    return math.hypot(std_rg, std_yb / 2) + 0.3 * math.hypot(mean_rg, mean_yb / 2)
 
 
 def image_hash(pixels: Pixels, kind: str = "phash") -> int:

@@ -12,22 +12,20 @@ __all__ = [
     "Pixels",
     "check_pixels",
     "drop_alpha",
+    "fitted",
     "from_pil",
     "give",
     "mode_of",
     "split_alpha",
     "to_pil",
+    "white",
 ]
 
 Pixels = npt.NDArray[Any]
 
 _CHANNELS = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
-_GREY = {
-    np.dtype(np.uint8): "L",
-    np.dtype(np.uint16): "I;16",
-    np.dtype(np.float32): "F",
-    np.dtype(bool): "1",
-}
+_GREY = {"u1": "L", "u2": "I;16", "b1": "1"}  # else all floats are F and all integers I
+_INT32 = np.iinfo(np.int32)
 
 
 def check_pixels(pixels: Pixels) -> Pixels:
@@ -47,7 +45,7 @@ def mode_of(pixels: Pixels) -> str:
     """The Pillow mode that names `pixels`.
 
     Arrays of three channels are ``RGB`` whatever their dtype, though Pillow itself has only
-    8-bit ones.
+    8-bit ones; one channel of any float is ``F``, of integers but uint8 and uint16 ``I``.
 
     Raises
     ------
@@ -61,13 +59,15 @@ def mode_of(pixels: Pixels) -> str:
     """
     check_pixels(pixels)
     channels = 1 if pixels.ndim == 2 else pixels.shape[2]
-    mode = _GREY.get(pixels.dtype) if channels == 1 else _CHANNELS.get(channels)
-    if mode is None or pixels.dtype not in _GREY:
+    kind = pixels.dtype.kind
+    if channels not in _CHANNELS or kind not in "biuf":
         raise ValueError(
-            "expected uint8, uint16 or float32 pixels of 1 to 4 channels, "
+            "expected numbers as pixels, of 1 to 4 channels, "
             f"got {pixels.dtype} of shape {pixels.shape}; use astype() or apply() first"
         )
-    return mode
+    if channels > 1:
+        return _CHANNELS[channels]
+    return _GREY.get(pixels.dtype.str[1:]) or ("F" if kind == "f" else "I")
 
 
 def to_pil(pixels: Pixels) -> Image.Image:
@@ -90,6 +90,12 @@ def to_pil(pixels: Pixels) -> Image.Image:
         raise ValueError(
             f"Pillow holds {mode} of 8 bits only, got {pixels.dtype}; use astype('uint8')"
         )
+    if mode == "F":
+        pixels = pixels.astype(np.float32, copy=False)
+    elif mode == "I":
+        if pixels.min() < _INT32.min or pixels.max() > _INT32.max:
+            raise ValueError(f"Pillow holds integers of 32 bits with a sign, got {pixels.dtype}")
+        pixels = pixels.astype(np.int32, copy=False)
     return Image.fromarray(np.ascontiguousarray(pixels))
 
 
@@ -97,6 +103,55 @@ def from_pil(image: Image.Image) -> Pixels:
     """The pixels of a Pillow image, in native byte order; its mode must be one of ours."""
     pixels: Pixels = np.asarray(image)
     return pixels if pixels.dtype.isnative else pixels.astype(pixels.dtype.newbyteorder("="))
+
+
+def white(pixels: Pixels) -> int:
+    """The value of white in a picture; black is 0.
+
+    255 of uint8, 65535 of uint16, 1 of booleans. Floats hold any of the three, and other integers
+    255 or 65535: it is the smallest that no value exceeds twofold, for a filter may overshoot.
+
+    Examples
+    --------
+    >>> white(np.array([[0.2, 1.1]])), white(np.array([[0.2, 200.0]])), white(np.array([[4000]]))
+    (1, 255, 65535)
+    """
+    kind = pixels.dtype.kind
+    if kind == "b" or pixels.dtype in (np.uint8, np.uint16):
+        return {"b1": 1, "u1": 255}.get(pixels.dtype.str[1:], 65535)
+    known = np.isfinite(pixels) if kind == "f" else True
+    most = float(np.max(pixels, where=known, initial=0))
+    if most <= 2 and kind == "f":
+        return 1
+    return 255 if most <= 510 else 65535
+
+
+def fitted(values: Pixels, dtype: np.dtype[Any]) -> Pixels:
+    """`values`, on the scale of `dtype` already, in that dtype and nothing wrapped around.
+
+    For integers floats are rounded and all is clipped to the range (not a number: 0); true is
+    what is half or more.
+
+    Examples
+    --------
+    >>> fitted(np.array([-1.0, 0.6, 300.0]), np.dtype(np.uint8))
+    array([  0,   1, 255], dtype=uint8)
+    """
+    if dtype.kind == "b":
+        return values if values.dtype == dtype else values >= 0.5
+    if dtype.kind == "f" or np.can_cast(values.dtype, dtype):
+        return values.astype(dtype, copy=False)
+    limits = np.iinfo(dtype)
+    if values.dtype.kind != "f":
+        own = np.iinfo(values.dtype)
+        ends = max(limits.min, own.min), min(limits.max, own.max)
+        return np.clip(values, *ends).astype(dtype)
+    values = np.nan_to_num(np.rint(values))
+    if dtype.itemsize <= 2:
+        return np.clip(values, limits.min, limits.max).astype(dtype)
+    # the largest float below what the dtype cannot hold
+    top = np.nextafter(float(limits.max) + (dtype.itemsize < 8), 0)
+    return np.clip(values.astype(np.float64), limits.min, top).astype(dtype)
 
 
 def split_alpha(pixels: Pixels) -> tuple[Pixels, Pixels | None]:

@@ -61,7 +61,7 @@ READERS: dict[str, Callable[[Any, str], ImageFile.ImageFile]] = {
 _PIXEL_MODES = {
     "1": "L", "L": "L", "LA": "LA", "La": "LA", "RGB": "RGB", "RGBA": "RGBA", "RGBa": "RGBA",
     "RGBX": "RGB", "PA": "RGBA", "CMYK": "RGB", "YCbCr": "RGB", "LAB": "RGB", "HSV": "RGB",
-    "I;16": "I;16", "I;16L": "I;16", "I;16B": "I;16", "I;16N": "I;16", "F": "F", "I": "F",
+    "I;16": "I;16", "I;16L": "I;16", "I;16B": "I;16", "I;16N": "I;16", "F": "F", "I": "I",
 }  # fmt: skip
 TURN = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -75,7 +75,10 @@ TURN = {
 _UNTURN = {6: 8, 8: 6}  # the others undo themselves
 _ORIENTATION = 0x0112
 _TILE = (322, 323)  # TileWidth, TileLength
+_BITS, _PHOTOMETRIC, _SAMPLES = 258, 262, 339  # BitsPerSample, ..., SampleFormat
+_SIGNED, _MIN_IS_WHITE = 2, 0
 _TAGS = {"exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif"}
+_LACKS = re.compile("unknown|cannot handle|unsupported", re.IGNORECASE)  # what Pillow cannot read
 _ADDRESS = re.compile(r" (?:object )?at 0x[0-9a-fA-F]+")
 
 
@@ -129,6 +132,10 @@ def read_pixels(
         image, told = open_image(io.BytesIO(data), kind, max_pixels)
         turn = told if orientation else 1
         reason = _load(image, turn, min_size)
+        if reason and min_size:  # lossless and some other JPEGs come in full size only
+            min_size = None
+            image, told = open_image(io.BytesIO(data), kind, max_pixels)
+            reason = _load(image, turn, None)
         if reason and on_partial and kind == "JPEG":
             # the end-of-image marker lets libjpeg hand over the rows that it still holds
             image, told = open_image(io.BytesIO(data + b"\xff\xd9"), kind, max_pixels)
@@ -154,6 +161,11 @@ def _load(image: ImageFile.ImageFile, turn: int, min_size: tuple[int, int] | Non
     if tile and getattr(image, "_im", True) is None:
         # allocated here, or Pillow would check it against its own limit
         image.im = Image.new(image.mode, tile).im
+    # libtiff gives big-endian numbers in native order; Pillow would turn some of them again
+    if image.format == "TIFF":
+        image.tile = [
+            _native(tile) if tile.codec_name == "libtiff" else tile for tile in image.tile
+        ]
     try:
         image.load()
     except (MemoryError, Image.DecompressionBombError):
@@ -161,6 +173,11 @@ def _load(image: ImageFile.ImageFile, turn: int, min_size: tuple[int, int] | Non
     except Exception as error:
         return _text(error)
     return None
+
+
+def _native(tile: Any) -> Any:
+    mode, *rest = tile.args
+    return tile._replace(args=(re.sub(r"(?<=;16|;32)B", "N", mode), *rest))
 
 
 def _turn_left(image: ImageFile.ImageFile, told: int, orientation: bool) -> int:
@@ -174,6 +191,8 @@ def _turn_left(image: ImageFile.ImageFile, told: int, orientation: bool) -> int:
 def pixel_mode(image: Image.Image, kind: str) -> str:
     """The mode of the pixels that `decode` gives."""
     mode = image.mode
+    if _integers(image):
+        return "I"
     if mode == "P":
         palette = image.palette
         clear = "transparency" in image.info or (palette and palette.mode.endswith("A"))
@@ -194,10 +213,34 @@ def image_pixels(image: Image.Image, kind: str = "", turn: int = 1) -> Pixels:
     (2, 3, 3)
     """
     mode = pixel_mode(image, kind)
-    if image.mode != mode and mode != "I;16":
+    integers = _integers(image)
+    inverted = mode in ("I;16", "F") and _tag(image, _PHOTOMETRIC) == _MIN_IS_WHITE
+    if image.mode != mode and mode not in ("I;16", "I"):
         image = image.convert(mode)
     pixels = from_pil(image.transpose(TURN[turn]) if turn > 1 else image)
-    return pixels.astype(np.uint16, copy=False) if mode == "I;16" else pixels
+    if integers:
+        # Pillow reads unsigned integers of 32 bits as signed, and signed ones of 8 as unsigned
+        same_size = pixels.dtype.itemsize == integers.itemsize
+        return pixels.view(integers) if same_size else pixels.astype(integers)
+    pixels = pixels.astype(np.uint16, copy=False) if mode == "I;16" else pixels
+    if inverted:  # of up to 8 bits Pillow sees to that
+        return ~pixels if mode == "I;16" else 1 - pixels
+    return pixels
+
+
+def _tag(image: Image.Image, tag: int) -> Any:
+    """The first value of a TIFF's tag; None where there is none."""
+    value = image.tag_v2.get(tag) if hasattr(image, "tag_v2") else None
+    return value[0] if isinstance(value, tuple) and value else value
+
+
+def _integers(image: Image.Image) -> np.dtype[Any] | None:
+    """The dtype that a TIFF stores integers in; None where its mode tells how to read it."""
+    signed = _tag(image, _SAMPLES) == _SIGNED
+    if image.mode != "I" and not (signed and image.mode == "L"):
+        return None
+    bits = _tag(image, _BITS)
+    return np.dtype(f"{'i' if signed else 'u'}{bits // 8}") if bits in (8, 16, 32) else None
 
 
 def reduction(height: int, width: int, min_size: tuple[int, int] | None) -> int:
@@ -219,8 +262,10 @@ def explain(error: Exception, kind: str) -> NoReturn:
     if isinstance(error, Image.DecompressionBombError):
         raise TooManyPixelsError(f"{_text(error)} (PIL.Image.MAX_IMAGE_PIXELS)") from error
     if isinstance(error, SyntaxError):
+        lacks = _LACKS.search(_text(error))
+        what = f"no kind of {kind} that Pillow reads" if lacks else f"broken {kind} header"
         raise UnidentifiedImageError(
-            f"cannot identify image file: broken {kind} header: {_text(error)}"
+            f"cannot identify image file: {what}: {_text(error)}"
         ) from error
     if isinstance(error, OSError):
         raise OSError(_text(error)) from error
