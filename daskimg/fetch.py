@@ -178,10 +178,14 @@ def local_path(path: str) -> str | None:
     --------
     >>> local_path("file:///data/1.jpg"), local_path("data/1.jpg"), local_path("s3://b/1.jpg")
     ('/data/1.jpg', 'data/1.jpg', None)
+    >>> local_path("file:/data/1.jpg")
+    '/data/1.jpg'
     """
     path = os.fspath(path)
     if path.startswith("/"):
         return path
+    if path.startswith("file:/") and path[6:7] != "/":  # as Hadoop and Java write it
+        return path[5:]
     for prefix in ("file://", "local://"):
         if path.startswith(prefix):
             return path[len(prefix) :]

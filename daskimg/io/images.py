@@ -37,7 +37,7 @@ def read_images(
     file_extensions: str | Iterable[str] | None = None,
     recursive: bool = True,
     partitioning: str | Sequence[str] | None = None,
-    size: tuple[int, int] | None = None,
+    size: tuple[int, int | None] | None = None,
     mode: str | None = None,
     include_paths: bool = True,
     on_error: str | None = None,
@@ -60,9 +60,10 @@ def read_images(
         Also the folders below.
     partitioning : "hive", list of str, or template, optional
         Columns from the folders: ``k=v`` names, a name for each level below the root, or a
-        template such as ``"{category}/{product_id:d}_{n}.jpg"`` for the path below it.
+        template such as ``"{category}/{product_id:d}_{n}.jpg"`` for the path below it;
+        ``"{**}/{label}/{name}"`` counts from the end.
     size : (height, width), optional
-        Decode and resize to this size.
+        Decode and resize to this size; a width of None keeps the aspect.
     mode : str, optional
         Decode to this colour mode (``"RGB"``, ``"L"``, ...).
     include_paths : bool
@@ -71,7 +72,7 @@ def read_images(
         What a picture that fails does: end the run with an `ImageError`, or become null with a
         reason. None follows ``daskimg.on-error`` ("raise").
     shuffle : bool
-        Random order of the files, by `seed`; else sorted by path.
+        Random order of the files, by `seed`; else sorted by path, and a list in its own order.
     seed : int, optional
         Seed of `shuffle`.
     ignore_missing_paths : bool
@@ -135,10 +136,17 @@ def read_images(
     return frame.assign(image=column)[names]
 
 
-def _pair(size: Any) -> tuple[int, int]:
+def _pair(size: Any) -> tuple[int, int | None]:
     if isinstance(size, str) or not hasattr(size, "__len__") or len(size) != 2:
         raise ValueError(f"size is (height, width); got {size!r}")
-    return size[0], size[1]
+    height, width = size
+    sides = (height,) if width is None else (height, width)
+    if not all(hasattr(side, "__index__") for side in sides):
+        raise ValueError(
+            "size is (height, width) in whole pixels, or (height, None), which keeps the aspect; "
+            f"got {size!r}"
+        )
+    return height, width
 
 
 @dataclass(frozen=True, repr=False)

@@ -8,10 +8,11 @@ from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import islice, repeat
+from itertools import islice, pairwise, repeat
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -38,7 +39,7 @@ CHUNK = 65_536  # paths turned to Arrow at a time
 
 @dataclass(frozen=True)
 class Listing:
-    """The files found, sorted by path, each once.
+    """The files found: those of each path that was given sorted, one path after the other.
 
     Attributes
     ----------
@@ -74,8 +75,13 @@ def list_images(
     A path that exists as it is written is that file or folder, glob characters or not. In
     others ``{000..123}`` and ``{a,b}`` stand for several paths, each of which has to be there. A
     glob (``*``, ``?``, ``[...]``, ``**``) that matches folders only stands for the files in them.
-    Below a folder, names that start with a dot and ``_SUCCESS``, ``_metadata``, ``_daskimg``
-    are skipped; links to folders are followed, except in circles.
+    A list keeps its order; the files of a folder or glob in it are sorted. A list of files alone
+    is as long as it was given; else a file is taken once, where it came first.
+
+    Below a folder, names that start with a dot and what systems and writers put there are skipped
+    (``__MACOSX``, ``Thumbs.db``, ``desktop.ini``, ``@eaDir``, ``_SUCCESS``, ``_metadata``,
+    ``_daskimg``); links to folders are followed, except in circles; a link to a file that is not
+    there is a file that cannot be read.
 
     Parameters
     ----------
@@ -157,35 +163,65 @@ class _Files:
 
     def __init__(self) -> None:
         self._chunks: list[pa.LargeStringArray] = [pa.array([], pa.large_string())]
-        self._sizes, self._roots = array("q"), array("q")
-        self._folders: set[str] = set()
+        self._sizes, self._roots, self._entries = array("q"), array("q"), array("q")
+        self._named: list[str] = []  # that are not Arrow yet
+        self._folders: dict[str, None] = {}
+        self._searched = 0  # folders and globs
 
     def __len__(self) -> int:
         return len(self._sizes)
 
-    def add(self, found: Iterable[Found], base: str) -> None:
-        """Files below `base`, where partition folders begin."""
-        self._folders.add(base.rstrip("/") + "/")
-        files, root = iter(found), len(base)
+    def name(self, file: Found) -> None:
+        """A file that was given itself."""
+        own = own_part(file.path)
+        self._named.append(file.path)
+        self._note([file], own[: own.rfind("/") + 1], 0)
+        if len(self._named) == CHUNK:
+            self._flush()
+
+    def search(self, found: Iterable[Found], base: str) -> None:
+        """Files found below `base`, where partition folders begin."""
+        self._flush()
+        self._searched += 1
+        files = iter(found)
         while some := list(islice(files, CHUNK)):
-            self._sizes.extend(-1 if file.size is None else file.size for file in some)
-            self._roots.extend(repeat(root, len(some)))
+            self._note(some, base, self._searched)
             self._pack([file.path for file in some])
 
+    def _note(self, files: list[Found], base: str, entry: int) -> None:
+        self._folders[base.rstrip("/") + "/"] = None
+        self._sizes.extend(-1 if file.size is None else file.size for file in files)
+        self._roots.extend(repeat(len(base), len(files)))
+        self._entries.extend(repeat(entry, len(files)))
+
     def listing(self) -> Listing:
+        self._flush()
         paths = pa.concat_arrays(self._chunks)
-        order = pc.sort_indices(paths)  # stable: of a path found twice the first root stays
-        paths = paths.take(order)
-        if len(paths) > 1:
-            new = pc.not_equal(paths[1:], paths[:-1])
-            keep = pa.concat_arrays([pa.array([True]), new])
-            if pc.all(keep).as_py() is False:
-                paths, order = paths.filter(keep), order.filter(keep)
-        rows = order.to_numpy()
+        rows = np.arange(len(paths))
+        if self._searched:
+            rows = self._sorted(paths)
+            paths = paths.take(pa.array(rows))
+            keep = ~pd.Series(paths, dtype=pd.ArrowDtype(paths.type)).duplicated().to_numpy()
+            if not keep.all():
+                paths, rows = paths.filter(pa.array(keep)), rows[keep]
         sizes = np.frombuffer(self._sizes, np.int64)[rows]
         roots = np.frombuffer(self._roots, np.int64)[rows]
         root = common_root(self._folders)
         return Listing(paths, None if (sizes < 0).any() else sizes, roots, root)
+
+    def _sorted(self, paths: pa.LargeStringArray) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """Rows with the files of each folder or glob in order, and the others where they are."""
+        entries = np.frombuffer(self._entries, np.int64)
+        bounds = [0, *(np.flatnonzero(np.diff(entries)) + 1).tolist(), len(entries)]
+        rows = np.arange(len(paths))
+        for start, stop in pairwise(bounds):
+            if stop > start and entries[start]:
+                rows[start:stop] = start + pc.sort_indices(paths[start:stop]).to_numpy()
+        return rows
+
+    def _flush(self) -> None:
+        self._pack(self._named)
+        self._named = []
 
     def _pack(self, paths: list[str]) -> None:
         try:
@@ -201,23 +237,22 @@ def _add(files: _Files, tree: Tree, entry: str, known: _Known, recursive: bool) 
     """Add the files of one entry, or raise FileNotFoundError naming it."""
     found = tree.find(entry)
     if found is not None and not found.folder:
-        own = own_part(found.path)
-        files.add([found], own[: own.rfind("/") + 1])
+        files.name(found)
         return
     before = len(files)
     accept = _Extensions(known.of(entry) if found is None else known.extensions)
     if found is not None:
         root = own_part(found.path)
-        files.add(tree.walk(found.path, recursive, accept), root)
+        files.search(tree.walk(found.path, recursive, accept), root)
     else:
         root = tree.base(entry)
         if not root:
             raise FileNotFoundError(errno.ENOENT, "No such file or directory", mask_url(entry))
         folders: list[str] = []
-        files.add(_files_of(tree.glob(entry), accept, folders), root)
+        files.search(_files_of(tree.glob(entry), accept, folders), root)
         if len(files) == before:
             for folder in folders:
-                files.add(tree.walk(folder, recursive, accept), root)
+                files.search(tree.walk(folder, recursive, accept), root)
     if len(files) == before:
         raise FileNotFoundError(_no_match(mask_url(entry), accept, recursive))
 
@@ -300,6 +335,8 @@ def _exists(path: str, source: Source) -> bool:
 
 def _entries(urlpath: UrlPath | Iterable[UrlPath]) -> list[str]:
     given = [urlpath] if isinstance(urlpath, str | os.PathLike) else urlpath
+    if isinstance(given, set | frozenset):  # whose order is another in each process
+        given = sorted(given, key=str)
     entries: list[str] = []
     for one in given:
         path = os.fspath(one) if isinstance(one, str | os.PathLike) else None

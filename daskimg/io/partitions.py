@@ -50,7 +50,8 @@ def parse_partitions(
         root, kept as strings. A template of the path below the root, such as
         ``"{category}/{product_id:d}_{n}.jpg"``: fields are strings, ``:d`` int64, ``:f``
         float64; a field stays within a folder and takes as little as it can, a name used
-        twice has to match the same text, and the extension matches without case.
+        twice has to match the same text, and the extension matches without case. ``{**}``
+        stands for any number of folders, so that ``"{**}/{label}/{name}"`` counts from the end.
 
     Returns
     -------
@@ -246,13 +247,18 @@ def _compiled(template: str) -> tuple[re.Pattern[str], dict[str, str]]:
     kinds: dict[str, str] = {}
     pieces: list[str] = []
     parts = list(string.Formatter().parse(template.strip("/")))
+    folders = False  # whether any number of them came right before
     for position, (literal, name, kind, conversion) in enumerate(parts):
         last = position == len(parts) - 1
+        if folders:
+            pieces.append("(?:.+/)?" if literal[:1] == "/" else ".*")
+            literal = literal.removeprefix("/")
+        folders = name == "**"
         stem, dot, extension = (
             literal.rpartition(".") if last and name is None else (literal, "", "")
         )
         pieces.append(re.escape(stem) + (rf"(?i:\.{re.escape(extension)})" if dot else ""))
-        if name is None:
+        if name is None or folders:
             continue
         if not name or conversion or kind not in _KINDS:
             got = "{" + name + (f":{kind}" if kind else "") + "}"
@@ -266,6 +272,8 @@ def _compiled(template: str) -> tuple[re.Pattern[str], dict[str, str]]:
         else:
             pieces.append(f"(?P<f{len(kinds)}>{_KINDS[kind]})")
             kinds[name] = kind
+    if folders:
+        pieces.append(".*")
     if not kinds:
         raise ValueError(
             f'partitioning={template!r}: expected "hive", a list of folder level names, or a '

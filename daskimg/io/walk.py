@@ -22,7 +22,10 @@ from daskimg.retry import retrying
 __all__ = ["Found", "Local", "Remote", "Tree", "own_part"]
 
 #: Names below a folder that are not data; so are those that start with a dot.
-SKIPPED = frozenset({"_SUCCESS", "_metadata", "_daskimg"})
+SKIPPED = frozenset(
+    {"_SUCCESS", "_metadata", "_daskimg"}  # of those who write data
+    | {"__MACOSX", "Thumbs.db", "desktop.ini", "$RECYCLE.BIN", "@eaDir"}  # of systems
+)
 #: So many files named in one remote folder are checked by listing it, fewer by asking for each.
 LIST_FROM = 64
 ASK_AT_ONCE = 16
@@ -86,11 +89,16 @@ class Local:
                                 identity = _identity(os.stat(entry.path))
                                 if not (entry.is_symlink() and identity in above):
                                     todo.append((entry.path, above | {identity}))
-                        elif entry.is_file() and accept(name):
-                            yield Found(entry.path, entry.stat().st_size)
+                        elif entry.is_file():
+                            if accept(name):
+                                yield Found(entry.path, entry.stat().st_size)
+                        elif entry.is_symlink() and accept(name):  # that leads nowhere
+                            yield Found(entry.path, 0)
                     except OSError as error:  # a link in a circle, a file deleted meanwhile
                         if error.errno not in NOT_THERE:
                             raise
+                        if entry.is_symlink() and accept(name):
+                            yield Found(entry.path, 0)
 
     def base(self, pattern: str) -> str:
         return self._split(pattern)[0]
@@ -100,7 +108,7 @@ class Local:
         if "**" not in rest:
             shown = _is_hidden("/".join(rest))
             for path in glob.iglob(os.path.join(glob.escape(base), *rest)):
-                found = self.find(path)
+                found = self.find(path) or (Found(path, 0) if os.path.islink(path) else None)
                 if found and (shown or not _is_hidden(path[len(base) :].replace(os.sep, "/"))):
                     yield found
             return

@@ -144,7 +144,7 @@ class TestLocal:
 
     def test_a_file_named_is_taken(self, shop: str) -> None:
         listing = list_images([f"{shop}/raw.dat", f"{shop}/cat/1.jpg"])
-        assert below(listing, shop) == ["cat/1.jpg", "raw.dat"]
+        assert below(listing, shop) == ["raw.dat", "cat/1.jpg"]
         assert listing.roots.tolist() == [len(shop) + 5, len(shop) + 1]
 
     def test_a_list_gives_each_file_once_with_its_first_root(self, shop: str) -> None:
@@ -278,7 +278,7 @@ class TestRemote:
         web_server.files.update({"/a/1.jpg": b"1", "/a/2": b"22"})
         one, two = f"{web_server.url}/a/1.jpg?w=9&token=abc", f"{web_server.url}/a/2"
         listing = list_images([two, one])
-        assert listing.paths.to_pylist() == [one, two]
+        assert listing.paths.to_pylist() == [two, one]
         assert listing.roots.tolist() == [len(f"{web_server.url}/a/")] * 2
         with pytest.raises(FileNotFoundError, match=r"no\.jpg\?token=\*\*\*") as caught:
             list_images([one, f"{web_server.url}/no.jpg?token=s3cr3t"])
