@@ -12,6 +12,7 @@ import pandas as pd
 from daskimg import onepass
 from daskimg.column.array import ImageArray
 from daskimg.column.dtype import ImageDtype
+from daskimg.column.lists import ImageListDtype
 from daskimg.ops import build
 from daskimg.program import Program, Row
 
@@ -67,9 +68,11 @@ class Accessor:
 
     def __init__(self, series: Any) -> None:
         if not isinstance(series.dtype, ImageDtype):
+            way = 'Make one of paths or bytes with di.images(series) or astype("image[encoded]").'
+            if isinstance(series.dtype, ImageListDtype):
+                way = f"explode({series.name!r}) makes one, a row for each picture."
             raise AttributeError(
-                f"Can only use .img on an image column; {series.name!r} is {series.dtype}. "
-                'Make one of paths or bytes with di.images(series) or astype("image[encoded]").'
+                f"Can only use .img on an image column; {series.name!r} is {series.dtype}. {way}"
             )
         self._series = series
 

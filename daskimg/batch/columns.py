@@ -8,15 +8,20 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import PIL.Image
 
 from daskimg.column.array import ImageArray
 from daskimg.column.cells import as_image, check, is_missing, lay_out
 from daskimg.column.dtype import ImageDtype
+from daskimg.column.image import Image
+from daskimg.column.json import JsonDtype
+from daskimg.column.lists import ImageListArray, ImageListDtype
 from daskimg.column.storage import Uniform
 
 __all__ = ["Column", "column_for"]
 
 Rows = npt.NDArray[np.intp]
+PICTURES = (bytes, PIL.Image.Image, Image)
 Texts = Sequence[str | None] | None
 
 
@@ -24,6 +29,8 @@ def column_for(dtype: Any, n: int) -> Column:
     """An empty column of `n` rows and this dtype."""
     if isinstance(dtype, ImageDtype):
         return ImageColumn(dtype, n)
+    if isinstance(dtype, ImageListDtype):
+        return ImageListColumn(dtype, n)
     if isinstance(dtype, np.dtype) and dtype.kind in "biufmM":
         return NumberColumn(dtype, n)
     return Column(dtype, n)
@@ -53,7 +60,8 @@ class Column:
         try:
             cells = pd.array(_objects(values, self.dtype), dtype=self.dtype)
         except (TypeError, ValueError) as error:
-            raise TypeError(f"expected {self.dtype} values: {error}; give meta=") from error
+            hint = "" if isinstance(self.dtype, JsonDtype) else "; give meta="  # (holds most things)
+            raise TypeError(f"expected {self.dtype} values: {error}{hint}") from error
         for row, cell in zip(rows, cells, strict=True):
             self.values[row] = cell
         self.filled[rows] = True
@@ -161,13 +169,13 @@ class ImageColumn(Column):
             self.filled[rows] = True
             return
         for row, value in zip(rows, values, strict=True):
-            cell = None if is_missing(value) else as_image(value, self.dtype.tensor)
-            content = None
-            if cell is not None and not cell.failed:
-                try:
-                    content = check(cell, self.dtype)
-                except TypeError as error:
-                    raise TypeError(f"{error}; give meta=") from error
+            if isinstance(value, list | tuple) and any(isinstance(x, PICTURES) for x in value):
+                raise TypeError(
+                    f'expected {self.dtype} values, got a list of pictures; give meta= "list[image]" '
+                    'or "list[image[encoded]]", for explode()'
+                )
+            cell = as_image(value, self.dtype.tensor)
+            content = None if cell is None else _content(cell, self.dtype)
             if content is not None and self.uniform is not None:
                 self.uniform.values[row] = content
             elif self.uniform is None:
@@ -190,3 +198,57 @@ class ImageColumn(Column):
                 self.uniform.values[row] = 0
             else:
                 self.cells[row] = None
+
+
+def _content(cell: Image, dtype: ImageDtype) -> Any:
+    """What a column of `dtype` keeps of a cell; None of a failure."""
+    if cell.failed:
+        return None
+    try:
+        return check(cell, dtype)
+    except TypeError as error:
+        raise TypeError(f"{error}; give meta=") from error
+
+
+class ImageListColumn(Column):
+    """Lists of pictures; each knows which file its row came from, a null row why it is one."""
+
+    dtype: ImageListDtype
+
+    def put(self, rows: Rows, values: Any) -> None:
+        """Lists of pictures that fit the dtype, or None."""
+        item = self.dtype.item
+        for row, value in zip(rows, values, strict=True):
+            if is_missing(value):
+                continue
+            if not isinstance(value, list | tuple | np.ndarray):
+                raise TypeError(
+                    f"expected a list of pictures of each row; got {type(value).__name__}; give "
+                    "meta="
+                )
+            cells = [as_image(cell, item.tensor) for cell in value]
+            for cell in cells:
+                if cell is not None:
+                    _content(cell, item)
+            self.values[row] = cells
+            self.filled[row] = True
+
+    def _array(self, reasons: Texts, paths: Texts) -> Any:
+        flat: list[Image | None] = []
+        ends = [0]
+        own = self.filled & ~self.kept
+        for row in range(len(own)):
+            path = None if paths is None else paths[row]
+            if own[row]:
+                flat += [_from(cell, path) for cell in self.values[row]]
+            elif reasons is not None and reasons[row] is not None and not self.kept[row]:
+                flat.append(Image(None, path, reasons[row]))
+            ends.append(len(flat))
+        cells = ImageArray.of(flat, self.dtype.item)
+        return ImageListArray(np.array(ends, np.int64), own, cells)
+
+
+def _from(cell: Image | None, path: str | None) -> Image | None:
+    if cell is None or cell.path is not None or path is None:
+        return cell
+    return Image(cell.data, path, cell.error)

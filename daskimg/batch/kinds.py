@@ -13,10 +13,11 @@ import PIL.Image
 import pyarrow as pa
 from pandas.api.extensions import ExtensionArray
 
-from daskimg.column.cells import infer, is_missing
+from daskimg.column.cells import as_image, infer, is_missing
 from daskimg.column.dtype import ImageDtype
 from daskimg.column.image import Image
-from daskimg.column.json import JsonDtype
+from daskimg.column.json import JsonDtype, is_picture
+from daskimg.column.lists import ImageListDtype
 from daskimg.ops import BYTES
 from daskimg.program import STRING
 
@@ -86,7 +87,11 @@ def _flat(kind: pa.DataType) -> bool:
 
 
 def _item(value: Any) -> Any:
-    """A tensor of torch or cupy as an array; of no axes as a number."""
+    """A tensor of torch or cupy, in lists and dicts too, as an array; of no axes as a number."""
+    if isinstance(value, list | tuple):
+        return [_item(item) for item in value]
+    if isinstance(value, Mapping):
+        return {key: _item(item) for key, item in value.items()}
     if hasattr(value, "detach"):
         value = value.detach().cpu()
         if str(value.dtype) == "torch.bfloat16":
@@ -184,10 +189,25 @@ def _of_list(values: list[Any], sizes: Sequence[tuple[int, int]]) -> Any:
         return ImageDtype(infer(pictures))
     if all(isinstance(value, datetime.date) for value in known):
         return pd.Series(pd.to_datetime(known)).dtype
-    if all(isinstance(value, list | tuple | set | frozenset | Mapping) for value in known):
+    if all(isinstance(value, list) for value in known):
+        return _of_lists(known)
+    if all(isinstance(value, list | set | frozenset | Mapping) for value in known):
         return JsonDtype()
     names = sorted({type(value).__name__ for value in known})
     raise TypeError(f"expected values of one kind in a column; got a mix of {', '.join(names)}")
+
+
+def _of_lists(known: list[list[Any]]) -> Any:
+    """Lists of pictures of one kind are their own; lists of anything else ``json``."""
+    items = [item for value in known for item in value if not is_missing(item)]
+    if not items or not all(
+        isinstance(x, bytes | PIL.Image.Image | Image)
+        or (isinstance(x, np.ndarray) and is_picture(x.shape, x.dtype))
+        for x in items
+    ):
+        return JsonDtype()
+    found = {infer([as_image(item)]) for item in items}
+    return ImageListDtype(ImageDtype(found.pop())) if len(found) == 1 else JsonDtype()
 
 
 def _of_scalars(known: list[Any], null: bool) -> Any:
@@ -229,6 +249,8 @@ def declare(dtype: Any, nulls: bool, policy: str | None) -> Any:
     """`dtype` with room for nulls where there may be some, and the error policy of pictures."""
     if isinstance(dtype, ImageDtype) and policy is not None:
         return dtype.derive(dtype.cells, dtype.shape, on_error=policy)
+    if isinstance(dtype, ImageListDtype):
+        return ImageListDtype(declare(dtype.item, nulls, policy))
     return nullable(dtype) if nulls else dtype
 
 
@@ -236,7 +258,7 @@ def declared(meta: Any) -> dict[str, Any]:
     """The dtypes of `meta`, a dict of name to dtype or an empty frame.
 
     ``list`` and ``dict`` stand for ``json``, ``str`` for ``string[pyarrow]``, ``bytes`` for
-    ``large_binary[pyarrow]``, ``"image"`` for ``image[pixels]``.
+    ``large_binary[pyarrow]``, ``"image"`` for ``image[pixels]``, also in ``"list[image]"``.
 
     Examples
     --------
@@ -253,6 +275,8 @@ def declared(meta: Any) -> dict[str, Any]:
         dtype = _kept(pd.api.types.pandas_dtype(named.get(_hashable(dtype), dtype)))
         if isinstance(dtype, ImageDtype) and dtype.cells == "infer":
             dtype = dtype.derive("pixels")
+        if isinstance(dtype, ImageListDtype) and dtype.item.cells == "infer":
+            dtype = ImageListDtype(dtype.item.derive("pixels"))
         found[name] = JsonDtype() if dtype == np.dtype(object) else dtype
     return found
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -47,6 +47,9 @@ def as_image(value: Any, tensor: bool = False) -> Image | None:
         return Image(path=os.fspath(value))
     if isinstance(value, bytes | bytearray | memoryview):
         return Image(bytes(value))
+    if isinstance(value, Mapping) and value.keys() <= {"bytes", "path"}:  # Hugging Face's
+        data, path = value.get("bytes"), value.get("path")
+        return None if data is None and path is None else Image(data, path)
     try:
         pixels = pixels_of(value)
     except ValueError:  # a ragged list

@@ -6,6 +6,7 @@ every dict the keys of all, and Parquet does not take them. Text keeps each cell
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Mapping, Sequence, Set
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import PIL.Image
 import pyarrow as pa
 from pandas.api.extensions import (
     ExtensionArray,
@@ -21,23 +23,31 @@ from pandas.api.extensions import (
 )
 from pandas.api.indexers import check_array_indexer
 
-__all__ = ["JsonArray", "JsonDtype", "plain"]
+from daskimg.column.image import Image
+
+__all__ = ["JsonArray", "JsonDtype", "is_picture", "plain"]
+
+
+BYTES, IMAGE = "daskimg.bytes", "daskimg.image"  # keys of what JSON has no word for
 
 
 def plain(value: Any) -> Any:
     """`value` as JSON has it: lists, dicts with text for keys, str, bool, int, float, None.
 
-    Tuples, sets and arrays become lists.
+    Tuples, sets and arrays become lists. Bytes stay bytes; a picture (a Pillow image, an array of
+    three axes, of two where its numbers are those of pixels) is an `Image`.
 
     Raises
     ------
     TypeError
-        For what JSON does not hold, such as bytes.
+        For what is none of these.
 
     Examples
     --------
     >>> plain({"box": np.array([1, 2]), "score": np.float32(0.5)})
     {'box': [1, 2], 'score': 0.5}
+    >>> plain([np.zeros((2, 3, 3), "uint8")])
+    [<Image 2x3x3 uint8>]
     """
     if value is None or value is pd.NA or isinstance(value, str | bool | int | float):
         return None if value is pd.NA else value
@@ -47,17 +57,69 @@ def plain(value: Any) -> Any:
         return [plain(item) for item in value]
     if isinstance(value, Set):
         return sorted(plain(item) for item in value)
+    if isinstance(value, bytes | bytearray | memoryview):
+        return bytes(value)
+    if isinstance(value, Image):
+        return value
+    if isinstance(value, PIL.Image.Image) or (
+        isinstance(value, np.ndarray) and is_picture(value.shape, value.dtype)
+    ):
+        return Image(value)
     if hasattr(value, "tolist"):  # NumPy, pandas, torch
         return plain(value.tolist())
     raise TypeError(
-        "a column of lists and dicts holds what JSON does (str, bool, int, float, None in them); "
-        f"got {type(value).__name__}"
+        "a column of lists and dicts holds what JSON does (str, bool, int, float, None in them), "
+        f"bytes and pictures; got {type(value).__name__}"
     )
+
+
+def is_picture(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:
+    """Whether an array among other values is a picture."""
+    if len(shape) == 2:  # boxes, keypoints and matrices are lists of lists
+        return dtype in (np.uint8, np.uint16, np.bool_)
+    return len(shape) == 3 and shape[2] in (1, 3, 4) and dtype.kind in "biuf"
+
+
+def _packed(value: Any) -> dict[str, Any]:
+    """Bytes and pictures as JSON can hold them."""
+    if isinstance(value, bytes):
+        return {BYTES: base64.b64encode(value).decode()}
+    known = {"path": value.path, "error": value.error}
+    if isinstance(value.data, np.ndarray):
+        pixels = np.ascontiguousarray(value.data)
+        known |= {"shape": pixels.shape, "dtype": pixels.dtype.name}
+        known["pixels"] = base64.b64encode(pixels).decode()
+    elif value.data is not None:
+        known["bytes"] = base64.b64encode(value.data).decode()
+    return {IMAGE: {key: item for key, item in known.items() if item is not None}}
+
+
+def _unpacked(value: dict[str, Any]) -> Any:
+    """The inverse; what only looks like it, as a file may hold it, stays a dict."""
+    if len(value) != 1 or not value.keys() & {BYTES, IMAGE}:
+        return value
+    try:
+        if BYTES in value:
+            return base64.b64decode(value[BYTES], validate=True)
+        known = dict(value[IMAGE])
+        data: Any = None
+        if "pixels" in known:
+            flat = np.frombuffer(base64.b64decode(known["pixels"]), np.dtype(known["dtype"]))
+            data = flat.reshape(known["shape"])
+        elif "bytes" in known:
+            data = base64.b64decode(known["bytes"], validate=True)
+        return Image(data, known.get("path"), known.get("error"))
+    except (ValueError, TypeError, KeyError):
+        return value
+
+
+def _read(text: str) -> Any:
+    return json.loads(text, object_hook=_unpacked if '"daskimg.' in text else None)
 
 
 @register_extension_dtype
 class JsonDtype(ExtensionDtype):
-    """The dtype of lists and dicts: ``json``.
+    """The dtype of lists and dicts: ``json``. In them are numbers, text, bytes and pictures.
 
     Examples
     --------
@@ -85,7 +147,7 @@ class JsonDtype(ExtensionDtype):
         for chunk in chunks:
             words = chunk.storage if isinstance(chunk, pa.ExtensionArray) else chunk
             if pa.types.is_string(words.type) or pa.types.is_large_string(words.type):
-                values += [None if x is None else json.loads(x) for x in words.to_pylist()]
+                values += [None if x is None else _read(x) for x in words.to_pylist()]
             else:
                 values += words.to_pylist()
         return JsonArray._from_sequence(values)
@@ -113,7 +175,7 @@ class JsonArray(ExtensionArray):
 
     @classmethod
     def _from_factorized(cls, values: Any, original: JsonArray) -> JsonArray:
-        return cls._from_sequence([json.loads(text) for text in values])
+        return cls._from_sequence([_read(text) for text in values])
 
     @property
     def dtype(self) -> JsonDtype:
@@ -190,7 +252,7 @@ class JsonArray(ExtensionArray):
         return out if dtype is None else out.astype(dtype, copy=False)
 
     def _texts(self) -> list[str | None]:
-        return [None if value is None else json.dumps(value) for value in self._values]
+        return [None if x is None else json.dumps(x, default=_packed) for x in self._values]
 
     def _values_for_factorize(self) -> tuple[npt.NDArray[Any], Any]:
         values = np.empty(len(self), object)

@@ -13,6 +13,7 @@ import daskimg.lazy.accessor  # noqa: F401  (registers .img)
 from daskimg.column.array import ImageArray
 from daskimg.column.dtype import ImageDtype
 from daskimg.column.image import Image
+from daskimg.column.lists import ImageListArray, ImageListDtype
 from daskimg.lazy.physical import Columns
 from daskimg.lazy.table import Column, Table
 
@@ -30,6 +31,22 @@ def _nonempty(dtype: ImageDtype) -> ImageArray:
         shape = dtype.shape or ((2,) if dtype.tensor else (2, 2, 3))
         cell = Image(np.zeros(shape, dtype.cell_dtype or np.uint8), path="picture.png")
     return ImageArray.of([cell, cell], dtype)
+
+
+@make_array_nonempty.register(ImageListDtype)
+def _nonempty_lists(dtype: ImageListDtype) -> ImageListArray:
+    cells = _nonempty(dtype.item)
+    return ImageListArray(np.array([0, 1, 2]), np.ones(2, bool), cells)
+
+
+@normalize_token.register(ImageListArray)
+def _lists_token(array: ImageListArray) -> Any:
+    return ("daskimg.ImageListArray", normalize_token(array.token()))
+
+
+@normalize_token.register(ImageListDtype)
+def _lists_dtype_token(dtype: ImageListDtype) -> Any:
+    return dtype.__dask_tokenize__()
 
 
 @normalize_token.register(ImageArray)
