@@ -60,7 +60,9 @@ class Column:
         try:
             cells = pd.array(_objects(values, self.dtype), dtype=self.dtype)
         except (TypeError, ValueError) as error:
-            hint = "" if isinstance(self.dtype, JsonDtype) else "; give meta="  # (holds most things)
+            hint = (
+                "" if isinstance(self.dtype, JsonDtype) else "; give meta="
+            )  # (holds most things)
             raise TypeError(f"expected {self.dtype} values: {error}{hint}") from error
         for row, cell in zip(rows, cells, strict=True):
             self.values[row] = cell
@@ -171,8 +173,8 @@ class ImageColumn(Column):
         for row, value in zip(rows, values, strict=True):
             if isinstance(value, list | tuple) and any(isinstance(x, PICTURES) for x in value):
                 raise TypeError(
-                    f'expected {self.dtype} values, got a list of pictures; give meta= "list[image]" '
-                    'or "list[image[encoded]]", for explode()'
+                    f"expected {self.dtype} values, got a list of pictures; give meta= "
+                    '"list[image]" or "list[image[encoded]]", for explode()'
                 )
             cell = as_image(value, self.dtype.tensor)
             content = None if cell is None else _content(cell, self.dtype)

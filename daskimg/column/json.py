@@ -88,7 +88,7 @@ def _packed(value: Any) -> dict[str, Any]:
     if isinstance(value.data, np.ndarray):
         pixels = np.ascontiguousarray(value.data)
         known |= {"shape": pixels.shape, "dtype": pixels.dtype.name}
-        known["pixels"] = base64.b64encode(pixels).decode()
+        known["pixels"] = base64.b64encode(pixels.tobytes()).decode()
     elif value.data is not None:
         known["bytes"] = base64.b64encode(value.data).decode()
     return {IMAGE: {key: item for key, item in known.items() if item is not None}}

@@ -45,12 +45,17 @@ class ImageListDtype(ExtensionDtype):
     """
 
     na_value = pd.NA
-    type = list
 
     def __init__(self, item: ImageDtype | str = "image[pixels]") -> None:
-        self.item: ImageDtype = pd.api.types.pandas_dtype(item)  # type: ignore[assignment]
-        if not isinstance(self.item, ImageDtype):
+        dtype: Any = pd.api.types.pandas_dtype(item)
+        if not isinstance(dtype, ImageDtype):
             raise TypeError(f"a list of pictures is of an image dtype; got {item!r}")
+        self.item = dtype
+
+    @property
+    def type(self) -> Any:  # type: ignore[override]
+        """``list``, the class of a cell."""
+        return list
 
     @property
     def kind(self) -> Literal["O"]:
@@ -74,7 +79,7 @@ class ImageListDtype(ExtensionDtype):
         return hash(("daskimg.ImageListDtype", self.name))
 
     @classmethod
-    def construct_array_type(cls) -> type[ImageListArray]:  # type: ignore[valid-type]
+    def construct_array_type(cls) -> Any:
         """The array class of this dtype."""
         return ImageListArray
 
@@ -120,6 +125,8 @@ class ImageListArray(ExtensionArray):
     cells : ImageArray
     """
 
+    _readonly: bool
+
     def __init__(self, ends: Index, valid: Mask, cells: ImageArray) -> None:
         self.ends, self.valid, self.cells = ends, valid, cells
 
@@ -139,7 +146,7 @@ class ImageListArray(ExtensionArray):
 
     @classmethod
     def _from_sequence(cls, scalars: Any, *, dtype: Any = None, copy: bool = False) -> Any:
-        wanted = pd.api.types.pandas_dtype(dtype or "list[image]")
+        wanted: Any = pd.api.types.pandas_dtype(dtype or "list[image]")
         if isinstance(scalars, cls):
             same = wanted.item.cells == "infer" or wanted == scalars.dtype
             kept = scalars.cells if same else scalars.cells.astype(wanted.item)

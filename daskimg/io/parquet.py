@@ -16,8 +16,9 @@ from dask.tokenize import tokenize
 from daskimg.io.commit import Mode, Run
 from daskimg.io.failures import count, failed_rows, image_columns
 from daskimg.io.parquet_read import read_parquet
-from daskimg.io.parquet_scan import read_footers, schemas_of
+from daskimg.io.parquet_scan import read_footers
 from daskimg.io.parquet_schema import Layout
+from daskimg.io.parquet_types import schemas_of
 from daskimg.io.target import Target, check_name, folder_name
 from daskimg.io.write import Job, Output, as_dask, submit
 from daskimg.lazy.prune import pruned
@@ -135,7 +136,7 @@ class Part:
         first = next((name for name in names if name.endswith((".parquet", ".pq"))), None)
         if first is not None:
             footers = read_footers([target.href(first)], target.source)
-            self.layout.refuse_others(schemas_of([first], footers)[0], target.shown)
+            self.layout.refuse_others(schemas_of(footers)[0], target.shown)
 
     def write(self, frame: pd.DataFrame, run: Run, number: int) -> list[dict[str, Any]]:
         """A file for each folder of this partition; their lines of the manifest."""

@@ -17,6 +17,7 @@ from daskimg.errors import reason_of
 from daskimg.io import parquet_scan as scan
 from daskimg.io.parquet_cells import decode_column
 from daskimg.io.parquet_scan import DamagedError, Rows
+from daskimg.io.parquet_types import nulls
 
 if TYPE_CHECKING:
     from daskimg.io.parquet_read import Reader
@@ -48,7 +49,7 @@ def _group(reader: Reader, rows: Rows, names: list[str], keys: Keys) -> pd.DataF
                 kept = reader.passing(rows.path, file, group.number, keys)
         for name in reader.stored(names):
             try:
-                table = scan.read_group(rows.path, file, group.number, [name])
+                table = scan.read_group(rows.path, file, group.number, [reader.schema.field(name)])
                 found[name] = table.column(name).take(pa.array(kept))
             except DamagedError as error:
                 lost[name] = reason_of("read", error)
@@ -86,9 +87,7 @@ def _without(
     for name in [*lost] if not pictures & {*lost} else ():  # no column can hold the reason
         warnings.warn(f"{lost[name]}: {n} rows without {name!r}", stacklevel=2)
     columns = [
-        _nulls(n, field.type)
-        if field.name in lost or field.name not in found
-        else found[field.name]
+        nulls(n, field.type) if field.name in lost or field.name not in found else found[field.name]
         for field in reader.schema
     ]
     table = pa.Table.from_arrays(columns, schema=reader.schema)
@@ -100,9 +99,3 @@ def _without(
             nothing = np.zeros(n, bool)
             frame[column.name] = ImageArray(column.dtype, nothing, empty, [path] * n, [why] * n)
     return frame
-
-
-def _nulls(n: int, kind: pa.DataType) -> pa.Array:
-    if not isinstance(kind, pa.BaseExtensionType):
-        return pa.nulls(n, kind)
-    return pa.ExtensionArray.from_storage(kind, pa.nulls(n, kind.storage_type))

@@ -25,6 +25,7 @@ from daskimg.io.parquet_damage import lost_file, salvaged
 from daskimg.io.parquet_plain import plain_frame
 from daskimg.io.parquet_scan import Dnf, Group, Rows
 from daskimg.io.parquet_schema import Column
+from daskimg.io.parquet_types import common_schema, nulls, schemas_of
 from daskimg.lazy.source import from_reader
 
 __all__ = ["read_parquet"]
@@ -105,11 +106,11 @@ def read_parquet(
     if not whole:
         raise ValueError(f"no file can be read, the first for: {told[0]}")
     lost = [k for k in range(len(told)) if isinstance(told[k], scan.DamagedError)]
-    schemas = scan.schemas_of([paths[k] for k in whole], footers)
-    schema = schemas[0]
+    schemas = schemas_of(footers)
+    schema = common_schema([paths[k] for k in whole], schemas)
     all_keys = scan.folder_keys(listing, paths, schema)
     keys = {name: values.iloc[whole] for name, values in all_keys.items()}
-    nulls = scan.nulls_in(footers, schema)
+    nulls = scan.nulls_in(footers, schemas, schema)
     dnf = scan.normal_filters(filters)
     images = tuple(
         _with(column, policy, source)
@@ -234,14 +235,9 @@ class Reader:
     @property
     def no_rows(self) -> pa.Table:
         """An empty table (pyarrow makes none of tensors that have a permutation)."""
-        kinds = [(kind, getattr(kind, "storage_type", None)) for kind in self.schema.types]
-        arrays = [
-            pa.array([], kind)
-            if storage is None
-            else pa.ExtensionArray.from_storage(kind, pa.array([], storage))
-            for kind, storage in kinds
-        ]
-        return pa.Table.from_arrays(arrays, schema=self.schema)
+        return pa.Table.from_arrays(
+            [nulls(0, kind) for kind in self.schema.types], schema=self.schema
+        )
 
     @cached_property
     def _pandas(self) -> dict[str, Any]:
@@ -294,6 +290,7 @@ class Reader:
             Where the file does not hold what it says.
         """
         stored = self.stored(names)
+        fields = [self.schema.field(name) for name in stored]
         tables: list[pa.Table] = []
         numbers: list[Any] = []
         if not rows.groups:
@@ -306,7 +303,7 @@ class Reader:
                     kept = self.passing(rows.path, file, group.number, keys)
                 if len(kept) == 0 and tables:
                     continue
-                table = scan.read_group(rows.path, file, group.number, stored)
+                table = scan.read_group(rows.path, file, group.number, fields)
                 tables.append(table if len(kept) == n else table.take(pa.array(kept)))
                 numbers.append(group.start + kept)
         return pa.concat_tables(tables), np.concatenate(numbers)
@@ -314,8 +311,8 @@ class Reader:
     def passing(self, path: str, file: Any, group: int, keys: Mapping[str, tuple[Any, Any]]) -> Any:
         """Rows of a row group that pass the filters, from the columns they name alone."""
         used = {name for one in self.dnf or () for name, _, _ in one}
-        stored = [name for name in self.schema.names if name in used]
-        table = scan.read_group(path, file, group, stored)
+        fields = [field for field in self.schema if field.name in used]
+        table = scan.read_group(path, file, group, fields)
         n = file.metadata.row_group(group).num_rows
         for name in used - {*table.column_names}:
             value = keys[name][0]

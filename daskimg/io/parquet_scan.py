@@ -20,6 +20,7 @@ from daskimg import config, fetch
 from daskimg.io.commit import published
 from daskimg.io.listing import Listing, list_images, parse_partitions
 from daskimg.io.parquet_schema import KEY
+from daskimg.io.parquet_types import nulls
 from daskimg.io.target import Target
 from daskimg.io.tensors import tensors_of
 from daskimg.io.walk import own_part
@@ -38,7 +39,6 @@ __all__ = [
     "range_start",
     "read_footers",
     "read_group",
-    "schemas_of",
     "telling",
 ]
 
@@ -124,20 +124,36 @@ def opened(path: str, source: fetch.Source) -> Iterator[pq.ParquetFile]:
         yield file
 
 
-def read_group(path: str, file: pq.ParquetFile, group: int, names: list[str]) -> pa.Table:
-    """Columns of a row group, in this order.
+def read_group(path: str, file: pq.ParquetFile, group: int, fields: list[pa.Field]) -> pa.Table:
+    """Columns of a row group, in this order and of these types; nulls where the file has none.
 
     Raises
     ------
     DamagedError
-        When their pages are broken.
+        When their pages are broken, or values do not fit.
     """
+    there = [field.name for field in fields if field.name in file.schema_arrow.names]
+    n = file.metadata.row_group(group).num_rows
+    columns = {}
     with telling(path):
-        return file.read_row_group(group, names, use_threads=False).select(names)
+        table = file.read_row_group(group, there, use_threads=False)
+    if not fields:  # (which has rows all the same)
+        return table
+    for field in fields:
+        if field.name not in there:
+            columns[field] = nulls(n, field.type)
+            continue
+        own, values = table.schema.field(field.name), table.column(field.name)
+        if own.type == field.type or tensors_of(field) is not None:
+            columns[own] = values
+        else:
+            with telling(path, field.name):
+                columns[field] = values.cast(field.type)
+    return pa.Table.from_arrays([*columns.values()], schema=pa.schema([*columns]))
 
 
 @contextmanager
-def telling(path: str) -> Iterator[None]:
+def telling(path: str, column: str | None = None) -> Iterator[None]:
     """Raise what reading finds wrong as a `DamagedError` that names the file."""
     try:
         yield
@@ -146,44 +162,8 @@ def telling(path: str) -> Iterator[None]:
         if told or isinstance(error, FileNotFoundError | PermissionError):
             raise
         why = " ".join(str(error).split())
-        raise DamagedError(f"{fetch.mask_url(path)} cannot be read: {why}") from None
-
-
-def schemas_of(paths: list[str], footers: list[Any]) -> list[pa.Schema]:
-    """The schemas of the files, which have the same columns.
-
-    Raises
-    ------
-    ValueError
-        When they do not.
-    """
-    schemas = [footer.schema.to_arrow_schema() for footer in footers]
-    first = schemas[0]
-    for path, schema in zip(paths, schemas, strict=True):
-        if schema is first or schema.equals(first, check_metadata=True):
-            continue
-        for field in first:
-            place = schema.get_field_index(field.name)
-            if place < 0 or not _alike(schema.field(place), field):
-                got = "not there" if place < 0 else schema.field(place).type
-                raise ValueError(
-                    f"{fetch.mask_url(path)}: the column {field.name!r} is {got}, and {field.type} "
-                    f"in {fetch.mask_url(paths[0])}; read such files apart"
-                )
-    return schemas
-
-
-def _alike(one: pa.Field, other: pa.Field) -> bool:
-    if one.type == other.type and one.metadata == other.metadata:
-        return True
-    mine, others = tensors_of(one), tensors_of(other)
-    if mine is not None and others is not None:
-        return mine.value == others.value
-    nested = any(
-        isinstance(kind, pa.BaseExtensionType) or pa.types.is_nested(kind)
-        for kind in (one.type, other.type)
-    )
-    return one.type == other.type or not nested
+        where = "" if column is None else f", column {column!r},"
+        raise DamagedError(f"{fetch.mask_url(path)}{where} cannot be read: {why}") from None
 
 
 class Nulls(NamedTuple):
@@ -193,7 +173,7 @@ class Nulls(NamedTuple):
     unread: frozenset[str]
 
 
-def nulls_in(footers: list[pq.FileMetaData], schema: pa.Schema) -> Nulls:
+def nulls_in(footers: list[pq.FileMetaData], schemas: list[pa.Schema], schema: pa.Schema) -> Nulls:
     nullable: set[str] = set()
     full: set[str] = set()
     rows = 0
@@ -209,6 +189,7 @@ def nulls_in(footers: list[pq.FileMetaData], schema: pa.Schema) -> Nulls:
                     nullable.add(column.path_in_schema)
                 if count != column.num_values:
                     full.add(column.path_in_schema)
+    nullable |= {name for one in schemas for name in schema.names if name not in one.names}
     unread = {name for name in schema.names if rows and f"{name}.bytes" not in full}
     return Nulls(tuple(sorted(nullable & {*schema.names})), frozenset(unread))
 
