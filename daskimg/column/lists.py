@@ -4,113 +4,25 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
-from pandas.api.extensions import ExtensionArray, ExtensionDtype, register_extension_dtype
+import pyarrow.compute as pc
+from pandas.api.extensions import ExtensionArray
 from pandas.api.indexers import check_array_indexer
 
 from daskimg.column import cells as c
 from daskimg.column.array import ImageArray
-from daskimg.column.arrow import ImageArrowType, from_arrow, to_arrow
-from daskimg.column.dtype import ImageDtype
+from daskimg.column.arrow import from_arrow, to_arrow
+from daskimg.column.list_dtype import ImageListArrowType, ImageListDtype
 
-__all__ = ["ImageListArray", "ImageListDtype"]
+__all__ = ["ImageListArray", "ImageListDtype", "from_arrow_lists", "lists_of", "of_lists"]
 
 Mask = npt.NDArray[np.bool_]
 Index = npt.NDArray[np.int64]
-
-
-@register_extension_dtype
-class ImageListDtype(ExtensionDtype):
-    """The dtype of lists of pictures: ``list[image[encoded]]``, ``list[image[pixels]]``, ...
-
-    ``explode`` gives the image column, a row for each picture.
-
-    Parameters
-    ----------
-    item : ImageDtype or str
-        Of what is in the lists.
-
-    Examples
-    --------
-    >>> crops = pd.Series([[np.zeros((2, 3), "uint8")] * 2, []], dtype="list[image]")
-    >>> crops.dtype
-    list[image[pixels]]
-    >>> crops.explode().img.width.tolist()
-    [3, 3, <NA>]
-    """
-
-    na_value = pd.NA
-
-    def __init__(self, item: ImageDtype | str = "image[pixels]") -> None:
-        dtype: Any = pd.api.types.pandas_dtype(item)
-        if not isinstance(dtype, ImageDtype):
-            raise TypeError(f"a list of pictures is of an image dtype; got {item!r}")
-        self.item = dtype
-
-    @property
-    def type(self) -> Any:  # type: ignore[override]
-        """``list``, the class of a cell."""
-        return list
-
-    @property
-    def kind(self) -> Literal["O"]:
-        """``"O"``, as pandas asks of a dtype whose cells are objects."""
-        return "O"
-
-    @property
-    def name(self) -> str:  # type: ignore[override]
-        """``list[image[encoded]]``."""
-        return f"list[{self.item.name}]"
-
-    def __repr__(self) -> str:
-        return self.name
-
-    def __eq__(self, other: object) -> bool:
-        if isinstance(other, str):
-            return self.name == other
-        return isinstance(other, ImageListDtype) and self.item == other.item
-
-    def __hash__(self) -> int:
-        return hash(("daskimg.ImageListDtype", self.name))
-
-    @classmethod
-    def construct_array_type(cls) -> Any:
-        """The array class of this dtype."""
-        return ImageListArray
-
-    @classmethod
-    def construct_from_string(cls, string: str) -> ImageListDtype:
-        """Parse a dtype's name.
-
-        Raises
-        ------
-        TypeError
-            When `string` is not ``list[...]`` of the name of an image dtype.
-        """
-        if not isinstance(string, str):
-            raise TypeError(f"'construct_from_string' expects a string, got {type(string)}")
-        if not (string.startswith("list[") and string.endswith("]")):
-            raise TypeError(f"Cannot construct a 'ImageListDtype' from '{string}'")
-        return cls(ImageDtype.construct_from_string(string[5:-1]))
-
-    def _get_common_dtype(self, dtypes: list[Any]) -> ImageListDtype | None:
-        if not all(isinstance(dtype, ImageListDtype) for dtype in dtypes):
-            return None
-        item = self.item._get_common_dtype([dtype.item for dtype in dtypes])
-        return None if item is None else ImageListDtype(item)
-
-    def __dask_tokenize__(self) -> tuple[Any, ...]:
-        return "daskimg.ImageListDtype", self.item.__dask_tokenize__()
-
-    def __from_arrow__(self, array: pa.Array | pa.ChunkedArray) -> ImageListArray:
-        chunks = array.chunks if isinstance(array, pa.ChunkedArray) else [array]
-        parts = [_of_lists(chunk, self) for chunk in chunks]
-        return ImageListArray._concat_same_type(parts or [ImageListArray.empty(0, self)])
 
 
 class ImageListArray(ExtensionArray):
@@ -168,7 +80,7 @@ class ImageListArray(ExtensionArray):
     @property
     def nbytes(self) -> int:
         """Bytes of the cells of these rows."""
-        return self._own().nbytes + self.ends.nbytes + self.valid.nbytes
+        return self.own.nbytes + self.ends.nbytes + self.valid.nbytes
 
     @property
     def failed(self) -> Mask:
@@ -243,7 +155,7 @@ class ImageListArray(ExtensionArray):
 
     @classmethod
     def _concat_same_type(cls, to_concat: Sequence[ImageListArray]) -> ImageListArray:
-        parts = [part._own() for part in to_concat]
+        parts = [part.own for part in to_concat]
         ends, end = [np.zeros(1, np.int64)], 0
         for part in to_concat:
             ends.append(part.ends[1:] - part.ends[0] + end)
@@ -251,7 +163,8 @@ class ImageListArray(ExtensionArray):
         cells = ImageArray._concat_same_type(parts)
         return cls(np.concatenate(ends), np.concatenate([p.valid for p in to_concat]), cells)
 
-    def _own(self) -> ImageArray:
+    @property
+    def own(self) -> ImageArray:
         """The cells of these rows, in order."""
         own: ImageArray = self.cells[int(self.ends[0]) : int(self.ends[-1])]
         return own
@@ -259,7 +172,7 @@ class ImageListArray(ExtensionArray):
     def tight(self) -> ImageListArray:
         """The same rows in buffers that hold no others."""
         return ImageListArray(
-            self.ends - self.ends[0], np.ascontiguousarray(self.valid), self._own().tight()
+            self.ends - self.ends[0], np.ascontiguousarray(self.valid), self.own.tight()
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -268,7 +181,7 @@ class ImageListArray(ExtensionArray):
 
     def token(self) -> tuple[Any, ...]:
         """Plain arrays that tell the content of this array and of no other rows."""
-        return self.ends - self.ends[0], np.ascontiguousarray(self.valid), self._own().token()
+        return self.ends - self.ends[0], np.ascontiguousarray(self.valid), self.own.token()
 
     def _explode(self) -> tuple[ImageArray, npt.NDArray[np.uint64]]:
         """A row for each picture; a null or empty list is one null cell."""
@@ -296,7 +209,7 @@ class ImageListArray(ExtensionArray):
 
     def _digests(self) -> npt.NDArray[np.object_]:
         """Sixteen bytes for each row, equal where its cells are; None where it is null."""
-        each = [bytes(16) if d is None else d for d in self._own().digests()]
+        each = [bytes(16) if d is None else d for d in self.own.digests()]
         out = np.full(len(self), None, object)
         first = self.ends[0]
         for row in np.flatnonzero(self.valid):
@@ -327,7 +240,7 @@ class ImageListArray(ExtensionArray):
         return np.frombuffer(words, np.uint64)[::2].copy()
 
     def __arrow_array__(self, type: pa.DataType | None = None) -> pa.Array:
-        cells = to_arrow(self._own())
+        cells = to_arrow(self.own)
         return pa.ExtensionArray.from_storage(
             ImageListArrowType(self.dtype), lists_of(self, cells.storage, null_failed=False)
         )
@@ -345,28 +258,32 @@ def lists_of(rows: ImageListArray, values: pa.Array, null_failed: bool = True) -
     return pa.LargeListArray.from_arrays(pa.array(ends), values, mask=mask)
 
 
+def from_arrow_lists(array: pa.Array | pa.ChunkedArray, dtype: ImageListDtype) -> ImageListArray:
+    """The column of an Arrow array that ``pa.array`` made of one, or of its lists."""
+    chunks = array.chunks if isinstance(array, pa.ChunkedArray) else [array]
+    parts = [_of_lists(chunk, dtype) for chunk in chunks]
+    return ImageListArray._concat_same_type(parts or [ImageListArray.empty(0, dtype)])
+
+
 def _of_lists(chunk: pa.Array, dtype: ImageListDtype) -> ImageListArray:
     if isinstance(chunk.type, ImageListArrowType):
         dtype = chunk.type.to_pandas_dtype()
     lists = chunk.storage if isinstance(chunk, pa.ExtensionArray) else chunk
-    rows = of_lists(lists, lambda values: from_arrow(values, dtype.item))
-    length = np.diff(rows.ends)
-    # a list of one failed cell is a row that failed
-    first = np.minimum(rows.ends[:-1], max(len(rows.cells) - 1, 0))
-    alone = rows.valid & (length == 1)
-    if alone.any():
-        cells = rows.cells
-        lost = (~cells.valid & cells.has_error)[first]
-        rows.valid = rows.valid & ~(alone & lost)
-    return rows
+    return of_lists(lists, from_arrow(lists.flatten(), dtype.item))
 
 
-def of_lists(lists: pa.Array, cells_of: Any) -> ImageListArray:
-    """Rows of an Arrow array of lists; `cells_of` makes cells of all its values."""
-    valid = lists.is_valid().to_numpy(zero_copy_only=False)
-    length = lists.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)
+def of_lists(lists: pa.Array | pa.ChunkedArray, cells: ImageArray) -> ImageListArray:
+    """Rows of Arrow lists, whose flat values are `cells`.
+
+    A list of one failed cell is a row that failed.
+    """
+    length = pc.list_value_length(lists).fill_null(0).to_numpy(zero_copy_only=False)
     ends = np.concatenate([[0], np.cumsum(length)]).astype(np.int64)
-    return ImageListArray(ends, valid, cells_of(lists.flatten()))
+    valid = lists.is_valid().to_numpy(zero_copy_only=False).copy()
+    alone = np.flatnonzero(length == 1)
+    lost = ~cells.valid & cells.has_error
+    valid[alone[lost[ends[alone]]]] = False
+    return ImageListArray(ends, valid, cells)
 
 
 def _as_list(row: Any, dtype: ImageListDtype) -> list[Any]:
@@ -375,42 +292,3 @@ def _as_list(row: Any, dtype: ImageListDtype) -> list[Any]:
     ):
         return [c.as_image(cell, dtype.item.tensor) for cell in row]
     raise TypeError(f"a cell of {dtype} is a list of pictures; got {type(row).__name__}")
-
-
-class ImageListArrowType(pa.ExtensionType):  # type: ignore[misc]
-    """The Arrow extension type ``daskimg.images``; its metadata is the dtype of the items."""
-
-    def __init__(self, dtype: ImageListDtype, storage: pa.DataType | None = None) -> None:
-        self._dtype = dtype
-        kind = storage or pa.large_list(ImageArrowType(dtype.item).storage_type)
-        super().__init__(kind, "daskimg.images")
-
-    def __arrow_ext_serialize__(self) -> bytes:
-        return self._dtype.item.to_json().encode()
-
-    @classmethod
-    def __arrow_ext_deserialize__(cls, storage: pa.DataType, data: bytes) -> ImageListArrowType:
-        return cls(ImageListDtype(ImageDtype.from_json(data.decode())), storage)
-
-    def __eq__(self, other: object) -> bool:
-        return (
-            isinstance(other, ImageListArrowType)
-            and self._dtype == other._dtype
-            and self.storage_type == other.storage_type
-        )
-
-    def __ne__(self, other: object) -> bool:
-        return not self == other
-
-    def __hash__(self) -> int:  # Dask looks Arrow types up in a set
-        return hash((type(self), self._dtype))
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return ImageListArrowType, (self._dtype, self.storage_type)
-
-    def to_pandas_dtype(self) -> ImageListDtype:
-        """The dtype a pandas column of this type has."""
-        return self._dtype
-
-
-pa.register_extension_type(ImageListArrowType(ImageListDtype("image[file]")))

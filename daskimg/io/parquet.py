@@ -17,7 +17,7 @@ from daskimg.io.commit import Mode, Run
 from daskimg.io.failures import count, failed_rows, image_columns
 from daskimg.io.parquet_read import read_parquet
 from daskimg.io.parquet_scan import read_footers
-from daskimg.io.parquet_schema import Layout
+from daskimg.io.parquet_schema import Layout, picture_columns
 from daskimg.io.parquet_types import schemas_of
 from daskimg.io.target import Target, check_name, folder_name
 from daskimg.io.write import Job, Output, as_dask, submit
@@ -107,7 +107,7 @@ def _partition_cols(frame: Any, given: str | Sequence[str] | None) -> tuple[str,
     for key in keys:
         if key not in frame.columns:
             raise ValueError(f"partition_cols: no column {key!r}; there are {list(frame.columns)}")
-        if key in image_columns(frame):
+        if key in picture_columns(frame):
             raise ValueError(f"partition_cols: {key!r} holds pictures, which name no folder")
     if keys and len(keys) == len(frame.columns):
         raise ValueError("partition_cols: all columns are named, none is left to write")
@@ -187,7 +187,7 @@ def split(frame: pd.DataFrame, keys: Sequence[str]) -> Iterable[tuple[str, pd.Da
 
 
 def _group_rows(frame: pd.DataFrame) -> int:
-    size = sum(frame[name].array.nbytes for name in image_columns(frame))
+    size = sum(frame[name].array.nbytes for name in picture_columns(frame))
     per_row = max(1, size // max(1, len(frame)))
     return int(min(max(1, GROUP_BYTES // per_row), GROUP_ROWS))
 

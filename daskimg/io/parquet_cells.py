@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,52 +14,90 @@ import pyarrow as pa
 from daskimg.column.array import ImageArray
 from daskimg.column.arrow import ImageArrowType, from_arrow
 from daskimg.column.dtype import ImageDtype
+from daskimg.column.lists import ImageListArray, of_lists
 from daskimg.column.storage import Uniform
-from daskimg.io.parquet_schema import KEY, Column
+from daskimg.io.parquet_schema import HF_KEY, KEY, Column
 from daskimg.io.tensors import Tensors, tensors_of, values_of
 
 __all__ = ["decode_column", "recognise"]
 
+STORED = {"bytes": "data"}  # of Hugging Face's structs
+
 
 def recognise(
-    schemas: Sequence[pa.Schema], named: Iterable[str] | None, unread: frozenset[str] = frozenset()
+    schema: pa.Schema,
+    schemas: Sequence[pa.Schema],
+    named: Iterable[str] | None,
+    kinds: Mapping[str, str],
 ) -> tuple[Column, ...]:
     """The image columns of files: ours, Hugging Face's, tensors of Arrow and Ray, those named.
 
     Parameters
     ----------
+    schema : pyarrow.Schema
+        Of all files together.
     schemas : sequence of pyarrow.Schema
-        Of all files, alike but for the shapes of tensors.
+        Of each file.
     named : iterable of str, optional
         Columns of bytes, or of paths, that are pictures. An empty one: only ours are.
-    unread : set of str
-        Struct columns that hold no bytes in any row: files that were not embedded.
+    kinds : mapping of str to str
+        Of structs of bytes and path: "encoded", "file" (no row holds bytes) or "mixed".
 
     Raises
     ------
     ValueError
         When a named column is not there, or holds neither bytes nor strings.
     """
-    schema = schemas[0]
     wanted = None if named is None else [named] if isinstance(named, str) else list(named)
     found: dict[str, Column] = {}
-    known = json.loads((schema.metadata or {}).get(KEY, b"{}")).get("columns", {})
-    for name, entry in known.items():
-        if name in schema.names:
-            dtype = ImageDtype.from_json(json.dumps(entry["dtype"]))
-            kinds = entry.get("kinds", False)
-            found[name] = Column(name, dtype, entry["path"], entry["error"], kinds)
+    for one in schemas:
+        for name, entry in _told(one, KEY).get("columns", {}).items():
+            if name in schema.names:
+                known = _of_entry(name, entry)
+                found[name] = _together(found.get(name, known), known)
     for name in wanted or ():
         if name not in schema.names:
             raise ValueError(f"no column {name!r} in the file; there are {schema.names}")
         if name not in found:
-            found[name] = Column(name, _named(schema.field(name), unread))
+            dtype, lists = _named(schema.field(name), kinds)
+            found[name] = Column(name, dtype, lists=lists)
+    features = _told(schema, HF_KEY).get("info", {}).get("features", {})
     for field in schema:
         if field.name not in found and (wanted is None or field.name in wanted):
-            implied = _implied(field, unread)
+            implied = None if _is_other(features.get(field.name)) else _implied(field, kinds)
             if implied is not None:
-                found[field.name] = Column(field.name, implied)
+                found[field.name] = Column(field.name, implied[0], lists=implied[1])
     return tuple(_of_all(column, schemas) for column in found.values())
+
+
+def _told(schema: pa.Schema, key: bytes) -> dict[str, Any]:
+    told: dict[str, Any] = json.loads((schema.metadata or {}).get(key, b"{}"))
+    return told
+
+
+def _of_entry(name: str, entry: Mapping[str, Any]) -> Column:
+    dtype = ImageDtype.from_json(json.dumps(entry["dtype"]))
+    more = entry.get("kinds", False), entry.get("list", False)
+    return Column(name, dtype, entry["path"], entry["error"], *more)
+
+
+def _together(one: Column, other: Column) -> Column:
+    """A column that some files have as `one` and others as `other`."""
+    dtype = one.dtype._get_common_dtype([one.dtype, other.dtype]) or one.dtype
+    return replace(
+        one,
+        dtype=dtype,
+        path=one.path or other.path,
+        error=one.error or other.error,
+        kinds=one.kinds or other.kinds,
+    )
+
+
+def _is_other(feature: Any) -> bool:
+    """Whether Hugging Face's features say that a struct of bytes and path is no picture's."""
+    while isinstance(feature, dict) and "feature" in feature:
+        feature = feature["feature"]
+    return isinstance(feature, dict) and feature.get("_type") in ("Audio", "Video", "Pdf", "Nifti")
 
 
 def _of_all(column: Column, schemas: Sequence[pa.Schema]) -> Column:
@@ -67,43 +105,84 @@ def _of_all(column: Column, schemas: Sequence[pa.Schema]) -> Column:
     dtype = column.dtype
     if dtype.shape is None:
         return column
-    kinds = {tensors_of(schema.field(column.name)) for schema in schemas}
-    if len(kinds - {None}) < 2:
+    there = [schema.field(column.name) for schema in schemas if column.name in schema.names]
+    kinds = {tensors_of(field) for field in there} - {None}
+    if len(kinds) < 2:
         return column
     common = functools.reduce(Tensors.with_others, filter(None, kinds)).dtype
-    dtype = dtype.derive(dtype.cells, common.shape, tensor=common.tensor)
-    return replace(column, dtype=dtype)
+    return replace(column, dtype=dtype.derive(dtype.cells, common.shape, tensor=common.tensor))
 
 
-def _named(field: pa.Field, unread: frozenset[str]) -> ImageDtype:
-    kind = field.type
-    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
-        return ImageDtype("encoded")
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        return ImageDtype("file")
-    dtype = _implied(field, unread)
-    if dtype is None:
-        raise ValueError(f"image_columns: {field.name!r} holds neither bytes nor paths but {kind}")
-    return dtype
+def _named(field: pa.Field, kinds: Mapping[str, str]) -> tuple[ImageDtype, bool]:
+    found = _implied(field, kinds)
+    kind = _plain(field.type)
+    if found is None and _is_list(kind):
+        inner = _named(pa.field(f"{field.name}[]", kind.value_type), kinds)
+        found = inner[0], True
+    elif found is None and _is_bytes(kind):
+        found = ImageDtype("encoded"), False
+    elif found is None and _is_text(kind):
+        found = ImageDtype("file"), False
+    elif found is None and pa.types.is_struct(kind) and {*kind.names} <= {"bytes", "path"}:
+        found = ImageDtype("encoded" if "bytes" in kind.names else "file"), False
+    if found is None:
+        raise ValueError(
+            f"image_columns: {field.name!r} holds neither bytes nor paths but {field.type}"
+        )
+    return found
 
 
-def _implied(field: pa.Field, unread: frozenset[str]) -> ImageDtype | None:
+def _implied(field: pa.Field, kinds: Mapping[str, str]) -> tuple[ImageDtype, bool] | None:
+    """What a column is by its type alone, and whether it is one of lists."""
     kind = field.type
     if isinstance(kind, ImageArrowType):
-        return kind.to_pandas_dtype()
+        return kind.to_pandas_dtype(), False
     tensors = tensors_of(field)
     if tensors is not None:
-        return tensors.dtype
-    if pa.types.is_struct(kind) and {part.name for part in kind} == {"bytes", "path"}:
-        data = kind.field("bytes").type
-        if pa.types.is_binary(data) or pa.types.is_large_binary(data):
-            return ImageDtype("file" if field.name in unread else "encoded")
+        return tensors.dtype, False
+    if _is_list(kind):
+        inner = _implied(pa.field(field.name, kind.value_type), kinds)
+        return None if inner is None or inner[1] or inner[0].holds_pixels else (inner[0], True)
+    if pa.types.is_struct(kind) and {*kind.names} == {"bytes", "path"}:
+        if _is_bytes(kind.field("bytes").type) and _is_text(kind.field("path").type):
+            return ImageDtype(kinds.get(field.name, "encoded")), False
     return None
 
 
-def decode_column(column: Column, table: pa.Table, dtype: ImageDtype) -> ImageArray:
-    """An image column of a table that was read, as `dtype`."""
+def _is_bytes(kind: pa.DataType) -> bool:
+    return kind in (pa.binary(), pa.large_binary(), pa.binary_view())
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return kind in (pa.string(), pa.large_string(), pa.string_view(), pa.null())
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    tests = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+    return any(test(kind) for test in tests)
+
+
+def _plain(kind: pa.DataType) -> pa.DataType:
+    """The type of a dictionary's values."""
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
+
+
+def decode_column(column: Column, table: pa.Table) -> ImageArray | ImageListArray:
+    """An image column of a table that was read."""
     own = table.column(column.name)
+    if column.lists:
+        parts = {part: _items(table.column(part)) for part in column.parts}
+        return of_lists(own, _cells(replace(column, lists=False), pa.table(parts)))
+    return _cells(column, table)
+
+
+def _items(lists: pa.ChunkedArray) -> pa.ChunkedArray:
+    kind = lists.type.value_type
+    return pa.chunked_array([chunk.flatten() for chunk in lists.chunks], kind)
+
+
+def _cells(column: Column, table: pa.Table) -> ImageArray:
+    own, dtype = table.column(column.name), column.dtype
     tensors = tensors_of(table.schema.field(column.name))
     parts, start = [], 0
     for chunk in own.chunks:
@@ -138,6 +217,8 @@ def _tensor_cells(
 def _decode_chunk(
     chunk: pa.Array, dtype: ImageDtype, path: Any, error: Any, kinds: dict[str, Any]
 ) -> ImageArray:
+    if pa.types.is_dictionary(chunk.type):
+        chunk = chunk.dictionary_decode()
     kind = chunk.type
     if isinstance(kind, ImageArrowType):
         cells = from_arrow(chunk, dtype)
@@ -145,16 +226,17 @@ def _decode_chunk(
     n = len(chunk)
     if pa.types.is_struct(kind):
         outer = chunk.is_valid().to_numpy(zero_copy_only=False)
-        if "bytes" not in [field.name for field in kind]:  # ragged pixels
-            fields = {name: chunk.field(name) for name in ("data", "shape", "dtype")}
-        else:
-            path = chunk.field("path").cast(pa.large_string())
-            fields = {"data": chunk.field("bytes"), **kinds}
+        fields = {STORED.get(name, name): chunk.field(name) for name in kind.names}
+        if "path" in fields:
+            path = fields.pop("path").cast(pa.large_string())
+        fields |= kinds
+        fields = {name: fields[name] for name in ("data", "shape", "dtype") if name in fields}
     else:
         outer = np.ones(n, bool)
         fields = {"data": chunk}
     if dtype.cells == "file":
         words = path if pa.types.is_struct(kind) else chunk.cast(pa.large_string())
+        words = pa.nulls(n, pa.large_string()) if words is None else words
         valid = words.is_valid().to_numpy(zero_copy_only=False) & outer
         if error is not None:
             valid &= error.is_null().to_numpy(zero_copy_only=False)

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from daskimg.column.array import ImageArray
 from daskimg.column.cells import lay_out
+from daskimg.column.lists import ImageListArray
 from daskimg.errors import reason_of
 from daskimg.io import parquet_scan as scan
 from daskimg.io.parquet_cells import decode_column
@@ -59,7 +60,7 @@ def _group(reader: Reader, rows: Rows, names: list[str], keys: Keys) -> pd.DataF
                 with scan.telling(rows.path):
                     parts = [reader.schema.field(part) for part in column.parts]
                     cells = [found[part.name] for part in parts]
-                    decode_column(column, pa.table(cells, schema=pa.schema(parts)), column.dtype)
+                    decode_column(column, pa.table(cells, schema=pa.schema(parts)))
             except DamagedError as error:
                 lost[column.name] = reason_of("read", error)
     numbers = group.start + kept
@@ -97,5 +98,7 @@ def _without(
         if why is not None:
             empty = lay_out([None] * n, column.dtype)
             nothing = np.zeros(n, bool)
-            frame[column.name] = ImageArray(column.dtype, nothing, empty, [path] * n, [why] * n)
+            cells = ImageArray(column.dtype, nothing, empty, [path] * n, [why] * n)
+            rows = ImageListArray(np.arange(n + 1), nothing, cells) if column.lists else cells
+            frame[column.name] = rows
     return frame

@@ -63,7 +63,8 @@ def _holds_json(kind: pa.DataType) -> bool:
     if pa.types.is_nested(kind) and hasattr(kind, "value_type"):
         return _holds_json(kind.value_type)
     tests = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean, pa.types.is_string)
-    return any(test(kind) for test in (*tests, pa.types.is_large_string, pa.types.is_null))
+    others = (pa.types.is_large_string, pa.types.is_null, pa.types.is_binary)
+    return any(test(kind) for test in (*tests, *others, pa.types.is_large_binary))
 
 
 def _is_nullable(dtype: Any) -> bool:

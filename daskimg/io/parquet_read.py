@@ -22,6 +22,7 @@ from daskimg.errors import reason_of
 from daskimg.io import parquet_scan as scan
 from daskimg.io.parquet_cells import decode_column, recognise
 from daskimg.io.parquet_damage import lost_file, salvaged
+from daskimg.io.parquet_kinds import Counts, counts_of, kinds_of
 from daskimg.io.parquet_plain import plain_frame
 from daskimg.io.parquet_scan import Dnf, Group, Rows
 from daskimg.io.parquet_schema import Column
@@ -31,6 +32,7 @@ from daskimg.lazy.source import from_reader
 __all__ = ["read_parquet"]
 
 BLOCKSIZE = 64 * 2**20
+NOTHING = Counts(0, 0)
 
 
 def read_parquet(
@@ -110,16 +112,23 @@ def read_parquet(
     schema = common_schema([paths[k] for k in whole], schemas)
     all_keys = scan.folder_keys(listing, paths, schema)
     keys = {name: values.iloc[whole] for name, values in all_keys.items()}
-    nulls = scan.nulls_in(footers, schemas, schema)
+    counts = counts_of(footers)
     dnf = scan.normal_filters(filters)
+    kinds = kinds_of(counts, [paths[k] for k in whole], footers, source)
     images = tuple(
         _with(column, policy, source)
-        for column in recognise(schemas, image_columns, nulls.unread)
+        for column in recognise(schema, schemas, image_columns, kinds)
         if column.name not in keys
     )
     # a row of what is damaged has no values
     tolerant = policy == "null"
-    nullable = tuple(schema.names) if tolerant else nulls.nullable
+    nullable = tuple(
+        name
+        for name in schema.names
+        if tolerant
+        or any(name not in one.names for one in schemas)
+        or counts.get(name, NOTHING).nulls != 0
+    )
     layout = schema.serialize().to_pybytes()
     reader = Reader(layout, images, tuple(keys), nullable, dnf, source, tolerant)
     reader.check(columns)
@@ -347,7 +356,7 @@ class Reader:
         found: dict[str, Any] = {}
         for name, column in images.items():
             with scan.telling(path):
-                found[name] = decode_column(column, table, column.dtype)
+                found[name] = decode_column(column, table)
         for name, (value, dtype) in keys:
             found[name] = pd.array([value] * len(frame), dtype=dtype)
         for name in self.keys if not keys else ():

@@ -26,6 +26,7 @@ from daskimg.io.tensors import tensors_of
 from daskimg.io.walk import own_part
 
 __all__ = [
+    "FOOTERS",
     "STRING",
     "DamagedError",
     "Dnf",
@@ -34,7 +35,6 @@ __all__ = [
     "folder_keys",
     "list_files",
     "normal_filters",
-    "nulls_in",
     "opened",
     "range_start",
     "read_footers",
@@ -164,34 +164,6 @@ def telling(path: str, column: str | None = None) -> Iterator[None]:
         why = " ".join(str(error).split())
         where = "" if column is None else f", column {column!r},"
         raise DamagedError(f"{fetch.mask_url(path)}{where} cannot be read: {why}") from None
-
-
-class Nulls(NamedTuple):
-    """Which columns hold nulls (or may), and which structs hold no bytes."""
-
-    nullable: tuple[str, ...]
-    unread: frozenset[str]
-
-
-def nulls_in(footers: list[pq.FileMetaData], schemas: list[pa.Schema], schema: pa.Schema) -> Nulls:
-    nullable: set[str] = set()
-    full: set[str] = set()
-    rows = 0
-    for footer in footers:
-        for group in map(footer.row_group, range(footer.num_row_groups)):
-            if not group.num_rows:
-                continue
-            rows += group.num_rows
-            for column in map(group.column, range(group.num_columns)):
-                found = column.statistics
-                count = found.null_count if found is not None and found.has_null_count else None
-                if count != 0:
-                    nullable.add(column.path_in_schema)
-                if count != column.num_values:
-                    full.add(column.path_in_schema)
-    nullable |= {name for one in schemas for name in schema.names if name not in one.names}
-    unread = {name for name in schema.names if rows and f"{name}.bytes" not in full}
-    return Nulls(tuple(sorted(nullable & {*schema.names})), frozenset(unread))
 
 
 def folder_keys(listing: Listing, paths: list[str], schema: pa.Schema) -> dict[str, pd.Series]:

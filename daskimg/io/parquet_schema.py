@@ -7,19 +7,21 @@ file, encoded, mixed     ``struct<bytes: binary, path: string>``, as Hugging Fac
                          (``bytes`` is null for a file that was not embedded)
 pixels of one shape      ``arrow.fixed_shape_tensor``
 other pixels             ``struct<data: binary, shape: list<int32>, dtype: string>``
+lists of pictures        ``list`` of one of the structs, as Hugging Face ``List(Image)``
 =======================  =====================================================================
 
 What these cannot hold stands in plain columns beside them: ``<name>.path`` for pixels,
 ``<name>.error`` (why a cell is null) where the column's policy is "null", ``<name>.shape`` and
-``<name>.dtype`` where each cell is of its own kind (a dtype "bytes" or "path" is no array's). The
-schema metadata ``daskimg`` tells each column's dtype, so that it comes back as it was.
+``<name>.dtype`` where each cell is of its own kind (a dtype "bytes" or "path" is no array's); of
+lists, lists of them. The schema metadata ``daskimg`` tells each column's dtype, so that it comes
+back as it was.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -31,13 +33,13 @@ from dask.dataframe.utils import meta_nonempty
 from daskimg.column.array import ImageArray
 from daskimg.column.arrow import to_arrow
 from daskimg.column.dtype import ImageDtype
+from daskimg.column.lists import ImageListArray, ImageListDtype, lists_of
 from daskimg.column.storage import Uniform
 from daskimg.errors import ImageError
 from daskimg.fetch import mask_url
-from daskimg.io.failures import image_columns
 from daskimg.ops import policy_of
 
-__all__ = ["HF_IMAGE", "KEY", "Column", "Layout"]
+__all__ = ["HF_IMAGE", "HF_KEY", "KEY", "Column", "Layout", "picture_columns"]
 
 KEY = b"daskimg"
 HF_KEY = b"huggingface"
@@ -49,13 +51,14 @@ RAGGED = pa.struct([("data", pa.binary()), *KINDS.items()])
 
 @dataclass(frozen=True)
 class Column:
-    """An image column, and the plain columns beside it."""
+    """An image column (or one of lists of pictures), and the plain columns beside it."""
 
     name: str
-    dtype: ImageDtype
+    dtype: ImageDtype  # of lists: of what is in them
     path: bool = False
     error: bool = False
     kinds: bool = False
+    lists: bool = False
 
     @property
     def beside(self) -> dict[str, pa.DataType]:
@@ -72,11 +75,22 @@ class Column:
     @property
     def one_shape(self) -> bool:
         """Whether it is written as a tensor column."""
-        return self.dtype.cell_dtype is not None and bool(np.prod(self.dtype.shape or 0))
+        one = self.dtype.cell_dtype is not None and bool(np.prod(self.dtype.shape or 0))
+        return one and not self.lists
 
     @property
     def arrow(self) -> pa.DataType:
         """The type of its own Parquet column."""
+        return pa.list_(self._cell) if self.lists else self._cell
+
+    @property
+    def types(self) -> dict[str, pa.DataType]:
+        """Those of all its Parquet columns, by name."""
+        beside = [pa.list_(kind) if self.lists else kind for kind in self.beside.values()]
+        return dict(zip(self.parts, [self.arrow, *beside], strict=True))
+
+    @property
+    def _cell(self) -> pa.DataType:
         if not self.dtype.holds_pixels:
             return HF_IMAGE
         if self.one_shape:
@@ -85,8 +99,14 @@ class Column:
             )
         return RAGGED
 
-    def encode(self, cells: ImageArray) -> list[pa.Array]:
+    def encode(self, cells: ImageArray | ImageListArray) -> list[pa.Array]:
         """The Parquet columns; pixels and bytes in order are not copied."""
+        if isinstance(cells, ImageListArray):
+            parts = zip(self._encode(cells.own), self.types.values(), strict=True)
+            return [lists_of(cells, part, null_failed=False).cast(kind) for part, kind in parts]
+        return self._encode(cells)
+
+    def _encode(self, cells: ImageArray) -> list[pa.Array]:
         if cells.dtype != self.dtype:  # of objects: what they are, only a partition knows
             cells = cells.astype(self.dtype)
         beside: list[pa.Array] = []
@@ -104,7 +124,7 @@ class Column:
         return [self._tensor(cells) if self.one_shape else _ragged(cells), *beside]
 
     def _tensor(self, cells: ImageArray) -> pa.Array:
-        kind = self.arrow
+        kind = self._cell
         data = cells.data
         values = np.ascontiguousarray(data.values) if isinstance(data, Uniform) else np.empty(0)
         size = int(np.prod(self.dtype.shape or 0))
@@ -174,7 +194,7 @@ class Layout:
         names = list(meta.columns)
         if not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
             raise ValueError(f"Parquet columns have names of their own, strings; got {names}")
-        images = tuple(_column(name, meta[name].dtype) for name in image_columns(meta))
+        images = tuple(_column(name, meta[name].dtype) for name in picture_columns(meta))
         for column in images:
             taken = [name for name in column.parts[1:] if name in names]
             if taken:
@@ -229,8 +249,7 @@ class Layout:
         """
         mine = {**dict.fromkeys(self.names), **dict(self.types)}
         for column in self.images:
-            kinds = [column.arrow, *column.beside.values()]
-            mine.update(zip(column.parts, kinds, strict=True))
+            mine.update(column.types)
         mine = {name: kind for name, kind in mine.items() if name not in self.partition_cols}
         pandas = json.loads((there.metadata or {}).get(b"pandas", b"{}"))
         index = [name for name in pandas.get("index_columns", []) if isinstance(name, str)]
@@ -264,9 +283,12 @@ class Layout:
             if table.schema.field(place).type != kind:
                 table = table.set_column(place, name, table.column(place).cast(kind))
         metadata = {**(table.schema.metadata or {}), KEY: self._json(index if ranged else None)}
-        encoded = [column.name for column in self.images if not column.dtype.holds_pixels]
-        if encoded:
-            features = {name: {"_type": "Image"} for name in encoded}
+        features: dict[str, Any] = {}
+        for column in self.images:
+            if not column.dtype.holds_pixels:
+                kind = {"_type": "Image"}
+                features[column.name] = {"_type": "List", "feature": kind} if column.lists else kind
+        if features:
             metadata[HF_KEY] = json.dumps({"info": {"features": features}}).encode()
         return table.replace_schema_metadata(metadata)
 
@@ -292,6 +314,7 @@ class Layout:
                 "path": column.path,
                 "error": column.error,
                 "kinds": column.kinds,
+                "list": column.lists,
             }
             for column in self.images
         }
@@ -314,13 +337,21 @@ def _anonymous(dtype: ImageDtype) -> ImageDtype:
     return dtype.derive(dtype.cells, dtype.shape, source=None, root=root)
 
 
+def picture_columns(frame: Any) -> list[str]:
+    """Names of the columns of pictures, of tensors and of lists of pictures."""
+    kinds = ImageDtype | ImageListDtype
+    return [name for name, dtype in frame.dtypes.items() if isinstance(dtype, kinds)]
+
+
 def _column(name: str, dtype: Any) -> Column:
+    if isinstance(dtype, ImageListDtype):
+        return replace(_column(name, dtype.item), lists=True)
     mixed = dtype.cells == "mixed"
     return Column(name, dtype, dtype.holds_pixels, policy_of(dtype) == "null", mixed)
 
 
 def _plain_types(meta: pd.DataFrame, keys: tuple[str, ...]) -> tuple[tuple[str, Any], ...]:
-    plain = meta.drop(columns=[*image_columns(meta), *keys])
+    plain = meta.drop(columns=[*picture_columns(meta), *keys])
     # an object column's type is known when its objects are seen
     plain = plain.drop(columns=[name for name in plain if plain[name].dtype == object])
     schema = pa.Schema.from_pandas(meta_nonempty(plain), preserve_index=False)
