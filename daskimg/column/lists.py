@@ -15,9 +15,11 @@ from pandas.api.extensions import ExtensionArray
 from pandas.api.indexers import check_array_indexer
 
 from daskimg.column import cells as c
+from daskimg.column import storage as st
 from daskimg.column.array import ImageArray
 from daskimg.column.arrow import from_arrow, to_arrow
 from daskimg.column.list_dtype import ImageListArrowType, ImageListDtype
+from daskimg.column.storage import Text
 
 __all__ = ["ImageListArray", "ImageListDtype", "from_arrow_lists", "lists_of", "of_lists"]
 
@@ -83,9 +85,25 @@ class ImageListArray(ExtensionArray):
         return self.own.nbytes + self.ends.nbytes + self.valid.nbytes
 
     @property
-    def failed(self) -> Mask:
-        """Which null rows know why."""
+    def has_error(self) -> Mask:
+        """Rows with a recorded reason."""
         return ~self.valid & (np.diff(self.ends) > 0)
+
+    @property
+    def error(self) -> Text:
+        """Why each row failed."""
+        return self._of_first(self.cells.error, ~self.has_error)
+
+    @property
+    def path(self) -> Text:
+        """Where the first cell of each row came from."""
+        return self._of_first(self.cells.path, np.diff(self.ends) == 0)
+
+    def _of_first(self, words: Text, missing: Mask) -> Text:
+        if words is None or missing.all():
+            return None
+        first = np.minimum(self.ends[:-1], len(self.cells) - 1)
+        return st.take_text(words, first, missing)
 
     def __len__(self) -> int:
         return len(self.valid)
@@ -253,7 +271,7 @@ def lists_of(rows: ImageListArray, values: pa.Array, null_failed: bool = True) -
     failed cell.
     """
     ends = rows.ends - rows.ends[0]
-    valid = rows.valid if null_failed else rows.valid | rows.failed
+    valid = rows.valid if null_failed else rows.valid | rows.has_error
     mask = None if valid.all() else pa.array(~valid)
     return pa.LargeListArray.from_arrays(pa.array(ends), values, mask=mask)
 

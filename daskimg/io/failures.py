@@ -13,9 +13,10 @@ import pyarrow as pa
 
 from daskimg.column.array import ImageArray
 from daskimg.column.dtype import ImageDtype
+from daskimg.column.lists import ImageListArray, ImageListDtype
 from daskimg.errors import cause_of
 
-__all__ = ["Census", "count", "failed_rows", "image_column", "image_columns"]
+__all__ = ["Census", "count", "failed_rows", "image_column", "image_columns", "picture_columns"]
 
 STRING = pd.StringDtype("pyarrow")
 
@@ -23,6 +24,12 @@ STRING = pd.StringDtype("pyarrow")
 def image_columns(frame: Any) -> list[str]:
     """Names of the image (and tensor) columns of a frame."""
     return [name for name, dtype in frame.dtypes.items() if isinstance(dtype, ImageDtype)]
+
+
+def picture_columns(frame: Any) -> list[str]:
+    """Names of the columns of pictures, of tensors and of lists of pictures."""
+    kinds = ImageDtype | ImageListDtype
+    return [name for name, dtype in frame.dtypes.items() if isinstance(dtype, kinds)]
 
 
 class Census(NamedTuple):
@@ -50,12 +57,13 @@ def count(frame: pd.DataFrame, columns: Sequence[str]) -> Census:
     failed, null = np.zeros(n, bool), np.zeros(n, bool)
     column, reason = np.full(n, None, object), np.full(n, None, object)
     for name in columns:
-        cells: ImageArray = frame[name].array
+        cells: ImageArray | ImageListArray = frame[name].array
         bad = ~cells.valid & cells.has_error
         new = bad & ~failed
-        if new.any() and cells.error is not None:
+        error = cells.error
+        if new.any() and error is not None:
             rows = np.flatnonzero(new)
-            reason[rows] = cells.error.take(pa.array(rows)).to_pylist()
+            reason[rows] = error.take(pa.array(rows)).to_pylist()
             column[rows] = name
         failed |= bad
         null |= ~cells.valid
@@ -72,16 +80,19 @@ def failed_rows(frame: pd.DataFrame, census: Census) -> pd.DataFrame:
     kept = frame.iloc[rows]
     out = kept.copy(deep=False)
     path = np.full(len(kept), None, object)
-    for name in image_columns(kept):
-        cells: ImageArray = kept[name].array
-        if cells.dtype.tensor:
+    for name in picture_columns(kept):
+        cells: ImageArray | ImageListArray = kept[name].array
+        mine = cells.dtype.item if isinstance(cells.dtype, ImageListDtype) else cells.dtype
+        if mine.tensor:
             out = out.drop(columns=name)
             continue
-        dtype = cells.dtype.derive("file", mode=None)
-        out[name] = ImageArray(dtype, cells.has_path, None, cells.path)
-        if cells.path is not None:
-            mine = census.column[rows] == name
-            path[mine] = np.array(cells.path.to_pylist(), object)[mine]
+        dtype = mine.derive("file", mode=None)
+        paths = cells.path
+        known = np.zeros(len(kept), bool) if paths is None else paths.is_valid().to_numpy(False)
+        out[name] = ImageArray(dtype, known, None, paths)
+        if paths is not None:
+            first = census.column[rows] == name
+            path[first] = np.array(paths.to_pylist(), object)[first]
     if "path" not in out:
         out["path"] = pd.array(path, STRING)
     out["column"] = pd.array(census.column[rows], STRING)

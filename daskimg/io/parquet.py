@@ -14,10 +14,10 @@ import pyarrow.parquet as pq
 from dask.tokenize import tokenize
 
 from daskimg.io.commit import Mode, Run
-from daskimg.io.failures import count, failed_rows, image_columns
+from daskimg.io.failures import count, failed_rows, image_columns, picture_columns
 from daskimg.io.parquet_read import read_parquet
 from daskimg.io.parquet_scan import read_footers
-from daskimg.io.parquet_schema import Layout, picture_columns
+from daskimg.io.parquet_schema import Layout
 from daskimg.io.parquet_types import schemas_of
 from daskimg.io.target import Target, check_name, folder_name
 from daskimg.io.write import Job, Output, as_dask, submit
@@ -232,7 +232,7 @@ def failures_job(
     if out.errors is None:
         return None
     meta = frame._meta
-    names = tuple(image_columns(meta) if columns is None else columns)
+    names = tuple(picture_columns(meta) if columns is None else columns)
     like = failed_rows(meta, count(meta, names))
     failures = Failures(Part(Layout.of(like), compression), names)
     run = out._replace(path=out.errors).run("parquet", query, failures)

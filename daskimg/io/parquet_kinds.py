@@ -32,6 +32,8 @@ def counts_of(footers: Sequence[pq.FileMetaData]) -> dict[str, Counts]:
     found: dict[str, Counts] = defaultdict(lambda: Counts(0, 0))
     for footer in footers:
         for group in map(footer.row_group, range(footer.num_row_groups)):
+            if not group.num_rows:  # which tells of no nulls
+                continue
             for column in map(group.column, range(group.num_columns)):
                 told = column.statistics
                 known = told.null_count if told is not None and told.has_null_count else None

@@ -37,9 +37,10 @@ from daskimg.column.lists import ImageListArray, ImageListDtype, lists_of
 from daskimg.column.storage import Uniform
 from daskimg.errors import ImageError
 from daskimg.fetch import mask_url
+from daskimg.io.failures import picture_columns
 from daskimg.ops import policy_of
 
-__all__ = ["HF_IMAGE", "HF_KEY", "KEY", "Column", "Layout", "picture_columns"]
+__all__ = ["HF_IMAGE", "HF_KEY", "KEY", "Column", "Layout"]
 
 KEY = b"daskimg"
 HF_KEY = b"huggingface"
@@ -335,12 +336,6 @@ def _same(one: Any, other: Any) -> bool:
 def _anonymous(dtype: ImageDtype) -> ImageDtype:
     root = dtype.root if dtype.root is None or mask_url(dtype.root) == dtype.root else None
     return dtype.derive(dtype.cells, dtype.shape, source=None, root=root)
-
-
-def picture_columns(frame: Any) -> list[str]:
-    """Names of the columns of pictures, of tensors and of lists of pictures."""
-    kinds = ImageDtype | ImageListDtype
-    return [name for name, dtype in frame.dtypes.items() if isinstance(dtype, kinds)]
 
 
 def _column(name: str, dtype: Any) -> Column:

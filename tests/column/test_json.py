@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pandas as pd
+import PIL.Image
 import pyarrow as pa
 import pytest
+
+import daskimg as di
 
 CELLS = [["a", "b"], [], None, {"x": [1, 2.5], "y": None}, ["a", "b"]]
 
@@ -57,5 +62,33 @@ def test_arrow_and_parquet_give_the_same_cells_back(column, tmp_path):
 
 
 def test_what_json_does_not_hold_is_refused():
-    with pytest.raises(TypeError, match=r"holds what JSON does .* got bytes"):
-        pd.Series([[b"raw"]], dtype="json")
+    with pytest.raises(TypeError, match=r"holds what JSON does .* got object"):
+        pd.Series([[object()]], dtype="json")
+
+
+def test_bytes_and_pictures_stand_in_lists_and_dicts(tmp_path):
+    picture = np.arange(24, dtype="uint16").reshape(2, 4, 3)
+    cells = [
+        {"raw": b"\xff\x00", "crop": picture, "boxes": np.ones((2, 4))},
+        [di.Image(b"GIF", "a.gif"), di.Image(error="read: gone"), PIL.Image.new("RGB", (3, 2))],
+        {"daskimg.bytes": "no base64", "x": 1},
+        {"daskimg.bytes": "no base64"},
+        {"daskimg.image": {"pixels": "AAAA", "shape": [9, 9], "dtype": "uint8"}},
+        {"daskimg.image": {"pixels": "AAAA", "shape": [1, 1], "dtype": "object"}},
+    ]
+    column = pd.Series(cells, dtype="json")
+    for found in (
+        column,
+        pd.Series(column.dtype.__from_arrow__(pa.array(column.array))),
+        pickle.loads(pickle.dumps(column)),
+    ):
+        assert found.tolist() == column.tolist()
+        assert found[0]["raw"] == b"\xff\x00"
+        assert found[0]["boxes"] == [[1.0] * 4] * 2  # no picture
+        pixels = found[0]["crop"].to_numpy()
+        assert pixels.dtype == np.uint16
+        assert (pixels == picture).all()
+        assert found[1][0].path == "a.gif"
+        assert found[1][1].error == "read: gone"
+        assert found[1][2].to_numpy().shape == (2, 3, 3)
+    assert column.duplicated().tolist() == [False] * 6
