@@ -100,8 +100,9 @@ def map_batches(
         Takes a batch, returns a dict of columns (or a DataFrame, or an Arrow table) with a value
         for each row. Numbers keep their NumPy dtype; ``(N, H, W)`` and ``(N, H, W, 1|3|4)``
         arrays, and lists of such, are pictures; ``(N, D)`` arrays vectors, any other array a
-        tensor (``tensor[float32, 512]``); text becomes ``string``, lists and dicts ``json``. A
-        column of the batch that comes back untouched keeps its source cells.
+        tensor (``tensor[float32, 512]``); text becomes ``string``. A list of pictures for each row
+        (arrays, PIL images, encoded bytes) is ``list[image[pixels]]`` or ``list[image[encoded]]``,
+        which ``explode`` to image columns; other lists and dicts are ``json``. A column of the batch that comes back untouched keeps its source cells.
 
         A class is constructed once per worker process, by the first batch that needs it, and its
         instance called with each batch. Calls do not overlap, unless the class says
@@ -132,7 +133,8 @@ def map_batches(
     fill_batches : bool
         Let batches cross partition borders, so that only the last is smaller.
     meta : dict of name to dtype, optional
-        The columns that come back (``list``, ``dict``, ``"image"``, ``"tensor[float32, 512]"``).
+        The columns that come back (``list``, ``dict``, ``"image"``, ``"list[image]"``,
+        ``"tensor[float32, 512]"``).
         None: one tiny batch of real rows is tried, where the stage would run. Given, `fn` does
         not run before the frame is computed.
     on_error : {"raise", "null"}

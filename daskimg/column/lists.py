@@ -15,11 +15,11 @@ from pandas.api.extensions import ExtensionArray
 from pandas.api.indexers import check_array_indexer
 
 from daskimg.column import cells as c
-from daskimg.column import storage as st
+from daskimg.column import text as t
 from daskimg.column.array import ImageArray
 from daskimg.column.arrow import from_arrow, to_arrow
 from daskimg.column.list_dtype import ImageListArrowType, ImageListDtype
-from daskimg.column.storage import Text
+from daskimg.column.text import Text
 
 __all__ = ["ImageListArray", "ImageListDtype", "from_arrow_lists", "lists_of", "of_lists"]
 
@@ -103,7 +103,7 @@ class ImageListArray(ExtensionArray):
         if words is None or missing.all():
             return None
         first = np.minimum(self.ends[:-1], len(self.cells) - 1)
-        return st.take_text(words, first, missing)
+        return t.take(words, first, missing)
 
     def __len__(self) -> int:
         return len(self.valid)

@@ -46,7 +46,12 @@ def write_parquet(
 
     Encoded pictures are Hugging Face image columns (``struct<bytes, path>``), pixels of one shape
     are Arrow tensor columns, other pixels a struct of data, shape and dtype; `read_parquet` gives
-    the frame back as it was. Null cells are written as nulls, with their reason.
+    the frame back as it was. Null cells are written as nulls, with their reason. Lists of pictures
+    are lists of these, Hugging Face's ``List(Image)``; files in them are written as references.
+
+    Other readers understand pixels of one shape as far as they know tensors: in pandas and DuckDB
+    a row's arrive flat, and ``np.stack(table.image).reshape(-1, height, width, channels)`` is their
+    ``(N, H, W, C)`` array.
 
     Parameters
     ----------

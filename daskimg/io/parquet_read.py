@@ -48,9 +48,15 @@ def read_parquet(
     """Read Parquet files whose image columns any of several programs wrote.
 
     Image columns are those that `write_parquet` or ``dd.to_parquet`` wrote, Hugging Face's
-    (``struct<bytes, path>``), tensors as Arrow and Ray Data write them (``(H, W)`` and
-    ``(H, W, 1|3|4)`` are pictures, other shapes tensors; of several shapes, all with two or three
-    axes), and columns of bytes or paths that are named. A column that nobody uses is not read.
+    (``struct<bytes, path>``; some rows may hold bytes and others a path), tensors as Arrow and Ray
+    Data write them (``(H, W)`` and ``(H, W, 1|3|4)`` are pictures, other shapes tensors; of several
+    shapes, all with two or three axes), and columns of bytes or paths that are named. Lists of
+    such structs, Hugging Face's ``List(Image)``, are ``list[image[encoded]]``: `explode` makes them
+    an image column. Structs of pictures are ``json`` columns of dicts, whose ``{"bytes", "path"}``
+    are cells for ``astype("image[encoded]")``. A column that nobody uses is not read.
+
+    Where files differ, a column's type is the one that Arrow promotes theirs to (whole numbers and
+    fractions: fractions), and null in the rows of a file that lacks it.
 
     Parameters
     ----------
@@ -63,8 +69,8 @@ def read_parquet(
         ``[("price", ">", 5), ("kind", "in", ["a", "b"])]``: all of them; a list of such lists:
         any of those. Rows keep the index they have unfiltered.
     image_columns : list of str, optional
-        Columns of bytes or of paths that are pictures; with an empty list only those that daskimg
-        wrote are.
+        Columns of bytes or of paths, or of lists of these, that are pictures; with an empty list
+        only those that daskimg wrote are.
     on_error : {"raise", "null"}, optional
         What a picture that fails does; None: as it was written. With "null" what is damaged
         does not end the run: where a page is broken, the column's cells of that row group are
@@ -85,7 +91,7 @@ def read_parquet(
     FileNotFoundError
         When nothing matches.
     ValueError
-        For columns that are not there, files whose columns differ, a write that never finished.
+        For columns that are not there, columns of types that have nothing in common, a write that never finished.
 
     Examples
     --------
