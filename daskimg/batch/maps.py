@@ -102,7 +102,8 @@ def map_batches(
         arrays, and lists of such, are pictures; ``(N, D)`` arrays vectors, any other array a
         tensor (``tensor[float32, 512]``); text becomes ``string``. A list of pictures for each row
         (arrays, PIL images, encoded bytes) is ``list[image[pixels]]`` or ``list[image[encoded]]``,
-        which ``explode`` to image columns; other lists and dicts are ``json``. A column of the batch that comes back untouched keeps its source cells.
+        which ``explode`` to image columns; other lists and dicts are ``json``. A
+        column of the batch that comes back untouched keeps its source cells.
 
         A class is constructed once per worker process, by the first batch that needs it, and its
         instance called with each batch. Calls do not overlap, unless the class says

@@ -91,7 +91,8 @@ def read_parquet(
     FileNotFoundError
         When nothing matches.
     ValueError
-        For columns that are not there, columns of types that have nothing in common, a write that never finished.
+        For columns that are not there, columns of types that have nothing in common, a write that
+        never finished.
 
     Examples
     --------
