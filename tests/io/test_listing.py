@@ -145,7 +145,7 @@ class TestLocal:
     def test_a_file_named_is_taken(self, shop: str) -> None:
         listing = list_images([f"{shop}/raw.dat", f"{shop}/cat/1.jpg"])
         assert below(listing, shop) == ["raw.dat", "cat/1.jpg"]
-        assert listing.roots.tolist() == [len(shop) + 5, len(shop) + 1]
+        assert listing.roots.tolist() == [len(shop) + 1, len(shop) + 5]
 
     def test_a_list_gives_each_file_once_with_its_first_root(self, shop: str) -> None:
         listing = list_images([shop, f"{shop}/cat", f"{shop}/cat/1.jpg"])
