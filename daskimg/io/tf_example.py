@@ -103,15 +103,16 @@ def positions(file: BinaryIO, verify: bool = True) -> list[int]:
 
     The last may be one that `frames` finds damaged.
     """
+    at = file.tell()
+    end = file.seek(0, io.SEEK_END)
     found = []
-    while head := file.read(12):
-        found.append(file.tell() - len(head))
-        if len(head) < 12:
+    while at < end:
+        found.append(at)
+        file.seek(at)
+        head = file.read(12)
+        if len(head) < 12 or (verify and masked_crc(head[:8]) != struct.unpack("<QI", head)[1]):
             break
-        size, check = struct.unpack("<QI", head)
-        if (verify and masked_crc(head[:8]) != check) or size > 2**62:
-            break
-        file.seek(size + 4, io.SEEK_CUR)
+        at += 12 + struct.unpack("<Q", head[:8])[0] + 4
     return found
 
 

@@ -432,6 +432,29 @@ def test_a_damaged_length_is_one_story_however_it_is_cut(tmp_path, per, verify):
         assert len(frame) == len(frame.n.compute(scheduler="sync")) == len(wanted)
 
 
+@pytest.mark.parametrize("per", [None, 1])
+@pytest.mark.parametrize("length", [0, 3, 2**31, 2**40, 2**62, 2**63 - 5, 2**64 - 1])
+def test_a_length_that_lies(tmp_path, per, length):
+    data = b"".join(tf.frame_bytes(example(n=[i])) for i in range(4))
+    at = frame_starts(data)[2]
+    lie = data[:at] + length.to_bytes(8, "little") + data[at + 8 :]
+    path = tmp_path / "x.tfrecord"
+    path.write_bytes(lie)
+    for verify in (True, False):
+        frame = di.read_tfrecords(
+            path,
+            features={"n": "int64", "image": "image"},
+            verify_crc=verify,
+            on_error="null",
+            records_per_partition=per,
+        )
+        made = frame.compute(scheduler="sync")
+        assert made.n.tolist()[:2] == [0, 1]
+        assert len(frame) == len(made) == len(frame.n.compute(scheduler="sync"))
+        if verify or length > 2**30:
+            assert made.image.img.failed.tolist() == [False, False, True]
+
+
 # -- a real file --------------------------------------------------------------------------------
 @pytest.mark.skipif(not RACCOON.exists(), reason="the raccoons are not here")
 def test_raccoons_and_their_boxes():

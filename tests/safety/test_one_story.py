@@ -182,7 +182,8 @@ def tell_the_same(df: dd.DataFrame, out: Path) -> None:
         cells = small.compute()
     story = Story.of(cells)
     assert len(df) == len(df.compute()) == story.rows
-    assert (stats.kept, stats.failed) == (story.kept, story.failed)
+    opened = not df.image.dtype.holds_pixels  # a pass opens the pictures: else the reader saw them
+    assert (stats.kept, stats.failed) == (story.kept, story.failed * opened)
     # with other columns, and alone
     both = df.assign(small=small, mean=df.image.img.mean())
     table = both.compute()
@@ -207,7 +208,7 @@ def tell_the_same(df: dd.DataFrame, out: Path) -> None:
     frame = both[["small"]]
     with di.stats() as stats:
         assert Story.told(frame.img.write_parquet(out / "p", errors=out / "e")) == story
-    assert (stats.kept, stats.failed) == (story.kept, story.failed)
+    assert (stats.kept, stats.failed) == (story.kept, story.failed * opened)
     assert Story.of(di.read_parquet(out / "p").small.compute()) == story
     assert len(di.read_parquet(out / "e")) == story.failed
     assert Story.told(frame.img.write_numpy(out / "n")) == story
