@@ -21,6 +21,7 @@ from daskimg.column.arrow import ImageArrowType, from_text, to_arrow
 from daskimg.column.compare import ByContent
 from daskimg.column.dtype import ImageDtype
 from daskimg.column.image import Image
+from daskimg.column.json import JsonArray
 from daskimg.column.storage import Ragged, Uniform, mixed
 from daskimg.column.text import Text
 
@@ -78,14 +79,11 @@ class ImageArray(ByContent):
             kept: ImageArray = scalars.astype(wanted, copy=copy)
             return kept
         if isinstance(scalars, ExtensionArray) and hasattr(scalars, "__arrow_array__"):
-            made = from_text(pa.array(scalars, from_pandas=True), wanted)
-            if made is not None:
+            if (made := from_text(pa.array(scalars, from_pandas=True), wanted)) is not None:
                 return made
-        if isinstance(scalars, np.ndarray) and scalars.ndim > 1:
-            scalars = list(scalars)
         cells = [c.as_image(cell, wanted.tensor) for cell in scalars]
-        if wanted.cells == "infer":
-            wanted = wanted.derive(c.infer(cells))
+        if wanted.cells == "infer":  # of json every partition may hold other kinds
+            wanted = wanted.derive("mixed" if isinstance(scalars, JsonArray) else c.infer(cells))
         return cls.of(cells, wanted)
 
     @classmethod

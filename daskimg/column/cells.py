@@ -47,7 +47,7 @@ def as_image(value: Any, tensor: bool = False) -> Image | None:
         return Image(path=os.fspath(value))
     if isinstance(value, bytes | bytearray | memoryview):
         return Image(bytes(value))
-    if isinstance(value, Mapping) and value.keys() <= {"bytes", "path"}:  # Hugging Face's
+    if isinstance(value, Mapping) and value and value.keys() <= {"bytes", "path"}:  # Hugging Face's
         data, path = value.get("bytes"), value.get("path")
         return None if data is None and path is None else Image(data, path)
     try:

@@ -153,7 +153,11 @@ def test_lists_of_bytes_and_of_paths_are_named(tmp_path):
     assert df.dtypes.astype(str).tolist() == ["list[image[encoded]]", "list[image[file]]"]
     assert df.explode("raw").raw.img.width.compute().tolist() == [7, *[pd.NA] * 3]
     assert df.explode("paths").paths.img.width.compute().tolist() == [5, pd.NA, pd.NA]
-    assert di.read_parquet(file).raw.dtype == "json"
+    plain = di.read_parquet(file).explode("raw").raw
+    assert plain.dtype == "json"
+    pictures = plain.astype("image")
+    assert pictures.dtype == pictures.compute().dtype == "image[mixed]"
+    assert pictures.img.width.compute().tolist() == [7, *[pd.NA] * 3]
     with pytest.raises(ValueError, match=r"'raw\[\]' holds neither bytes nor paths but int64"):
         di.read_parquet(write(file, raw=pa.array([[1]])), image_columns="raw")
 
