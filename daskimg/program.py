@@ -15,6 +15,7 @@ import pandas as pd
 from dask.tokenize import normalize_token, tokenize
 
 from daskimg.column.dtype import ImageDtype
+from daskimg.lasting import Facts, content_of, named
 
 __all__ = ["PATH", "RECORDS", "STRING", "Function", "Program", "Row", "Step"]
 
@@ -24,6 +25,12 @@ HEADER = ("height", "width", "channels", "mode", "format", "nbytes")
 RECORDS = ("error", "failed", "check", "blame")
 # Steps that look at no pixels: a header, a size, what is recorded.
 CHEAP = {"header", "size", "path", *HEADER, *RECORDS, *(f"header_{name}" for name in HEADER)}
+
+
+# Of steps that open pictures: which parameters tell what they make. The others are credentials,
+# retries, limits of bytes and of time, child processes.
+MATTERS = {"fetch": (0, 0), "size": (0, 0), "header": (2, -1), "decode": (0, -1)}
+MATTERS["export"] = MATTERS["decode"]
 
 
 @dataclass(frozen=True)
@@ -155,3 +162,23 @@ class Program:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
+
+
+@content_of.register
+def _function_content(value: Function, facts: Facts) -> Any:
+    return ["function", named(value.func, facts)]
+
+
+@content_of.register
+def _program_content(value: Program, facts: Facts) -> Any:
+    facts.add("on_error", sorted({step.on_error for step in value.steps}))
+    steps = [
+        facts.add(f"the step {step.name}", named(list(_lasting(step)), facts))
+        for step in value.steps
+    ]
+    return ["program", steps, named(value.dtype, facts)]
+
+
+def _lasting(step: Step) -> tuple[Any, ...]:
+    """The parameters of a step that have a say in what it makes, not in how it is come by."""
+    return step.params[slice(*MATTERS.get(step.name, (None,)))]

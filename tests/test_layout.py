@@ -19,6 +19,7 @@ LEVELS = [
     ("fetch", "isolate"),
     ("opening",),
     ("column",),
+    ("lasting",),
     ("program",),
     ("ops",),
     ("sinks",),

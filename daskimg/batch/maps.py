@@ -21,6 +21,7 @@ from daskimg.batch.frames import (
 )
 from daskimg.batch.task import Task
 from daskimg.column.dtype import check_policy
+from daskimg.lasting import Facts, content_of, named
 from daskimg.stage import resources_of, run_stage
 
 __all__ = ["map", "map_batches"]
@@ -31,6 +32,7 @@ def map(
     fn: Callable[[dict[str, Any]], Mapping[str, Any]],
     *,
     meta: Mapping[str, Any] | pd.DataFrame | None = None,
+    version: str | int | None = None,
 ) -> Any:
     """`fn` of each row: a dict of values in, a dict of values out.
 
@@ -43,6 +45,8 @@ def map(
         Takes a dict of a row's values by column, returns one of the columns that come back.
     meta : dict of name to dtype, optional
         The columns that come back. None: a few real rows are tried.
+    version : str or int, optional
+        As in `map_batches`.
 
     Returns
     -------
@@ -64,7 +68,7 @@ def map(
     """
     if not callable(fn) or isinstance(fn, type):
         raise TypeError(f"map takes a function of a row; got {fn!r}; classes go to map_batches")
-    return map_batches(frame, _EachRow(fn), batch_size=64, meta=meta)
+    return map_batches(frame, _EachRow(fn), batch_size=64, meta=meta, version=version)
 
 
 def map_batches(
@@ -86,6 +90,7 @@ def map_batches(
     fill_batches: bool = False,
     meta: Mapping[str, Any] | pd.DataFrame | None = None,
     on_error: Literal["raise", "null"] = "raise",
+    version: str | int | None = None,
 ) -> Any:
     """`fn` of batches of rows: a function, or a class whose instances stay loaded.
 
@@ -141,6 +146,10 @@ def map_batches(
     on_error : {"raise", "null"}
         "null": rows that make `fn` raise, or return what is no column of them, become null with
         their reason; the others are not lost.
+    version : str or int, optional
+        What the work of `fn` is called where a writer is asked to resume: a killed write goes on
+        while name and version are the same, whatever became of the code. None: while the code of
+        the function or class is the same, with its arguments and what it refers to.
 
     Returns
     -------
@@ -207,6 +216,7 @@ def map_batches(
         if meta is None
         else {k: kinds.declare(d, nulls, policy) for k, d in kinds.declared(meta).items()},
         token=tokenize(does, batch_size, batch_format, device, num_cpus, on_error),
+        version=version,
     )
     if isinstance(frame, pd.DataFrame):
         return task(prepared)
@@ -257,6 +267,11 @@ class _EachRow:
 
     def __dask_tokenize__(self) -> tuple[str, Any]:
         return "daskimg.batch.map", tokenize(self.function)
+
+
+@content_of.register
+def _content(value: _EachRow, facts: Facts) -> Any:
+    return ["each row", named(value.function, facts)]
 
 
 def _name(fn: Any) -> str:

@@ -22,6 +22,7 @@ import cloudpickle
 from dask.utils import parse_timedelta
 
 from daskimg import config
+from daskimg.lasting import Facts, content_of, named
 
 __all__ = ["Spec", "borrow", "loaded", "release", "room", "spec_of"]
 
@@ -71,6 +72,13 @@ def spec_of(cls: type[Any], args: tuple[Any, ...], kwargs: dict[str, Any], limit
         ) from error
     token = hashlib.blake2b(payload, digest_size=16).hexdigest()
     return Spec(name, payload, token, limit, parse_timedelta(config.get("model-idle")))
+
+
+@content_of.register
+def _content(value: Spec, facts: Facts) -> Any:
+    made, args, kwargs = cloudpickle.loads(value.payload)  # our own pickle, of this process
+    given = facts.add(f"the constructor arguments of {value.name}", named([args, kwargs], facts))
+    return [named(made, facts), given]
 
 
 class _Pool:

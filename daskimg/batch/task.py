@@ -24,6 +24,7 @@ from daskimg.column.array import ImageArray
 from daskimg.column.dtype import ImageDtype
 from daskimg.errors import cause_of, reason_of
 from daskimg.gauge import LATER
+from daskimg.lasting import Facts, content_of, named
 
 __all__ = ["Task", "present", "rows_per_batch"]
 
@@ -93,6 +94,7 @@ class Task:
     policy: str | None
     declared: dict[str, Any] | None
     token: str = field(default="")
+    version: str | int | None = None  # what the user calls the function's work
 
     def __dask_tokenize__(self) -> tuple[Any, ...]:
         declared = None if self.declared is None else tuple(map(repr, self.declared.items()))
@@ -101,6 +103,23 @@ class Task:
     def __call__(self, part: pd.DataFrame) -> pd.DataFrame:
         """The rows of `part`: the columns kept, then those returned."""
         return _Run(self, part).frame()
+
+
+@content_of.register
+def _content(value: Task, facts: Facts) -> Any:
+    # how large batches are, where they run and what is made ahead is how, not what
+    if value.version is None:
+        function = named(value.function, facts)
+    else:
+        function = facts.add(f"the function {value.name}", ["version", repr(value.version)])
+    given = named([value.args, value.kwargs], facts)
+    does = [value.passed, value.kept, value.batch_format, value.on_error, value.nulls, value.policy]
+    declared = None if value.declared is None else [repr(one) for one in value.declared.items()]
+    return [
+        function,
+        facts.add(f"the arguments of {value.name}", given),
+        facts.add(f"how {value.name} is called", named([*does, declared], facts)),
+    ]
 
 
 class _Run:

@@ -1,54 +1,64 @@
 """Writes that are there in full or not at all.
 
 A write is a run: each partition writes its files and a ticket, a small JSON file that says what it
-wrote. The commit reads all tickets, checks them, publishes the files and writes the manifest, then
-the completion mark. On a filesystem files wait under ``_daskimg/run-.../`` and are renamed at the
-commit; on an object store they are put once, under their final names, and the manifest decides
-what counts::
+wrote. The commit reads all tickets, compares the files with them, publishes these and writes the
+manifest, then the completion mark. On a filesystem files wait under ``_daskimg/run-.../`` and are
+renamed at the commit; on an object store they are put once, under names that no other run has,
+and the manifest decides what counts::
 
     target/
-      part-00000.parquet
+      part-00000.parquet    (on an object store part-00000-1f3a9c2e.parquet, after the query)
       _daskimg/
         manifest.json       what was written: partitions, rows, files with size and checksum
         _SUCCESS            the manifest's checksum, written last
+        commit-<generation> which run is being committed, made by the first that comes
         run-<mode>-<generation>-<query>/
+          query.json        what the call was, to tell what differs from another; see `query`
           00000.json        a partition's ticket; gone once committed
           files/...         its files until then (filesystems)
 
-A run that died leaves tickets and no mark; the same query in ``mode="resume"`` goes on from there.
+A run that died leaves tickets and no mark; the same query in ``mode="resume"`` goes on from there,
+with the partitions that have a ticket whose files are whole.
 """
 
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import os
+import re
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
+from daskimg.io.manifest import (
+    MARK,
+    mark_of,
+    parse_ticket,
+    read_manifest,
+)
 from daskimg.io.result import MANIFEST, WriteResult
-from daskimg.io.target import OWN, FileNameError, Target, clash_of
+from daskimg.io.target import OWN, FileNameError, Target, check_name, clash_of, is_safe
 
 __all__ = [
+    "CLAIM",
+    "RUN",
     "FileNameError",
     "Mode",
     "Run",
-    "begin",
     "checksum",
-    "published",
-    "read_manifest",
+    "number_of",
+    "told",
 ]
 
 Mode: TypeAlias = Literal["error", "overwrite", "append", "resume"]
-MODES = ("error", "overwrite", "append", "resume")
-MARK = f"{OWN}/_SUCCESS"
 THREADS = 16  # that read tickets
 SIDE_FILES = {"_metadata", "_common_metadata"}  # of a Parquet folder, about files that go
+RUN = re.compile(rf"{OWN}/run-(error|overwrite|append)-(\d+)-(\w+)/(.+)")
+CLAIM = re.compile(rf"{OWN}/commit-(\d+)")
 
 
 @dataclass(frozen=True)
@@ -62,6 +72,7 @@ class Run:
     generation: int = 0
     done: tuple[int, ...] = ()
     finished: bool = False
+    facts: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def folder(self) -> str:
@@ -69,9 +80,17 @@ class Run:
         return f"{OWN}/run-{self.mode}-{self.generation}-{self.query}"
 
     def part_name(self, partition: int, extension: str) -> str:
-        """The name of a partition's file: appended ones tell their generation."""
+        """The name of a partition's file: appended ones tell their generation.
+
+        Where a file is there once it is put, its name is no other run's.
+        """
         later = f"-{self.generation}" if self.generation else ""
-        return f"part-{partition:05d}{later}{extension}"
+        own = "" if self.target.renames else f"-{self.query[:8]}"
+        return f"part-{partition:05d}{later}{own}{extension}"
+
+    def announce(self) -> None:
+        """Have it known that this run is going on, and what it is."""
+        self.target.create(f"{self.folder}/query.json", json.dumps(self.facts).encode())
 
     def put(self, name: str, data: Any) -> dict[str, Any]:
         """Write a file of this run; its line of the manifest."""
@@ -83,10 +102,12 @@ class Run:
             except (FileExistsError, NotADirectoryError, IsADirectoryError):
                 # a file and a folder of one name
                 raise _collision(self.target, name) from None
-        else:
-            if self.mode == "append" and self.target.has(name):
-                raise _collision(self.target, name)
+        elif self.kind != "images" or self.mode == "overwrite":
             self.target.put(name, data)
+        elif not self.target.create(name, data):  # the user's own names, which others may use
+            if self.target.read(name) != bytes(data):
+                raise _collision(self.target, name)
+            return {"name": name, "bytes": size, "crc32": digest, "found": True}
         return {"name": name, "bytes": size, "crc32": digest}
 
     def record(self, ticket: dict[str, Any]) -> None:
@@ -96,9 +117,25 @@ class Run:
 
     def tickets(self) -> list[dict[str, Any]]:
         """Those of an earlier attempt."""
-        names = [f"{self.folder}/{number:05d}.json" for number in self.done]
+
+        def read(number: int) -> dict[str, Any] | None:
+            return parse_ticket(self.target.read(f"{self.folder}/{number:05d}.json"), number)
+
         with ThreadPoolExecutor(THREADS) as pool:
-            return [json.loads(text) for text in pool.map(self.target.read, names)]
+            return [ticket for ticket in pool.map(read, self.done) if ticket is not None]
+
+    def holds(self, sizes: Mapping[str, int], file: Mapping[str, Any]) -> bool:
+        """Whether a file of a ticket is there with all its bytes, waiting or published."""
+        waits, name = f"{self.folder}/files/{file['name']}", file["name"]
+        if "start" in file:  # rows of one file, which may be in its place already
+            return bool(sizes.get(waits, 2**63) >= file["start"] + file["bytes"])
+        return file["bytes"] == (sizes.get(name) if waits not in sizes else sizes[waits])
+
+    @property
+    def adds_to_files(self) -> bool:
+        """Whether there are files already that these come beside."""
+        others = (name for name in self.target.files() if not name.startswith((OWN, "_", ".")))
+        return self.mode == "append" and any(others)
 
     # -- the end --------------------------------------------------------------------------
     def commit(self, tickets: Sequence[dict[str, Any]]) -> WriteResult:
@@ -110,28 +147,52 @@ class Run:
             When two files have one name. Nothing is published then.
         """
         tickets = sorted(tickets, key=lambda ticket: int(ticket["partition"]))
-        files = [file for ticket in tickets for file in ticket["files"]]
-        old = read_manifest(self.target)
-        if self.mode == "error" and old is not None and old["query"] != self.query:
-            raise FileExistsError(
-                errno.EEXIST, "Another write was committed meanwhile", self.target.shown
-            )
+        files = [_line(file) for ticket in tickets for file in ticket["files"]]
+        target = self.target
+        self._claim()
         try:
-            self._check(file["name"] for file in files)
+            old = read_manifest(target)
+            if old is not None and told(old) != told(vars(self)):
+                self._refuse_later(old)
+            self._check(files)
         except FileNameError:
             self.discard()
             raise
+        except FileExistsError:
+            target.remove([self._claimed])
+            raise
         manifest = self._manifest(tickets, files, old)
         text = json.dumps(manifest, indent=1).encode()
-        target = self.target
         target.remove([MARK])
         if target.renames:
             for file in files:
                 self._publish(file)
-        target.put(MANIFEST, text)
+        target.settle([file["name"] for file in files])
+        target.put(MANIFEST, text, settled=True)
         self._clean(manifest)
-        target.put(MARK, _mark(text))
+        target.put(MARK, mark_of(text), settled=True)
         return self.result(tickets)
+
+    def _refuse_later(self, old: dict[str, Any]) -> None:
+        if old["generation"] >= self.generation:
+            raise FileExistsError(
+                errno.EEXIST, "Another write was committed meanwhile", self.target.shown
+            )
+
+    @property
+    def _claimed(self) -> str:
+        return f"{OWN}/commit-{self.generation}"
+
+    def _claim(self) -> None:
+        """Be the one run that is committed as the next generation of the target."""
+        self.target.create(self._claimed, self.folder.encode())
+        if self.target.read(self._claimed) != self.folder.encode():
+            raise FileExistsError(
+                errno.EEXIST,
+                'Another write is being committed, or died then (mode="resume" of that one '
+                'finishes it, mode="overwrite" replaces it)',
+                self.target.shown,
+            )
 
     def result(self, tickets: Iterable[dict[str, Any]]) -> WriteResult:
         """The sum of tickets."""
@@ -150,34 +211,59 @@ class Run:
 
     def finish(self) -> WriteResult:
         """The result of a run that was committed before; its mark may be missing still."""
-        text = self.target.read(MANIFEST)
-        manifest = json.loads(text)
+        manifest = read_manifest(self.target)
+        assert manifest is not None
         if not self.target.has(MARK):
             self._clean(manifest)
-            self.target.put(MARK, _mark(text))
-        return self.result([manifest])
+            self.target.put(MARK, mark_of(self.target.read(MANIFEST)), settled=True)
+        own = [{**part, "reasons": {}} for part in manifest["partitions"]]
+        own[:1] = [{**part, "reasons": manifest["reasons"]} for part in own[:1]]
+        return self.result(own)
 
     def discard(self) -> None:
         """Forget this run and what it wrote."""
         own = self.target.files(self.folder)
         if not self.target.renames:  # its files have their names already
             old = {file["name"] for file in (read_manifest(self.target) or {"files": []})["files"]}
-            tickets = [json.loads(self.target.read(name)) for name in own]
-            put = {file["name"] for ticket in tickets for file in ticket["files"]}
+            put = {
+                file["name"]
+                for name in own
+                if (number := number_of(name)) is not None
+                for file in (parse_ticket(self.target.read(name), number) or {"files": []})["files"]
+                if "found" not in file  # else it may be another's
+            }
             self.target.remove(put - old)
-        self.target.remove(own)
+        self.target.remove([*own, self._claimed])
         self.target.prune(OWN)
 
-    def _check(self, names: Iterable[str]) -> None:
-        names = list(names)
-        clash = clash_of(names)
+    def _check(self, files: Sequence[dict[str, Any]]) -> None:
+        """Compare files with what was put, and their names with each other and with others'.
+
+        Raises
+        ------
+        FileNameError
+            For two files of one name.
+        OSError
+            For a file that is not what a partition wrote.
+        """
+        clash = clash_of([file["name"] for file in files])
         if clash is not None:
             raise _collision(self.target, clash)
-        for name in names:
-            if self.target.renames and self.mode == "append":
-                waits = self.target.has(f"{self.folder}/files/{name}")
-                if waits and self.target.has(name):
+        sizes = self.target.files()
+        for file in files:
+            name, waits = file["name"], f"{self.folder}/files/{file['name']}"
+            if self.mode == "append" and waits in sizes and name in sizes:
+                if self.target.has(waits) and self.target.has(name):
                     raise _collision(self.target, name)
+            if not self.holds(sizes, file) and not self.holds(self.target.files(), file):
+                there = sizes.get(waits, sizes.get(name, "no"))
+                raise OSError(
+                    errno.EIO,
+                    f"{name!r} was written with {file['bytes']} bytes and has {there} now: was "
+                    "another write at work here, or the disk full? Nothing is published; the same "
+                    'call with mode="resume" writes it again',
+                    self.target.shown,
+                )
 
     def _publish(self, file: dict[str, Any]) -> None:
         try:
@@ -196,6 +282,10 @@ class Run:
         before: dict[str, Any] = {"rows": 0, "failed": 0, "missing": 0, "files": []}
         if self.mode == "append":
             before = _before(self, old) if old else {**before, "files": _foreign(self, files)}
+        kept = before["files"]
+        if files:  # rows have come: a file that only told the columns goes
+            kept = [file for file in kept if file.get("rows") != 0]
+        blanks = [file["name"] for file in before["files"] if file not in kept]
         total = self.result(tickets)
         counts = ("partition", "rows", "failed", "missing")
         return {
@@ -207,10 +297,11 @@ class Run:
             "failed": before["failed"] + total.failed,
             "missing": before["missing"] + total.missing,
             "reasons": total.reasons,
-            "before": {**before, "files": len(before["files"])},
+            "before": {**before, "files": len(kept)},
             "partitions": [{key: ticket[key] for key in counts} for ticket in tickets],
-            "files": before["files"] + files,
-            "replaces": self._replaced(files, old),
+            "asked": self.facts,
+            "files": kept + files,
+            "replaces": [*self._replaced(files, old), *blanks],
         }
 
     def _replaced(self, files: list[dict[str, Any]], old: dict[str, Any] | None) -> list[str]:
@@ -231,26 +322,44 @@ class Run:
             for name in found
             if name not in kept
             and (name in listed or os.path.splitext(name)[1] in kinds or name in SIDE_FILES)
+            and is_safe(name)  # others' odd names stay theirs
         )
 
     def _clean(self, manifest: dict[str, Any]) -> None:
         """Remove what the manifest replaces, then the run's own files."""
         self.target.remove(manifest["replaces"])
-        self.target.remove(self.target.files(self.folder))
-        # what a commit that was killed left of a manifest or mark
-        own = self.target.files(OWN)
-        self.target.remove(name for name in own if name.startswith(f"{OWN}/."))
+        # what a commit that was killed left of a manifest or mark, and claims that are settled
+        self.target.remove(name for name in self.target.files(OWN) if self._is_over(name))
         self.target.prune("" if self.mode == "overwrite" else OWN)
+
+    def _is_over(self, name: str) -> bool:
+        if name.startswith((f"{OWN}/.", f"{self.folder}/")):
+            return True
+        claim, run = CLAIM.fullmatch(name), RUN.fullmatch(name)
+        if run is not None:  # what an overwritten run left can never be committed
+            return self.mode == "overwrite" and int(run[2]) <= self.generation
+        return claim is not None and int(claim[1]) <= self.generation
+
+
+def _line(file: dict[str, Any]) -> dict[str, Any]:
+    """A file's line of the manifest."""
+    return {key: value for key, value in file.items() if key != "found"}
+
+
+def number_of(name: str) -> int | None:
+    """The partition of a ticket, by its name."""
+    found = re.fullmatch(rf"{OWN}/run-[^/]+/(\d+)\.json", name)
+    return None if found is None else int(found[1])
 
 
 def _before(run: Run, old: dict[str, Any]) -> dict[str, Any]:
     """What a manifest counted before this run, which may have written it already."""
-    if _told(old) != (run.query, run.generation):
+    if told(old) != (run.query, run.generation):
         return {key: old[key] for key in ("rows", "failed", "missing", "files")}
     return {**old["before"], "files": old["files"][: old["before"]["files"]]}
 
 
-def _told(manifest: dict[str, Any]) -> tuple[str, int]:
+def told(manifest: Mapping[str, Any]) -> tuple[str, int]:
     """Which run wrote a manifest."""
     return manifest["query"], manifest["generation"]
 
@@ -259,7 +368,7 @@ def _foreign(run: Run, new: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Files that somebody else wrote into the target before."""
     ours = {file["name"] for file in new}
     return [
-        {"name": name, "bytes": size}
+        {"name": check_name(name), "bytes": size}
         for name, size in run.target.files().items()
         if name not in ours and not name.startswith((OWN, "_", "."))
     ]
@@ -270,93 +379,8 @@ def checksum(data: Any) -> str:
     return f"{zlib.crc32(data):08x}"
 
 
-def _mark(manifest: bytes) -> bytes:
-    return hashlib.blake2b(manifest, digest_size=16).hexdigest().encode()
-
-
 def _collision(target: Target, name: str) -> FileNameError:
     return FileNameError(
         f"two files would be called {name!r} in {target.shown}: nothing is published. Give names "
         "that differ with filename="
-    )
-
-
-def read_manifest(target: Target) -> dict[str, Any] | None:
-    """What counts in a target, or None where nothing was committed."""
-    if not target.has(MANIFEST):
-        return None
-    manifest: dict[str, Any] = json.loads(target.read(MANIFEST))
-    return manifest
-
-
-def published(target: Target) -> list[dict[str, Any]] | None:
-    """The files that a committed write lists; None where nobody committed one.
-
-    Raises
-    ------
-    ValueError
-        For a write that never finished.
-    """
-    if not target.has(MARK) and target.files(OWN):
-        raise ValueError(
-            f"the write into {target.shown} never finished: call the writer again with "
-            'mode="resume", or "overwrite"'
-        )
-    manifest = read_manifest(target)
-    return None if manifest is None else manifest["files"]
-
-
-def begin(target: Target, mode: str, kind: str, query: str) -> Run:
-    """Start (or go on with) a run that writes what `query` names.
-
-    Raises
-    ------
-    FileExistsError
-        In mode "error", when there is something in the target.
-    ValueError
-        For an unknown mode; in mode "resume", when another query was being written.
-    """
-    if mode not in MODES:
-        raise ValueError(f"mode is one of {', '.join(MODES)}; got {mode!r}")
-    if target.is_file():
-        raise FileExistsError(errno.EEXIST, "A folder is written, and this is a file", target.shown)
-    if target.is_empty():
-        return Run(target, kind, query, "error" if mode == "resume" else mode)
-    if mode == "resume":
-        return _resumed(target, kind, query)
-    if mode == "error":
-        raise FileExistsError(
-            errno.EEXIST,
-            'The target is not empty: use mode="overwrite", "append" or "resume"',
-            target.shown,
-        )
-    old = read_manifest(target)
-    if mode == "append" and old is not None and old["format"] != kind:
-        raise ValueError(f"{target.shown} holds {old['format']}; {kind} cannot be appended")
-    return Run(target, kind, query, mode, 1 if old is None else old["generation"] + 1)
-
-
-def _resumed(target: Target, kind: str, query: str) -> Run:
-    names = [name.split("/") for name in target.files(OWN)]
-    manifest = read_manifest(target)
-    runs = {parts[1] for parts in names if parts[1].startswith("run-")}
-    for run in sorted(runs):
-        mode, generation, token = run.removeprefix("run-").split("-")
-        if token == query:
-            if manifest is not None and _told(manifest) == (query, int(generation)):
-                return Run(target, kind, query, mode, int(generation), finished=True)
-            tickets = [p[2] for p in names if p[1] == run and len(p) == 3 and p[2][0] != "."]
-            done = tuple(sorted(int(ticket.removesuffix(".json")) for ticket in tickets))
-            return Run(target, kind, query, mode, int(generation), done)
-    if manifest is None and not target.files():  # it died having made a folder
-        return Run(target, kind, query, "error")
-    if manifest is not None and manifest["query"] == query and not runs:
-        return Run(target, kind, query, "error", manifest["generation"], finished=True)
-    if runs or manifest is not None:
-        raise ValueError(
-            f'{target.shown} holds another query\'s output: mode="resume" goes on with the same '
-            'call only; use mode="overwrite", or another path'
-        )
-    raise FileExistsError(
-        errno.EEXIST, "The target is not empty, and there is no write to resume", target.shown
     )

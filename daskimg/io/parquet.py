@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from dask.tokenize import tokenize
 
 from daskimg.io.commit import Mode, Run
 from daskimg.io.failures import count, failed_rows, image_columns, picture_columns
@@ -19,8 +18,10 @@ from daskimg.io.parquet_read import read_parquet
 from daskimg.io.parquet_scan import read_footers
 from daskimg.io.parquet_schema import Layout
 from daskimg.io.parquet_types import schemas_of
+from daskimg.io.query import query_of
 from daskimg.io.target import Target, check_name, folder_name
 from daskimg.io.write import Job, Output, as_dask, submit
+from daskimg.lasting import Facts
 from daskimg.lazy.prune import pruned
 from daskimg.lazy.tree import anchor
 
@@ -103,7 +104,7 @@ def write_parquet(
         frame = frame.assign(**{name: frame[name].img._op("embed") for name in files})
     part = Part(Layout.of(frame._meta, _has_range(frame), keys), compression)
     out = Output(path, mode, storage_options, compute, errors)
-    blank = Blank(frame._meta, compression)
+    blank = Blank(frame._meta, compression, keys)
     return write_committed(frame, part, out, "parquet", blank, compression=compression)
 
 
@@ -199,14 +200,20 @@ def _group_rows(frame: pd.DataFrame) -> int:
 
 @dataclass(frozen=True)
 class Blank:
-    """Writes a file without rows, which has the columns all the same."""
+    """Writes a file without rows, which has the columns all the same.
+
+    In a folder of nulls where there are folders: readers take no files beside these.
+    """
 
     meta: pd.DataFrame
     compression: str | None
+    keys: tuple[str, ...] = ()
 
     def __call__(self, run: Run) -> list[dict[str, Any]]:
-        part = Part(Layout.of(self.meta), self.compression)
-        return [{**run.put(run.part_name(0, ".parquet"), part.encode(self.meta)), "rows": 0}]
+        part = Part(Layout.of(self.meta, partition_cols=self.keys), self.compression)
+        folder = folder_name((key, None) for key in self.keys)
+        name = "/".join([*([folder] if folder else []), run.part_name(0, ".parquet")])
+        return [{**run.put(check_name(name), part.encode(self.meta)), "rows": 0}]
 
 
 @dataclass(frozen=True)
@@ -229,7 +236,7 @@ class Failures:
 def failures_job(
     frame: Any,
     out: Output,
-    query: str,
+    query: Facts,
     columns: Sequence[str] | None = None,
     compression: str | None = "zstd",
 ) -> Job | None:
@@ -260,6 +267,6 @@ def write_committed(
     `compression` that of the failed rows' files.
     """
     frame = pruned(frame)
-    query = tokenize(frame, part)
+    query = query_of(frame, part)
     errors = failures_job(frame, out, query, columns, compression)
     return submit(frame, Job(out.run(kind, query, part), part, blank, errors), out.compute)

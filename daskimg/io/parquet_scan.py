@@ -17,8 +17,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from daskimg import config, fetch
-from daskimg.io.commit import published
 from daskimg.io.listing import Listing, list_images, parse_partitions
+from daskimg.io.manifest import published
 from daskimg.io.parquet_schema import KEY
 from daskimg.io.parquet_types import nulls
 from daskimg.io.target import Target

@@ -9,7 +9,7 @@ from functools import cached_property
 
 from daskimg import fetch
 from daskimg.errors import counted
-from daskimg.io.target import OWN
+from daskimg.io.target import OWN, check_name
 
 __all__ = ["MANIFEST", "WriteResult"]
 
@@ -64,7 +64,7 @@ class WriteResult:
         """Paths of all files that count in the target, read from the manifest."""
         root = self.manifest[: -len(MANIFEST)]
         listed = json.loads(fetch.read_bytes(self.manifest, self.source))["files"]
-        return [root + file["name"] for file in listed]
+        return [root + check_name(file["name"]) for file in listed]
 
     def __str__(self) -> str:
         text = f"{self.written:,} written"

@@ -14,8 +14,8 @@ import pandas as pd
 
 from daskimg import config, fetch
 from daskimg.column.dtype import ImageDtype, common_root
-from daskimg.io.commit import published
 from daskimg.io.listing import UrlPath, given_paths, list_images
+from daskimg.io.manifest import published
 from daskimg.io.roots import rooted
 from daskimg.io.target import Target
 from daskimg.io.walk import own_part

@@ -11,21 +11,23 @@ from __future__ import annotations
 import errno
 import gzip
 import itertools
+import json
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, BinaryIO, NamedTuple
 
 import dask.dataframe as dd
 import pandas as pd
-from dask.tokenize import tokenize
 
 from daskimg import fetch
 from daskimg.io.commit import Run, checksum
 from daskimg.io.failures import count, image_columns
+from daskimg.io.manifest import parse_ticket
 from daskimg.io.parquet import failures_job
+from daskimg.io.query import query_of
 from daskimg.io.result import WriteResult
 from daskimg.io.target import Target
 from daskimg.io.write import Job, Output, submit
@@ -93,12 +95,13 @@ def write_single(
     final = Target(folder or "/", out.target.source)
     refuse(final, name, out.mode)
     frame = pruned(frame)
-    query = tokenize(frame, encode, whole)
+    query = query_of(frame, Piece(encode), whole)
     beside = Target(f"{final.url.rstrip('/')}/.{name}.daskimg", final.source)
     run = out._replace(path=beside).run("file", query)
     known = {field.name: getattr(run, field.name) for field in fields(Run)}
     starts = places(frame, whole) if final.local else ()
     run = FileRun(**known, final=final, name=name, whole=whole, starts=starts, asked=out.mode)
+    run = replace(run, finished=run.target.has(run.placed))
     job = Job(run, Piece(encode), None, failures_job(frame, out, query))
     return submit(frame, job, out.compute)
 
@@ -134,9 +137,8 @@ class FileRun(Run):
         size = memoryview(data).nbytes
         known = {"bytes": size, "crc32": checksum(data)}
         if not self.starts:
-            name = f"{self.folder}/files/{number:05d}"
-            self.target.put(name, data)
-            return {"name": name, "start": 0, **known}
+            self.target.put(f"{self.folder}/files/{number:05d}", data)
+            return {"name": f"{number:05d}", "start": 0, **known}
         start, end = self.starts[number : number + 2]
         if start + size > end:
             raise ValueError(f"partition {number} has more rows than it was said to have")
@@ -145,7 +147,10 @@ class FileRun(Run):
         with open(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b") as file:
             file.seek(start)
             file.write(data)
-        return {"name": self._rows, "start": start, **known}
+        return {"name": "rows", "start": start, **known}
+
+    def _waiting(self, piece: dict[str, Any]) -> str:
+        return f"{self.folder}/files/{piece['name']}"
 
     @property
     def _rows(self) -> str:
@@ -173,8 +178,27 @@ class FileRun(Run):
                 else:
                     refuse(self.final, self.name, self.asked)
                     self._publish_file(path)
+        self._tell(tickets)
         self.discard()
         return self.result(tickets)
+
+    def _tell(self, tickets: Sequence[dict[str, Any]]) -> None:
+        """Note that the file is in its place: from here on nothing of the run is needed."""
+        total = super().result(tickets)
+        known = {"rows": total.rows, "failed": total.failed, "missing": total.missing}
+        text = json.dumps({"partition": 0, **known, "reasons": total.reasons, "files": []})
+        self.target.put(self.placed, text.encode(), settled=True)
+
+    @property
+    def placed(self) -> str:
+        """What tells that the file is in its place."""
+        return f"{self.folder}/placed.json"
+
+    def finish(self) -> WriteResult:
+        """The result of a run that died when the file was in its place."""
+        told = parse_ticket(self.target.read(self.placed), 0)
+        self.discard()
+        return self.result([told or {}])
 
     def result(self, tickets: Any) -> WriteResult:
         """The sum of the tickets."""
@@ -182,8 +206,9 @@ class FileRun(Run):
         return FileResult(**{**told, "manifest": self.final.href(self.name)})
 
     def discard(self) -> None:
-        """Remove what is beside the file."""
-        self.target.remove(self.target.files())
+        """Remove what is beside the file, last what tells that it is in its place."""
+        self.target.remove(name for name in self.target.files() if name != self.placed)
+        self.target.remove([self.placed])
         if self.target.renames and self.target.fs.isdir(self.target.at("")):
             self.target.fs.rm(self.target.at("").rstrip("/"), recursive=True)
 
@@ -215,9 +240,9 @@ class FileRun(Run):
         file.write(header)
         for piece in pieces:
             if not self.target.local:
-                file.write(self.target.read(piece["name"]))
+                file.write(self.target.read(self._waiting(piece)))
                 continue
-            with open(self.target.at(piece["name"]), "rb") as rows:
+            with open(self.target.at(self._waiting(piece)), "rb") as rows:
                 rows.seek(piece["start"])
                 for start in range(0, piece["bytes"], BLOCK):
                     file.write(rows.read(min(BLOCK, piece["bytes"] - start)))

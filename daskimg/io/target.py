@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+import inspect
 import os
 import re
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
 from typing import Any
 
@@ -15,10 +17,20 @@ import pandas as pd
 
 from daskimg import config, fetch
 
-__all__ = ["FileNameError", "Target", "check_name", "clash_of", "folder_name", "safe_names"]
+__all__ = [
+    "FileNameError",
+    "Target",
+    "check_name",
+    "clash_of",
+    "folder_name",
+    "is_safe",
+    "safe_names",
+]
 
 OWN = "_daskimg"  # the folder of the manifest, the mark and unfinished runs
 LONGEST_PART, LONGEST_NAME = 255, 900  # bytes: of a filesystem, of an S3 key less its prefix
+FEW = 256  # files that are waited for one by one
+NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 TRIES = 3  # of a file whose folder goes while it is written
 RENAMING = {"sftp", "ssh", "smb", "hdfs", "webhdfs", "ftp"}  # filesystems that are not local
 
@@ -52,6 +64,11 @@ relative, such as 'cats/1.png'; give others with filename=
             "give others with filename="
         )
     return name
+
+
+def is_safe(name: str) -> bool:
+    """Whether `check_name` lets a name pass."""
+    return _unsafe(name) is None
 
 
 def _unsafe(name: str) -> str | None:
@@ -192,8 +209,7 @@ class Target:
     def files(self, below: str = "") -> dict[str, int]:
         """Every file in a folder (its name from the target on), with its size."""
         folder = self.at(below).rstrip("/")
-        self.fs.invalidate_cache()
-        if not self.fs.isdir(folder):
+        if self._kind(folder, below) != "directory":
             return {}
         found = self._try(lambda: self.fs.find(folder, detail=True), below)
         start = len(self._opened[1].lstrip("/")) + 1
@@ -205,35 +221,44 @@ class Target:
 
     def is_file(self) -> bool:
         """Whether the URL is that of a file."""
-        self.fs.invalidate_cache()
-        return bool(self.fs.isfile(self._opened[1]))
+        return self._kind(self._opened[1], "") == "file"
 
     def is_empty(self) -> bool:
         """Whether there is nothing in the folder, or no folder."""
         folder = self._opened[1]
-        self.fs.invalidate_cache()
-        if not self.fs.isdir(folder):
+        if self._kind(folder, "") != "directory":
             return True
         found = self._try(lambda: self.fs.ls(folder, detail=False), "")
         return not [path for path in found if path.strip("/") != folder.strip("/")]
 
     def has(self, name: str) -> bool:
         """Whether there is such a file."""
-        return bool(self._try(lambda: self.fs.exists(self.at(name)), name))
+        return self._kind(self.at(name), name) is not None
+
+    def _kind(self, path: str, name: str) -> str | None:
+        """What is at a path: "file", "directory", or None for nothing.
+
+        fsspec's own ``isdir``, ``isfile`` and ``exists`` take a failed request for a No.
+        """
+        self.fs.invalidate_cache()  # others write here
+        try:
+            return str(self._try(lambda: self.fs.info(path), name)["type"])
+        except (FileNotFoundError, NotADirectoryError):
+            return None
 
     def read(self, name: str) -> bytes:
         """The bytes of a file."""
         return fetch.read_bytes(self.href(name), self.source, retries=config.get("retries"))
 
     # -- changing -------------------------------------------------------------------------
-    def put(self, name: str, data: Any) -> None:
-        """Write a file: it is there in full or not at all."""
+    def put(self, name: str, data: Any, settled: bool = False) -> None:
+        """Write a file: it is there in full or not at all; `settled`: a power cut leaves it so."""
         if not self.renames:
             self._try(lambda: self.fs.pipe_file(self.at(name), bytes(data)), name)
             return
         for left in reversed(range(TRIES)):
             try:
-                self._put_and_rename(self.at(name), data)
+                self._put_and_rename(self.at(name), data, settled)
                 return
             except FileNotFoundError:  # another writer of the same was done, and cleaned up
                 if not left:
@@ -243,14 +268,57 @@ class Target:
                     error.filename = fetch.mask_url(self.href(name))  # a full disk does not say
                 raise
 
-    def _put_and_rename(self, final: str, data: Any) -> None:
+    def create(self, name: str, data: Any) -> bool:
+        """Write a file that is not there yet; False where it is, and stays as it was."""
+        if self.local:
+            return not os.path.exists(self.at(name)) and self._link(self.at(name), data)
+        how = getattr(self.fs, "_pipe_file", self.fs.pipe_file)
+        if self.renames or "mode" not in inspect.signature(how).parameters:
+            if self.has(name):
+                return False
+            self.put(name, data)
+            return True
+        try:
+            # one try: an answer that got lost is no reason to take one's own file for another's
+            self.fs.pipe_file(self.at(name), bytes(data), mode="create")
+        except Exception:  # each store has its own words for "it is there"
+            if self.has(name):
+                return False
+            self.put(name, data)  # it knows no such condition, or could not be reached
+        return True
+
+    def _link(self, final: str, data: Any) -> bool:
         folder, _, last = final.rpartition("/")
-        self.fs.makedirs(folder, exist_ok=True)
+        os.makedirs(folder, exist_ok=True)
+        temporary = f"{folder}/.{last[:40]}.{uuid.uuid4().hex}.tmp"
+        try:
+            with open(temporary, "wb") as file:
+                file.write(data)
+            os.link(temporary, final)
+        except FileExistsError:
+            return False
+        except OSError as error:
+            if error.errno not in NO_LINKS:
+                raise
+            os.rename(temporary, final)  # a disk without links
+        finally:
+            with suppress(FileNotFoundError):
+                os.unlink(temporary)
+        return True
+
+    def _put_and_rename(self, final: str, data: Any, settled: bool) -> None:
+        folder, _, last = final.rpartition("/")
+        self._try(lambda: self.fs.makedirs(folder, exist_ok=True), "")
         temporary = f"{folder}/.{last[:40]}.{uuid.uuid4().hex}.tmp"
         try:
             with self.fs.open(temporary, "wb") as file:
                 file.write(data)
+                if settled and self.local:
+                    file.flush()
+                    os.fsync(file.fileno())
             self._replace(temporary, final)
+            if settled:
+                self.settle([], [folder])
         except BaseException:
             if self.fs.exists(temporary):
                 self.fs.rm_file(temporary)
@@ -260,18 +328,39 @@ class Target:
         """Rename a file, over one that has the name."""
         final = self.at(new)
         folder = final.rpartition("/")[0]
-        self.fs.makedirs(folder, exist_ok=True)
-        if self.local:  # a link in the target must not lead out of it
-            root = os.path.realpath(self._opened[1])
-            if os.path.commonpath([os.path.realpath(folder), root]) != root:
-                raise FileNameError(
-                    f"unsafe file name {new!r}: its folder is a link that leaves {self.shown}"
-                )
+        self._try(lambda: self.fs.makedirs(folder, exist_ok=True), new)
+        self._refuse_links(new)
         self._replace(self.at(old), final)
+
+    def settle(self, names: Sequence[str], folders: Iterable[str] = ()) -> None:
+        """Have files on the disk, so that a power cut leaves them whole and where they are."""
+        if not self.local or os.name == "nt":
+            return
+        if len(names) > FEW:  # each would wait for the disk
+            os.sync()
+            return
+        paths = [self.at(name) for name in names]
+        for path in (*paths, *{path.rpartition("/")[0] for path in paths}, *folders):
+            handle = os.open(path, os.O_RDONLY)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+
+    def _refuse_links(self, name: str) -> None:
+        """Stop at a link in the target that leads out of it."""
+        if not self.local:
+            return
+        root, folder = os.path.realpath(self._opened[1]), self.at(name).rpartition("/")[0]
+        if os.path.commonpath([os.path.realpath(folder), root]) != root:
+            raise FileNameError(
+                f"unsafe file name {name!r}: its folder is a link that leaves {self.shown}"
+            )
 
     def remove(self, names: Iterable[str]) -> None:
         """Remove files; those that are gone already are none of our business."""
         for name in names:
+            self._refuse_links(name)
             try:
                 self._try(lambda name=name: self.fs.rm_file(self.at(name)), name)
             except FileNotFoundError:

@@ -14,9 +14,12 @@ import dask.dataframe as dd
 import pandas as pd
 
 from daskimg import config, limit, metrics
-from daskimg.io.commit import FileNameError, Mode, Run, begin, read_manifest
+from daskimg.io.begin import begin
+from daskimg.io.commit import FileNameError, Mode, Run
+from daskimg.io.manifest import read_manifest
 from daskimg.io.result import WriteResult
 from daskimg.io.target import Target
+from daskimg.lasting import Facts
 from daskimg.lazy.expr import Expr, ImageNode, gather, stable
 
 __all__ = ["Job", "Output", "as_dask", "submit"]
@@ -31,6 +34,8 @@ ADVICE = {
     ),
     "FutureCancelledError": "The scheduler was lost: connect to another one",
 }
+# The failed rows of a partition that has none.
+NOTHING = {"partition": 0, "rows": 0, "failed": 0, "missing": 0, "reasons": {}, "files": []}
 TICKET = pd.DataFrame({"ticket": pd.Series([], dtype=STRING)})
 
 
@@ -62,19 +67,60 @@ class Job:
 
     def ticket(self, frame: pd.DataFrame, number: int) -> dict[str, Any]:
         """Write one partition, and say so."""
-        beside = {} if self.errors is None else {"errors": self.errors.ticket(frame, number)}
+        self.run.announce()
+        beside = {}
+        if self.errors is not None and not self.errors.run.finished:
+            beside = {"errors": self.errors.ticket(frame, number)}
         ticket = {"partition": number, **self.write(frame, self.run, number), **beside}
         self.run.record(ticket)
         return ticket
 
     def commit(self, tickets: list[dict[str, Any]]) -> WriteResult:
-        """Publish what was written."""
-        if self.errors is not None and not self.errors.run.finished:
-            self.errors.commit([ticket["errors"] for ticket in tickets])
-        if self.blank is not None and not any(ticket["files"] for ticket in tickets):
+        """Publish what was written, or finish what was published before."""
+        if self.run.finished:
+            return self.finish()
+        if self.errors is not None:
+            none = [{**NOTHING, "partition": ticket["partition"]} for ticket in tickets]
+            both = zip(tickets, none, strict=True)
+            self.errors.commit([ticket.get("errors", nothing) for ticket, nothing in both])
+        blank = self.blank is not None and not self.run.adds_to_files
+        if self.blank is not None and blank and not any(ticket["files"] for ticket in tickets):
             first = min(tickets, key=lambda ticket: int(ticket["partition"]))
             first["files"] = self.blank(self.run)
         return self.told(self.run.commit(tickets))
+
+    def finish(self) -> WriteResult:
+        """The result of a run that was committed before, all of it finished.
+
+        Raises
+        ------
+        ValueError
+            Where failed rows are asked for that were not kept then.
+        """
+        result = self.run.finish()
+        if self.errors is not None and not self.errors.run.finished and result.failed:
+            raise ValueError(
+                f"{self.place} was written before, without errors=, and its {result.failed} failed "
+                'rows were not kept: write it with mode="overwrite", or look at df.img.errors()'
+            )
+        if self.errors is not None:
+            self.errors.commit([{**NOTHING}])
+        return self.told(result)
+
+    @property
+    def done(self) -> tuple[int, ...]:
+        """The partitions that an earlier attempt wrote, with the failed rows if asked for."""
+        errors = None if self.errors is None else self.errors.run
+        if errors is None or errors.finished or not self.run.done:
+            return self.run.done
+        sizes = errors.target.files()
+
+        def whole(ticket: dict[str, Any]) -> bool:
+            if "errors" not in ticket:
+                return not ticket["failed"]
+            return all(errors.holds(sizes, file) for file in ticket["errors"]["files"])
+
+        return tuple(ticket["partition"] for ticket in self.run.tickets() if whole(ticket))
 
     def told(self, result: WriteResult) -> WriteResult:
         """`result`, which says where the failed rows are."""
@@ -108,7 +154,7 @@ class Output(NamedTuple):
             self.path if isinstance(self.path, Target) else Target(self.path, self.storage_options)
         )
 
-    def run(self, kind: str, query: str, part: Any = None) -> Run:
+    def run(self, kind: str, query: Facts, part: Any = None) -> Run:
         """A run that writes into the target what `part` makes.
 
         Raises
@@ -136,10 +182,11 @@ def as_dask(df: Any) -> dd.DataFrame:
 
 def submit(frame: dd.DataFrame, job: Job, compute: bool) -> Any:
     """Run a job over all partitions; a `WriteResult`, or a Dask scalar that computes to one."""
-    run = job.run
-    if run.finished:
-        result = job.told(run.finish())
+    if job.run.finished:
+        result = job.finish()
         return result if compute else dask.delayed(result)
+    run = replace(job.run, done=job.done)
+    job = replace(job, run=run)
     windows = compute and frame.npartitions > WINDOW and _separable(frame.expr)
     if run.done or windows:  # partitions are counted as they will be when the frame is optimised
         frame = frame.optimize()

@@ -20,6 +20,7 @@ from dask.utils import parse_bytes, parse_timedelta
 
 from daskimg import config
 from daskimg.errors import PlacementError
+from daskimg.lasting import Facts, content_of, named
 
 __all__ = ["MARK", "StageCall", "resources_of", "visible_gpus"]
 
@@ -165,6 +166,11 @@ class StageCall:
 
     def __repr__(self) -> str:
         return f"<{self.label}{' on ' + self.wants if self.resources else ''}>"
+
+
+@content_of.register
+def _content(value: StageCall, facts: Facts) -> Any:
+    return ["stage", named(value._open(), facts)]
 
 
 def _limit_of(concurrency: int | tuple[int, int] | None, label: str) -> int | None:

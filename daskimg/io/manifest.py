@@ -1,0 +1,116 @@
+"""What a target tells of itself: its manifest, the tickets of a run, and none of their names
+trusted: whoever may write into a shared folder may have written these."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from daskimg.io.result import MANIFEST
+from daskimg.io.target import OWN, FileNameError, Target, check_name
+
+__all__ = ["MARK", "mark_of", "parse_ticket", "published", "read_manifest"]
+
+MARK = f"{OWN}/_SUCCESS"
+COUNTS = ("rows", "failed", "missing")
+
+
+def read_manifest(target: Target) -> dict[str, Any] | None:
+    """What counts in a target, or None where nothing was committed.
+
+    Raises
+    ------
+    ValueError
+        For one that is damaged, or names a file outside of the target.
+    """
+    if not target.has(MANIFEST):
+        return None
+    text = target.read(MANIFEST)
+    try:
+        manifest: dict[str, Any] = json.loads(text)
+        _check(manifest)
+    except FileNameError as error:
+        raise ValueError(f"the manifest of {target.shown} is not to be trusted: {error}") from None
+    except (ValueError, KeyError, TypeError) as error:
+        if not target.has(MARK):  # a power cut while it was put
+            return None
+        raise ValueError(
+            f"the manifest of {target.shown} is damaged ({type(error).__name__}: {error}): write "
+            'again with mode="overwrite"'
+        ) from None
+    return manifest
+
+
+def _check(manifest: Mapping[str, Any]) -> None:
+    for key in (*COUNTS, "generation"):
+        int(manifest[key])
+    int(manifest["before"]["files"])
+    if not isinstance(manifest["query"], str) or not isinstance(manifest["format"], str):
+        raise TypeError("no query")
+    for part in manifest["partitions"]:
+        _check_counts(part)
+    _check_files(manifest["files"])
+    for name in manifest["replaces"]:
+        check_name(name)
+
+
+def _check_counts(told: Mapping[str, Any]) -> None:
+    if not all(type(told[key]) is int for key in ("partition", *COUNTS)):
+        raise TypeError("counts are numbers")
+
+
+def _check_files(files: Iterable[Mapping[str, Any]]) -> None:
+    for file in files:
+        check_name(file["name"])
+        if type(file["bytes"]) is not int:
+            raise TypeError("sizes are numbers")
+
+
+def parse_ticket(text: bytes, partition: int) -> dict[str, Any] | None:
+    """A partition's ticket; None for what is none, as a power cut leaves it.
+
+    Raises
+    ------
+    FileNameError
+        For one that names a file outside of the target.
+    """
+    try:
+        ticket: dict[str, Any] = json.loads(text)
+        for each in (ticket, ticket["errors"]) if "errors" in ticket else (ticket,):
+            _check_counts(each)
+            _check_files(each["files"])
+            dict(each["reasons"])
+        return ticket if ticket["partition"] == partition else None
+    except FileNameError:
+        raise
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def mark_of(manifest: bytes) -> bytes:
+    """The completion mark: the manifest's digest."""
+    return hashlib.blake2b(manifest, digest_size=16).hexdigest().encode()
+
+
+def published(target: Target) -> list[dict[str, Any]] | None:
+    """The files that a committed write lists; None where nobody committed one.
+
+    Raises
+    ------
+    ValueError
+        For a write that never finished.
+    """
+    if not target.has(MARK) and target.files(OWN):
+        raise ValueError(never_finished(target))
+    manifest = read_manifest(target)
+    return None if manifest is None else manifest["files"]
+
+
+def never_finished(target: Target) -> str:
+    """What to do about a target without a mark."""
+    return (
+        f"the write into {target.shown} never finished: call the writer again with "
+        'mode="resume", or "overwrite"'
+    )
