@@ -7,8 +7,8 @@ import json
 from contextlib import suppress
 from dataclasses import replace
 
-from daskimg.io.commit import CLAIM, RUN, Run, number_of, told
-from daskimg.io.manifest import MARK, never_finished, read_manifest
+from daskimg.io.commit import CLAIM, RUN, Run, number_of
+from daskimg.io.manifest import MARK, never_finished, read_manifest, told
 from daskimg.io.target import OWN, Target
 from daskimg.lasting import Facts, differences
 

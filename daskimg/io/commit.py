@@ -7,7 +7,7 @@ renamed at the commit; on an object store they are put once, under names that no
 and the manifest decides what counts::
 
     target/
-      part-00000.parquet    (on an object store part-00000-1f3a9c2e.parquet, after the query)
+      part-00000.parquet    (part-00000-1f3a9c2e.parquet where another run has that name)
       _daskimg/
         manifest.json       what was written: partitions, rows, files with size and checksum
         _SUCCESS            the manifest's checksum, written last
@@ -25,7 +25,6 @@ from __future__ import annotations
 
 import errno
 import json
-import os
 import re
 import zlib
 from collections import Counter
@@ -36,12 +35,14 @@ from typing import Any, Literal, TypeAlias
 
 from daskimg.io.manifest import (
     MARK,
+    compose,
     mark_of,
     parse_ticket,
     read_manifest,
+    told,
 )
 from daskimg.io.result import MANIFEST, WriteResult
-from daskimg.io.target import OWN, FileNameError, Target, check_name, clash_of, is_safe
+from daskimg.io.target import OWN, FileNameError, Target, clash_of
 
 __all__ = [
     "CLAIM",
@@ -56,7 +57,7 @@ __all__ = [
 
 Mode: TypeAlias = Literal["error", "overwrite", "append", "resume"]
 THREADS = 16  # that read tickets
-SIDE_FILES = {"_metadata", "_common_metadata"}  # of a Parquet folder, about files that go
+_announced: dict[tuple[str, str], bool] = {}  # runs; whether nobody can take their names
 RUN = re.compile(rf"{OWN}/run-(error|overwrite|append)-(\d+)-(\w+)/(.+)")
 CLAIM = re.compile(rf"{OWN}/commit-(\d+)")
 
@@ -80,17 +81,20 @@ class Run:
         return f"{OWN}/run-{self.mode}-{self.generation}-{self.query}"
 
     def part_name(self, partition: int, extension: str) -> str:
-        """The name of a partition's file: appended ones tell their generation.
-
-        Where a file is there once it is put, its name is no other run's.
-        """
+        """The name of a partition's file: appended ones tell their generation."""
         later = f"-{self.generation}" if self.generation else ""
-        own = "" if self.target.renames else f"-{self.query[:8]}"
-        return f"part-{partition:05d}{later}{own}{extension}"
+        return f"part-{partition:05d}{later}{extension}"
 
     def announce(self) -> None:
-        """Have it known that this run is going on, and what it is."""
-        self.target.create(f"{self.folder}/query.json", json.dumps(self.facts).encode())
+        """Have it known that this run is going on, and what it is; once in a process."""
+        place = self.target.url, self.folder
+        if place not in _announced:
+            name, text = f"{self.folder}/query.json", json.dumps(self.facts).encode()
+            created = self.target.create(name, text)
+            # whether the store keeps to "only if it is not there": some do not know the words
+            _announced[place] = self.target.creates and not (
+                created and self.target.create(name, text)
+            )
 
     def put(self, name: str, data: Any) -> dict[str, Any]:
         """Write a file of this run; its line of the manifest."""
@@ -102,13 +106,25 @@ class Run:
             except (FileExistsError, NotADirectoryError, IsADirectoryError):
                 # a file and a folder of one name
                 raise _collision(self.target, name) from None
-        elif self.kind != "images" or self.mode == "overwrite":
+        elif self.kind == "images" and self.mode == "overwrite":
             self.target.put(name, data)
-        elif not self.target.create(name, data):  # the user's own names, which others may use
-            if self.target.read(name) != bytes(data):
+        elif self.kind != "images" and not _announced.get((self.target.url, self.folder)):
+            name = self._own(name)
+            self.target.put(name, data)
+        elif not self.target.create(name, data):
+            if self.target.read(name) == bytes(data):  # by an earlier attempt
+                return {"name": name, "bytes": size, "crc32": digest, "found": True}
+            if self.kind == "images":  # names are the user's own
                 raise _collision(self.target, name)
-            return {"name": name, "bytes": size, "crc32": digest, "found": True}
+            name = self._own(name)
+            self.target.put(name, data)
         return {"name": name, "bytes": size, "crc32": digest}
+
+    def _own(self, name: str) -> str:
+        """A name that no other run has."""
+        folder, slash, last = name.rpartition("/")
+        stem, dot, endings = last.partition(".")
+        return f"{folder}{slash}{stem}-{self.query[:8]}{dot}{endings}"
 
     def record(self, ticket: dict[str, Any]) -> None:
         """Note that a partition is done."""
@@ -161,7 +177,7 @@ class Run:
         except FileExistsError:
             target.remove([self._claimed])
             raise
-        manifest = self._manifest(tickets, files, old)
+        manifest = compose(self, tickets, files, old)
         text = json.dumps(manifest, indent=1).encode()
         target.remove([MARK])
         if target.renames:
@@ -222,6 +238,7 @@ class Run:
 
     def discard(self) -> None:
         """Forget this run and what it wrote."""
+        _announced.pop((self.target.url, self.folder), None)
         own = self.target.files(self.folder)
         if not self.target.renames:  # its files have their names already
             old = {file["name"] for file in (read_manifest(self.target) or {"files": []})["files"]}
@@ -273,60 +290,9 @@ class Run:
             if not self.target.has(file["name"]):
                 raise
 
-    def _manifest(
-        self,
-        tickets: list[dict[str, Any]],
-        files: list[dict[str, Any]],
-        old: dict[str, Any] | None,
-    ) -> dict[str, Any]:
-        before: dict[str, Any] = {"rows": 0, "failed": 0, "missing": 0, "files": []}
-        if self.mode == "append":
-            before = _before(self, old) if old else {**before, "files": _foreign(self, files)}
-        kept = before["files"]
-        if files:  # rows have come: a file that only told the columns goes
-            kept = [file for file in kept if file.get("rows") != 0]
-        blanks = [file["name"] for file in before["files"] if file not in kept]
-        total = self.result(tickets)
-        counts = ("partition", "rows", "failed", "missing")
-        return {
-            "version": 1,
-            "format": self.kind,
-            "generation": self.generation,
-            "query": self.query,
-            "rows": before["rows"] + total.rows,
-            "failed": before["failed"] + total.failed,
-            "missing": before["missing"] + total.missing,
-            "reasons": total.reasons,
-            "before": {**before, "files": len(kept)},
-            "partitions": [{key: ticket[key] for key in counts} for ticket in tickets],
-            "asked": self.facts,
-            "files": kept + files,
-            "replaces": [*self._replaced(files, old), *blanks],
-        }
-
-    def _replaced(self, files: list[dict[str, Any]], old: dict[str, Any] | None) -> list[str]:
-        """What "overwrite" removes: files of the write before, and others of their kind.
-
-        Never anything else: pictures beside them may be the very ones that are read.
-        """
-        if self.mode != "overwrite":
-            return []
-        listed = {file["name"] for file in old["files"]} if old else set()
-        kinds = {os.path.splitext(file["name"])[1] for file in files} - {""}
-        if self.kind == "images":
-            kinds = set()
-        kept = {file["name"] for file in files}
-        found = [name for name in self.target.files() if not name.startswith(f"{OWN}/")]
-        return sorted(
-            name
-            for name in found
-            if name not in kept
-            and (name in listed or os.path.splitext(name)[1] in kinds or name in SIDE_FILES)
-            and is_safe(name)  # others' odd names stay theirs
-        )
-
     def _clean(self, manifest: dict[str, Any]) -> None:
         """Remove what the manifest replaces, then the run's own files."""
+        _announced.pop((self.target.url, self.folder), None)
         self.target.remove(manifest["replaces"])
         # what a commit that was killed left of a manifest or mark, and claims that are settled
         self.target.remove(name for name in self.target.files(OWN) if self._is_over(name))
@@ -350,28 +316,6 @@ def number_of(name: str) -> int | None:
     """The partition of a ticket, by its name."""
     found = re.fullmatch(rf"{OWN}/run-[^/]+/(\d+)\.json", name)
     return None if found is None else int(found[1])
-
-
-def _before(run: Run, old: dict[str, Any]) -> dict[str, Any]:
-    """What a manifest counted before this run, which may have written it already."""
-    if told(old) != (run.query, run.generation):
-        return {key: old[key] for key in ("rows", "failed", "missing", "files")}
-    return {**old["before"], "files": old["files"][: old["before"]["files"]]}
-
-
-def told(manifest: Mapping[str, Any]) -> tuple[str, int]:
-    """Which run wrote a manifest."""
-    return manifest["query"], manifest["generation"]
-
-
-def _foreign(run: Run, new: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Files that somebody else wrote into the target before."""
-    ours = {file["name"] for file in new}
-    return [
-        {"name": check_name(name), "bytes": size}
-        for name, size in run.target.files().items()
-        if name not in ours and not name.startswith((OWN, "_", "."))
-    ]
 
 
 def checksum(data: Any) -> str:

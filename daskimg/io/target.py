@@ -269,11 +269,10 @@ class Target:
                 raise
 
     def create(self, name: str, data: Any) -> bool:
-        """Write a file that is not there yet; False where it is, and stays as it was."""
+        """Write a file that is not there yet; False where it is."""
         if self.local:
             return not os.path.exists(self.at(name)) and self._link(self.at(name), data)
-        how = getattr(self.fs, "_pipe_file", self.fs.pipe_file)
-        if self.renames or "mode" not in inspect.signature(how).parameters:
+        if not self.creates:
             if self.has(name):
                 return False
             self.put(name, data)
@@ -286,6 +285,12 @@ class Target:
                 return False
             self.put(name, data)  # it knows no such condition, or could not be reached
         return True
+
+    @property
+    def creates(self) -> bool:
+        """Whether of two who create a file at once one is told."""
+        how = getattr(self.fs, "_pipe_file", self.fs.pipe_file)
+        return self.local or (not self.renames and "mode" in inspect.signature(how).parameters)
 
     def _link(self, final: str, data: Any) -> bool:
         folder, _, last = final.rpartition("/")

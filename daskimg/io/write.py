@@ -85,6 +85,7 @@ class Job:
             self.errors.commit([ticket.get("errors", nothing) for ticket, nothing in both])
         blank = self.blank is not None and not self.run.adds_to_files
         if self.blank is not None and blank and not any(ticket["files"] for ticket in tickets):
+            self.run.announce()
             first = min(tickets, key=lambda ticket: int(ticket["partition"]))
             first["files"] = self.blank(self.run)
         return self.told(self.run.commit(tickets))
