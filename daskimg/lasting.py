@@ -184,7 +184,7 @@ def _source(value: Source, facts: Facts) -> Any:
 
 @content_of.register
 def _dtype(value: ImageDtype, facts: Facts) -> Any:
-    return ["dtype", value.name, value.on_error, value.mode]
+    return ["dtype", value.name, value.on_error, value.mode, value.root]
 
 
 @content_of.register

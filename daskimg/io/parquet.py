@@ -104,7 +104,7 @@ def write_parquet(
         frame = frame.assign(**{name: frame[name].img._op("embed") for name in files})
     part = Part(Layout.of(frame._meta, _has_range(frame), keys), compression)
     out = Output(path, mode, storage_options, compute, errors)
-    blank = Blank(frame._meta, compression, keys)
+    blank = Blank(frame._meta, compression)
     return write_committed(frame, part, out, "parquet", blank, compression=compression)
 
 
@@ -200,20 +200,17 @@ def _group_rows(frame: pd.DataFrame) -> int:
 
 @dataclass(frozen=True)
 class Blank:
-    """Writes a file without rows, which has the columns all the same.
+    """Writes a file without rows, which has the columns all the same; it goes when rows come.
 
-    In a folder of nulls where there are folders: readers take no files beside these.
+    In no folder of `partition_cols`: of one for nulls alone, pyarrow cannot tell the type.
     """
 
     meta: pd.DataFrame
     compression: str | None
-    keys: tuple[str, ...] = ()
 
     def __call__(self, run: Run) -> list[dict[str, Any]]:
-        part = Part(Layout.of(self.meta, partition_cols=self.keys), self.compression)
-        folder = folder_name((key, None) for key in self.keys)
-        name = "/".join([*([folder] if folder else []), run.part_name(0, ".parquet")])
-        return [{**run.put(check_name(name), part.encode(self.meta)), "rows": 0}]
+        part = Part(Layout.of(self.meta), self.compression)
+        return [{**run.put(run.part_name(0, ".parquet"), part.encode(self.meta)), "rows": 0}]
 
 
 @dataclass(frozen=True)

@@ -278,7 +278,6 @@ class Target:
             self.put(name, data)
             return True
         try:
-            # one try: an answer that got lost is no reason to take one's own file for another's
             self.fs.pipe_file(self.at(name), bytes(data), mode="create")
         except Exception:  # each store has its own words for "it is there"
             if self.has(name):
@@ -289,13 +288,13 @@ class Target:
     @property
     def creates(self) -> bool:
         """Whether of two who create a file at once one is told."""
-        how = getattr(self.fs, "_pipe_file", self.fs.pipe_file)
-        return self.local or (not self.renames and "mode" in inspect.signature(how).parameters)
+        how = inspect.signature(getattr(self.fs, "_pipe_file", self.fs.pipe_file))
+        return self.local or (not self.renames and "mode" in how.parameters)
 
     def _link(self, final: str, data: Any) -> bool:
         folder, _, last = final.rpartition("/")
-        os.makedirs(folder, exist_ok=True)
         temporary = f"{folder}/.{last[:40]}.{uuid.uuid4().hex}.tmp"
+        os.makedirs(folder, exist_ok=True)
         try:
             with open(temporary, "wb") as file:
                 file.write(data)

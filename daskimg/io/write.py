@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import Any, NamedTuple
@@ -166,7 +166,9 @@ class Output(NamedTuple):
         run = begin(self.target, self.mode, kind, query)
         if run.mode == "append" and not run.done and hasattr(part, "refuse_others"):
             known = read_manifest(run.target)
-            there = run.target.files() if known is None else [f["name"] for f in known["files"]]
+            there: Iterable[str] = run.target.files()
+            if known is not None:  # one without rows goes when rows come
+                there = [file["name"] for file in known["files"] if file.get("rows") != 0]
             part.refuse_others(run.target, there)
         return run
 
