@@ -7,6 +7,7 @@ configuration of its own.
 from __future__ import annotations
 
 import importlib.resources
+import os
 import re
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -15,7 +16,7 @@ import dask.config
 import yaml
 from dask.utils import parse_bytes, parse_timedelta
 
-__all__ = ["Settings", "get", "max_bytes", "max_errors", "settings"]
+__all__ = ["Settings", "allow_paths", "get", "max_bytes", "max_errors", "settings"]
 
 _DEFAULTS: dict[str, Any] = yaml.safe_load(
     importlib.resources.files("daskimg").joinpath("daskimg.yaml").read_text()
@@ -64,6 +65,18 @@ def max_bytes() -> int | None:
     if found is not None and found <= 0:
         raise ValueError(f"daskimg.max-image-bytes is a size above 0, or null; got {limit!r}")
     return found
+
+
+def allow_paths() -> tuple[str, ...]:
+    """Where paths that data names may lead, beside the store that the data came from."""
+    found = get("allow-paths")
+    listed = [found] if isinstance(found, str) else list(found or ())
+    if not all(isinstance(one, str) and one for one in listed):
+        raise ValueError(
+            "daskimg.allow-paths lists stores or folders (s3://bucket, https://host/pics, /data); "
+            f"got {found!r}"
+        )
+    return tuple(os.path.expanduser(one) for one in listed)
 
 
 def max_errors() -> int | None:

@@ -14,10 +14,13 @@ from fsspec.asyn import AsyncFileSystem
 
 from daskimg.errors import TooManyBytesError
 from daskimg.retry import mask_url, retrying
-from daskimg.source import Source, recall
+from daskimg.source import Source, common, recall
+from daskimg.stores import local_path
 
 __all__ = [
     "Source",
+    "common",
+    "for_cell",
     "local_path",
     "mask_url",
     "open_head",
@@ -32,6 +35,11 @@ HEAD_BYTES = 64 * 1024  # one range: holds the header of nearly every picture
 LONGEST = 300.0  # seconds that one request may take, its body included
 # a pipe with the name of a picture is empty: nobody is waited for
 LOCAL = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
+
+
+def for_cell(path: str, source: Source | None) -> Source:
+    """With what a path that a cell holds is opened, or PermissionError; see `Source.for_cell`."""
+    return (source or Source.default).for_cell(path)
 
 
 def read_bytes(
@@ -169,27 +177,6 @@ def size(path: str, source: Source | None = None, *, retries: int = 3) -> int:
     found = retrying(lambda: fs.size(name), path, retries, source.mask)
     # a web server may keep the length to itself
     return len(read_bytes(path, source, retries=retries)) if found is None else int(found)
-
-
-def local_path(path: str) -> str | None:
-    """The operating system's path of a local file, or None for a path on another filesystem.
-
-    Examples
-    --------
-    >>> local_path("file:///data/1.jpg"), local_path("data/1.jpg"), local_path("s3://b/1.jpg")
-    ('/data/1.jpg', 'data/1.jpg', None)
-    >>> local_path("file:/data/1.jpg")
-    '/data/1.jpg'
-    """
-    path = os.fspath(path)
-    if path.startswith("/"):
-        return path
-    if path.startswith("file:/") and path[6:7] != "/":  # as Hadoop and Java write it
-        return path[5:]
-    for prefix in ("file://", "local://"):
-        if path.startswith(prefix):
-            return path[len(prefix) :]
-    return None if "://" in path or "::" in path else path
 
 
 class _Ranges(io.RawIOBase):

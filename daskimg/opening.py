@@ -27,6 +27,7 @@ def fetch_bytes(
     """All bytes of a file; what is bytes or pixels already stays what it is."""
     if not isinstance(path, str):
         return path
+    source = fetch.for_cell(path, source)
     return fetch.read_bytes(path, source, retries=retries, max_bytes=max_bytes)
 
 
@@ -47,6 +48,7 @@ def header(
     read = headers.read_header if child is None else partial(isolate.read_header, timeout=child[0])
     if not isinstance(cell, str):
         return read(cell, **how)
+    source = fetch.for_cell(cell, source)
     start = fetch.read_start(cell, HEAD, retries=retries)
     found = None if start is None else headers.quick_header(start, **how)
     if found is not None:
@@ -87,7 +89,7 @@ def decode(
 def size(cell: Any, source: fetch.Source | None, retries: int) -> int:
     """The bytes of a file, of encoded bytes or of pixels."""
     if isinstance(cell, str):
-        return fetch.size(cell, source, retries=retries)
+        return fetch.size(cell, fetch.for_cell(cell, source), retries=retries)
     return memoryview(cell).nbytes
 
 

@@ -328,7 +328,10 @@ def _access(source: ImageDtype) -> tuple[fetch.Source | None, int]:
     """What fetching needs beside a path."""
     if not source.holds_paths:
         return None, 0
-    return fetch.recall(source.source), int(config.get("retries"))
+    known, allowed = fetch.recall(source.source), config.allow_paths()
+    if allowed:
+        known = (known or fetch.Source.default).allowing(allowed)
+    return known, int(config.get("retries"))
 
 
 def _header_steps(source: ImageDtype, name: str, policy: str) -> tuple[Step, ...]:

@@ -71,8 +71,8 @@ class ImageDtype(ExtensionDtype):
         `source`, `mode` and `root` it is no part of the dtype's name, equality or hash: columns
         of both policies concatenate (null wins).
     source : str, optional
-        A handle of the credentials that `images` or `read_images` was given; never a secret
-        itself.
+        A handle of the credentials that `images` or a reader was given, and of the stores where
+        cells may be opened; never a secret itself.
     mode : str, optional
         The colour mode of the pixels (``"RGB"``, ``"L"``, ...) where it is known; it tells how
         many channels a resized picture will have.
@@ -195,14 +195,14 @@ class ImageDtype(ExtensionDtype):
         shapes = {d.shape for d in mine}
         policies = {d.on_error for d in mine}
         # what holds no path needs no credentials
-        sources = {d.source for d in mine if d.holds_paths} or {d.source for d in mine}
+        sources = [d.source for d in mine if d.holds_paths] or [d.source for d in mine]
         modes = {d.mode for d in mine}
         return ImageDtype(
             kinds.pop() if len(kinds) == 1 else several,
             shapes.pop() if len({d.name for d in mine}) == 1 else None,
             tensor=mine[0].tensor,
             on_error="null" if "null" in policies else "raise" if "raise" in policies else None,
-            source=sources.pop() if len(sources) == 1 else None,
+            source=fetch.common(sources),
             mode=modes.pop() if len(modes) == 1 else None,
             root=common_root({d.root for d in mine}),
         )

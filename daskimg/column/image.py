@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import PIL.Image
 
-from daskimg import fetch
+from daskimg import config, fetch
 from daskimg.errors import ImageError
 from daskimg.kernels import codec, color
 from daskimg.kernels.reader import image_pixels
@@ -38,7 +38,7 @@ class Image:
     error : str, optional
         Why it failed; with `data`, a warning (a picture decoded in part).
     source : fetch.Source, optional
-        Credentials of `path`.
+        Credentials of `path`, and the stores that they are for.
 
     Examples
     --------
@@ -97,7 +97,8 @@ class Image:
             return codec.encode(self._data, "png")
         if self.failed or self.path is None:
             raise ImageError(self.error or "read: the cell is empty", self.path)
-        return fetch.read_bytes(self.path, self._source)
+        source = (self._source or fetch.Source.default).allowing(config.allow_paths())
+        return fetch.read_bytes(self.path, fetch.for_cell(self.path, source))
 
     def to_numpy(self) -> npt.NDArray[Any]:
         """The pixels, HWC (HW for grey), read-only; decoded if need be.

@@ -16,7 +16,13 @@ from pandas.arrays import ArrowStringArray
 
 from daskimg import fetch, onepass
 from daskimg.column.dtype import ImageDtype, check_policy
-from daskimg.io.listing import list_images, parse_partitions, shuffle_order, split_rows
+from daskimg.io.listing import (
+    given_paths,
+    list_images,
+    parse_partitions,
+    shuffle_order,
+    split_rows,
+)
 from daskimg.io.roots import held_root
 from daskimg.kernels import geometry
 from daskimg.lazy.fusion import bare
@@ -25,6 +31,7 @@ from daskimg.lazy.source import from_reader
 from daskimg.lazy.table import Table
 from daskimg.ops import cells_of
 from daskimg.program import Program
+from daskimg.stores import local_path, parse
 
 __all__ = ["images", "read_images"]
 
@@ -111,12 +118,14 @@ def read_images(
     if mode is not None:
         cells_of(mode)
     policy = check_policy(on_error)
+    source = fetch.Source(storage_options)
+    roots = given_paths(urlpath, source)
     found = list_images(
-        urlpath,
+        roots,
         file_extensions=file_extensions,
         recursive=recursive,
         ignore_missing_paths=ignore_missing_paths,
-        storage_options=storage_options,
+        storage_options=source,
     )
     extra = parse_partitions(found, partitioning)
     order = shuffle_order(len(found), seed) if shuffle else None
@@ -127,13 +136,21 @@ def read_images(
         sizes = None if sizes is None else sizes[order]
     bounds = split_rows(len(found), sizes, files_per_partition, blocksize)
     frame = _from_listing(listed, bounds)
-    column = _pictures(frame["path"], storage_options, policy, found.root)
+    column = _pictures(frame["path"], _source(roots, source), policy, found.root)
     if size is not None or mode is not None:
         column = column.img.decode(mode)
     if size is not None:
         column = column.img.resize(*size)
     names = ["path", "image", *extra] if include_paths else ["image", *extra]
     return frame.assign(image=column)[names]
+
+
+def _source(roots: Sequence[str], source: fetch.Source) -> fetch.Source:
+    """The options, for what was listed; what no paths can go astray with names no store."""
+    remote = [root for root in roots if local_path(root) is None]
+    if not source.options and all(parse(root).plain for root in remote):
+        return source
+    return source.within(remote if len(remote) == len(roots) else ["file://", *remote])
 
 
 def _pair(size: Any) -> tuple[int, int | None]:
@@ -266,12 +283,22 @@ def images(
 ) -> Any:
     """A column of paths as an image column; nothing is fetched.
 
+    What a column holds is data, wherever it came from. Local paths and plain URLs (http, s3, gs,
+    abfs, ...) are opened. Chains of filesystems (``::``) and what opens more than the path
+    (reference, zip, caches, ...) are failed rows, unless ``daskimg.allow-paths`` lists their
+    store (``zip://::s3://bucket/x.zip``); `read_images` opens any that you write in code.
+    `storage_options` are used for object stores, whose endpoint is theirs (s3, gs, ...), and sent
+    to another host (http, sftp, ...) only if ``daskimg.allow-paths`` lists it: what a row names
+    is no reason to send a password there.
+
     Parameters
     ----------
     series : Series or sequence of str
         Paths, pandas or Dask; nulls stay missing.
     storage_options : dict, optional
-        Credentials of the paths' filesystem. They travel with the column's ops, masked.
+        Credentials of the paths' filesystem. They travel with the column's ops, masked. Of web
+        servers: ``with dask.config.set({"daskimg.allow-paths": ["https://host"]})`` around the
+        lines that make columns.
     on_error : {"raise", "null"}, optional
         What a picture that fails does; None follows ``daskimg.on-error``.
 
@@ -297,15 +324,13 @@ def images(
         raise TypeError(f"images() takes paths (strings); {series.name!r} is {dtype}")
     if isinstance(dtype, ImageDtype) and not dtype.holds_paths:
         raise TypeError(f"{series.name!r} holds pictures already ({dtype})")
-    return _pictures(series, storage_options, check_policy(on_error), held_root(series))
+    source = fetch.Source(storage_options)
+    return _pictures(series, source, check_policy(on_error), held_root(series))
 
 
-def _pictures(
-    series: Any, storage_options: Mapping[str, Any] | None, policy: str | None, root: str | None
-) -> Any:
+def _pictures(series: Any, opened: fetch.Source, policy: str | None, root: str | None) -> Any:
     """A column of paths below `root` as pictures."""
-    dtype = series.dtype
-    source = fetch.Source(storage_options).handle if storage_options else None
+    dtype, source = series.dtype, opened.handle
     if isinstance(dtype, ImageDtype):
         policy, source = policy or dtype.on_error, source or dtype.source
     target = ImageDtype("file", on_error=policy, source=source, root=root)

@@ -77,7 +77,9 @@ def read_parquet(
         failed (nulls and a warning, if they are no pictures); a file without its end is one
         failed row at the end. For their sake whole numbers and booleans have nullable dtypes.
     storage_options : dict, optional
-        Options of the filesystem.
+        Options of the filesystem. A picture that the files name by its path is opened in their
+        own store, local files of local Parquet (relative ones from the working directory), with
+        these options, and in places that ``daskimg.allow-paths`` lists; elsewhere it fails.
     blocksize : int or str, optional
         Bytes in the file that a partition holds at most, in whole row groups; default 64 MiB.
 
@@ -123,7 +125,7 @@ def read_parquet(
     dnf = scan.normal_filters(filters)
     kinds = kinds_of(counts, [paths[k] for k in whole], footers, source)
     images = tuple(
-        _with(column, policy, source)
+        _with(column, policy, source.within(paths))
         for column in recognise(schema, schemas, image_columns, kinds)
         if column.name not in keys
     )
@@ -202,7 +204,7 @@ class FolderColumns:
 
 def _with(column: Column, policy: str | None, source: fetch.Source) -> Column:
     dtype = column.dtype
-    # files need credentials to be opened; bytes and pixels are here already
+    # paths need credentials and a store; bytes and pixels are here already
     handle = source.handle if dtype.holds_paths else None
     dtype = dtype.derive(dtype.cells, dtype.shape, on_error=policy or dtype.on_error, source=handle)
     return replace(column, dtype=dtype)

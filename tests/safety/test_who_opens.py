@@ -1,0 +1,449 @@
+"""Paths that data names: opened in the data's own store, with that store's credentials, or not."""
+
+from __future__ import annotations
+
+import http.server
+import io
+import json
+import pickle
+import threading
+import zipfile
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import dask
+import dask.dataframe as dd
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+import daskimg as di
+from daskimg.fetch import Source, recall
+from daskimg.stores import parse, store_of
+
+STRUCT = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+TOKEN = {"headers": {"Authorization": "Bearer TOKEN", "X-Api-Key": "KEY"}}
+
+
+def png() -> bytes:
+    out = io.BytesIO()
+    Image.new("RGB", (5, 4), (9, 8, 7)).save(out, "PNG")
+    return out.getvalue()
+
+
+class Host(NamedTuple):
+    url: str
+    files: dict[str, bytes]
+    moved: dict[str, str]  # path -> where it is said to be
+    seen: list[dict[str, str]]
+
+    @property
+    def told(self) -> str:
+        """All that was said to it of who asks."""
+        public = ("host", "user-agent", "accept", "accept-encoding", "range", "connection")
+        return str([{k: v for k, v in one.items() if k.lower() not in public} for one in self.seen])
+
+
+@pytest.fixture
+def hosts() -> Iterator[list[Host]]:
+    """Two web servers that note what they are sent."""
+    made, servers = [], []
+    for _ in range(2):
+        host = Host("", {}, {}, [])
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            of = host
+
+            def do_HEAD(self) -> None:
+                self.answer(b"")
+
+            def do_GET(self) -> None:
+                self.answer(None)
+
+            def answer(self, body: bytes | None) -> None:
+                self.of.seen.append(dict(self.headers))
+                if self.path in self.of.moved:
+                    self.send_response(302)
+                    self.send_header("Location", self.of.moved[self.path])
+                    self.send_header("Content-Length", "0")
+                    self.end_headers()
+                    return
+                data, asked = self.of.files.get(self.path), self.headers.get("Range")
+                status = 404 if data is None else 206 if asked else 200
+                self.send_response(status)
+                data = data or b""
+                if status == 206:
+                    first, last = (asked or "").removeprefix("bytes=").split("-")
+                    low = int(first) if first else max(0, len(data) - int(last))
+                    high = min(int(last), len(data) - 1) if first and last else len(data) - 1
+                    self.send_header("Content-Range", f"bytes {low}-{high}/{len(data)}")
+                    data = data[low : high + 1]
+                self.send_header("Content-Length", str(len(data)))
+                self.send_header("Accept-Ranges", "bytes")
+                self.end_headers()
+                self.wfile.write(data if body is None else body)
+
+            def log_message(self, *args: object) -> None:
+                pass
+
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        servers.append(server)
+        made.append(host._replace(url=f"http://127.0.0.1:{server.server_port}"))
+    yield made
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+def table(paths: list[str], kind: str = "struct") -> bytes:
+    """A Parquet file of pictures that it names by their paths."""
+    cells = [{"bytes": None, "path": path} for path in paths]
+    column = pa.array(cells, STRUCT) if kind == "struct" else pa.array(paths)
+    out = io.BytesIO()
+    pq.write_table(pa.table({"image": column}), out)
+    return out.getvalue()
+
+
+def reasons(cells) -> list[str | None]:
+    """Why each cell fails, asked of a header, of all bytes, of pixels: all the same."""
+    found = [cells.img.check(), cells.img.width, cells.img.nbytes, cells.img.mean()]
+    if isinstance(cells, pd.Series):
+        why, *measures = found
+    else:
+        why, *measures = dask.compute(*found)
+    for one in measures:
+        assert one.isna().tolist() == why.notna().tolist()
+    return [None if pd.isna(text) else str(text) for text in why]
+
+
+@pytest.fixture
+def picture(tmp_path):
+    path = tmp_path / "a.png"
+    path.write_bytes(png())
+    return path
+
+
+def chains(tmp_path, picture) -> list[str]:
+    """Every way to have fsspec open something else than a plain file."""
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as file:
+        file.write(picture, "a.png")
+    refs = {"version": 1, "refs": {"k": [str(picture)]}}
+    (tmp_path / "refs.json").write_text(json.dumps(refs))
+    return [
+        f"zip://a.png::{tmp_path}/x.zip",
+        f"zip://a.png::file://{tmp_path}/x.zip",
+        f"simplecache::file://{picture}",
+        f"filecache::file://{picture}",
+        f"blockcache::file://{picture}",
+        f"cached::file://{picture}",
+        f"reference://k::file://{tmp_path}/refs.json",
+        "reference://k::data:application/json,{}",
+        f"dir://a.png::file://{tmp_path}",
+        f"dask::file://{picture}",
+        f"libarchive://a.png::{tmp_path}/x.zip",
+        "data:image/png;base64,AAAA::x",
+        "github://someone:repo@main/a.png",
+        "jupyter://host/a.png",
+        "reference://a.png",
+        "nobody://a.png",
+        "FILE:///etc/hostname",
+    ]
+
+
+@pytest.mark.parametrize("kind", ["struct", "text"])
+def test_chains_in_a_file_are_never_followed(tmp_path, picture, kind):
+    bad = chains(tmp_path, picture)
+    (tmp_path / "t.parquet").write_bytes(table([*bad, str(picture), picture.as_uri()], kind))
+    df = di.read_parquet(str(tmp_path / "t.parquet"), on_error="null", image_columns=["image"])
+    why = reasons(df.image)
+    assert why[-2:] == [None, None]  # a local file of local data
+    assert all(text and text.startswith("read: PermissionError: ") for text in why[:-2])
+    assert "daskimg.allow-paths" in str(why[0])
+    with pytest.raises(di.ImageError, match=r"(?s)^read: PermissionError.*allow-paths"):
+        di.read_parquet(
+            str(tmp_path / "t.parquet"), image_columns=["image"]
+        ).image.img.mean().compute()
+
+
+def test_chains_in_a_text_column_are_never_followed(tmp_path, picture):
+    bad = chains(tmp_path, picture)
+    pd.DataFrame({"path": [*bad, str(picture)]}).to_csv(tmp_path / "t.csv", index=False)
+    for texts in (pd.read_csv(tmp_path / "t.csv").path, dd.read_csv(tmp_path / "t.csv").path):
+        for cells in (
+            di.images(texts, on_error="null"),
+            texts.astype("image[file]").img.on_error("null"),
+        ):
+            why = reasons(cells)
+            assert why[-1] is None
+            assert all(text and "PermissionError" in text for text in why[:-1])
+    with pytest.raises(PermissionError, match="allow-paths"):
+        di.images(pd.Series(bad[:1])).iloc[0].to_bytes()
+
+
+def test_what_stands_in_code_is_the_callers(tmp_path, picture):
+    bad = chains(tmp_path, picture)
+    for chain in (
+        bad[0],
+        f"zip://*.png::{tmp_path}/x.zip",
+        f"simplecache::file://{tmp_path}/*.png",
+    ):
+        df = di.read_images(chain)
+        assert df.image.img.width.compute().tolist() == [5]
+        assert df.image.img.mean().compute().tolist() == [8.0]
+        assert df.image.compute().iloc[0].to_numpy().shape == (4, 5, 3)
+    with dask.config.set({"daskimg.allow-paths": [f"zip://::{tmp_path}", "simplecache::file://"]}):
+        cells = di.images(pd.Series(bad[:3]))
+        assert cells.img.width.tolist() == [5, 5, 5]
+        other = di.images(pd.Series([f"zip://a.png::{tmp_path}x/x.zip", bad[3]]), on_error="null")
+        assert all(reasons(other))
+
+
+def test_remote_data_opens_its_own_store_alone(hosts, picture):
+    own, other = hosts
+    own.files.update({"/pics/a.png": png()})
+    other.files.update({"/a.png": png()})
+    names = [
+        f"{own.url}/pics/a.png",
+        f"{other.url}/a.png",
+        str(picture),
+        picture.as_uri(),
+        "a.png",
+        "memory://a.png",
+        own.url.replace("http://", "http://me:pw@") + "/pics/a.png",
+        own.url.replace("http://", "http://x\\@") + "/pics/a.png",
+        f"http://{own.url[7:]}@{other.url[7:]}/a.png",
+        f"{own.url}@{other.url[7:]}/a.png",
+        f"{own.url}/pics/../pics/a.png",
+    ]
+    own.files["/t.parquet"] = table(names)
+    df = di.read_parquet(f"{own.url}/t.parquet", on_error="null", storage_options=TOKEN)
+    why = reasons(df.image)
+    assert [n for n, text in enumerate(why) if text is None] == [0]
+    assert all("PermissionError" in str(why[n]) for n in (1, 2, 3, 4, 5, 7, 8, 9, 10))
+    assert other.seen == []
+    assert "TOKEN" in own.told
+    with dask.config.set({"daskimg.allow-paths": [f"{other.url}/"]}):
+        assert reasons(df.image)[:2] == [None, None]
+    assert other.seen  # opened, with no word of who asks
+    assert "TOKEN" not in other.told
+    assert "KEY" not in other.told
+
+
+def test_local_data_opens_no_host_but_those_allowed(tmp_path, hosts):
+    own, other = hosts
+    for host in hosts:
+        host.files.update({"/pics/a.png": png(), "/pics2/a.png": png()})
+    names = [f"{own.url}/pics/a.png", f"{own.url}/pics2/a.png", f"{other.url}/pics/a.png"]
+    (tmp_path / "t.parquet").write_bytes(table(names))
+    df = di.read_parquet(str(tmp_path / "t.parquet"), on_error="null", storage_options=TOKEN)
+    assert all(reasons(df.image))
+    assert own.seen == other.seen == []
+    with dask.config.set({"daskimg.allow-paths": [f"{own.url}/pics"]}):
+        assert [text is None for text in reasons(df.image)] == [True, False, False]
+    assert "TOKEN" in own.told
+    assert other.seen == []
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+def test_credentials_of_images_go_to_no_host_that_only_data_names(hosts, lazy):
+    own, other = hosts
+    for host in hosts:
+        host.files["/a.png"] = png()
+    texts = pd.Series([f"{own.url}/a.png", f"{other.url}/a.png"])
+    texts = dd.from_pandas(texts, npartitions=2) if lazy else texts
+    plain = di.images(texts, on_error="null")
+    assert reasons(plain) == [None, None]  # no credentials: any plain URL
+    own.seen.clear()
+    other.seen.clear()
+    cells = di.images(texts, on_error="null", storage_options=TOKEN)
+    assert all("storage_options go to no host" in str(text) for text in reasons(cells))
+    assert own.seen == other.seen == []
+    with dask.config.set({"daskimg.allow-paths": [own.url]}):
+        assert [text is None for text in reasons(cells)] == [True, False]
+        again = cells.compute() if lazy else cells
+        assert again.iloc[0].to_numpy().shape == (4, 5, 3)
+    assert "TOKEN" in own.told
+    assert other.seen == []
+
+
+OPTIONS = {
+    "headers": TOKEN,
+    "session": {
+        "client_kwargs": {"headers": {"X-Api-Key": "KEY", "Authorization": "Bearer TOKEN"}}
+    },
+    "cookies": {"client_kwargs": {"cookies": {"session": "TOKEN"}}},
+}
+
+
+@pytest.mark.parametrize("how", [*OPTIONS, "auth", "keyed"])
+def test_credentials_follow_no_redirect_to_another_host(hosts, how):
+    aiohttp = pytest.importorskip("aiohttp")
+    own, other = hosts
+    own.files["/b.png"], other.files["/a.png"] = png(), png()
+    own.moved.update({"/a.png": f"{other.url}/a.png", "/c.png": "/b.png"})
+    if how == "auth":
+        options: dict = {"client_kwargs": {"auth": aiohttp.BasicAuth("me", "TOKEN")}}
+    else:
+        options = OPTIONS.get(how, {"http": TOKEN})
+    urls = [f"{own.url}/{name}.png" for name in "abc"]
+    if how == "keyed":
+        urls = [f"simplecache::{url}" for url in urls]
+    df = di.read_images(urls, storage_options=options)
+    assert df.image.img.width.compute().tolist() == [5, 5, 5]
+    assert df.image.img.mean().compute().tolist() == [8.0, 8.0, 8.0]
+    assert own.told != str([{}] * len(own.seen))
+    assert other.seen
+    assert other.told == str([{}] * len(other.seen))
+
+
+def test_a_listing_leads_nowhere_else(hosts):
+    """A page of links is data as well."""
+    own, other = hosts
+    page = f'<a href="a.png">a</a><a href="b.png::{other.url}/z.png">b</a>'
+    own.files.update({"/pics/": page.encode(), "/pics": page.encode(), "/pics/a.png": png()})
+    other.files["/a.png"] = png()
+    for options in (None, TOKEN):
+        df = di.read_images(
+            f"{own.url}/pics/", file_extensions="*", on_error="null", storage_options=options
+        )
+        why = reasons(df.image)
+        assert len(why) == 2
+        assert sorted(text is None for text in why) == [False, True]
+    assert other.seen == []
+
+
+def test_the_rule_travels_with_the_column(tmp_path, hosts, picture):
+    """Shuffles, joins, concatenation, pickles, Arrow: the restriction is in the dtype's handle."""
+    own, _ = hosts
+    own.files.update({"/a.png": png()})
+    own.files["/t.parquet"] = table([f"{own.url}/a.png", str(picture)] * 4)
+    df = di.read_parquet(f"{own.url}/t.parquet", on_error="null")
+    wanted = [False, True] * 4
+    key = pd.DataFrame({"n": range(8)})
+    numbered = df.assign(n=df.index)
+    joined = numbered.merge(dd.from_pandas(key, npartitions=2), on="n").sort_values("n")
+    whole = df.compute().image
+    for cells in (
+        df.repartition(npartitions=3).image,
+        joined.image,
+        dd.concat([df, df]).image.loc[0:7].partitions[0],
+        whole,
+        pd.concat([whole[:3], whole[3:]]),
+        pickle.loads(pickle.dumps(whole)),
+        pa.table({"image": whole}).to_pandas().image,
+        whole.astype("image[file]"),
+        whole.astype("image"),
+        whole.map(lambda cell: cell).astype(whole.dtype),
+    ):
+        assert [bool(text) for text in reasons(cells)] == wanted
+
+
+def test_the_rule_holds_in_a_fresh_process(hosts, picture, monkeypatch):
+    own, other = hosts
+    for host in hosts:
+        host.files["/a.png"] = png()
+    own.files["/t.parquet"] = table([f"{own.url}/a.png", str(picture), f"{other.url}/a.png"])
+    for options in (None, TOKEN):
+        df = di.read_parquet(f"{own.url}/t.parquet", on_error="null", storage_options=options)
+        df = df.compute()
+        pickled, arrow = pickle.dumps(df.image), pa.Table.from_pandas(df)
+        for name in ("_known", "_handles"):  # what a worker that has just started knows
+            monkeypatch.setattr(di.source, name, {})
+        assert recall(df.image.dtype.source).options == {}
+        for cells in (pickle.loads(pickled), arrow.to_pandas().image):
+            assert [bool(text) for text in reasons(cells)] == [False, True, True]
+    assert other.seen == []
+
+
+def test_a_handle_that_a_file_makes_up_grants_nothing(tmp_path, picture):
+    chain = chains(tmp_path, picture)[0]
+    mine = di.read_images(chain).image.dtype.source
+    for made_up in (
+        '["zip://"]',
+        f'["{store_of(chain)}"]',
+        '["file://", "reference://"]',
+        "[",
+        "x",
+        '["a',
+    ):
+        source = recall(made_up)
+        for path in (chain, "reference://k::data:x"):
+            with pytest.raises(PermissionError):
+                (source or Source.default).for_cell(path)
+    assert recall(mine).for_cell(chain) == recall(mine)
+
+
+def test_columns_of_one_bucket_and_another_keep_their_options():
+    options = {"key": "K", "secret": "SECRET"}
+    one, two = (Source(options, stores=[f"s3://{b}/x"]).handle for b in "ab")
+    both = recall(di.fetch.common([one, two]))
+    assert both.options == options
+    assert both.for_cell("s3://a/1.png") == both.for_cell("s3a://b/1.png") == both
+    with pytest.raises(PermissionError):
+        both.for_cell("s3://c/1.png")
+    other = recall(di.fetch.common([one, Source({"key": "L"}, stores=["s3://b"]).handle]))
+    assert other.options == {}
+    assert di.fetch.common([one, None]) is None
+    assert "SECRET" not in one + two
+
+
+def test_an_allowed_bucket_is_asked_with_the_options_of_the_first():
+    options = {"key": "K", "secret": "S"}
+    data = Source(options, stores=["s3://tables/t.parquet"]).allowing(["s3://pics", "https://h"])
+    assert data.for_cell("s3://pics/1.png").options == options  # the endpoint is the options' own
+    assert data.for_cell("https://h/1.png").options == {}
+    for path in (
+        "s3://pics2/1.png",
+        "https://h.evil/1.png",
+        "https://h:8443/1.png",
+        "http://h/1.png",
+    ):
+        with pytest.raises(PermissionError):
+            data.for_cell(path)
+    texts = Source(options)
+    assert texts.for_cell("s3://any/1.png").options == options
+    with pytest.raises(PermissionError, match="storage_options"):
+        texts.for_cell("https://any/1.png")
+    with pytest.raises(PermissionError, match="storage_options"):
+        texts.for_cell("abfs://c@account.dfs.core.windows.net/1.png")
+
+
+@pytest.mark.parametrize(
+    "place, inside, outside",
+    [
+        ("s3://b", ["s3://b/x", "s3a://b/x/y"], ["s3://bb/x", "gs://b/x", "s3://b/../c/x"]),
+        ("s3://", ["s3://b/x"], ["gs://b/x"]),
+        (
+            "https://H/p",
+            ["https://h/p/a", "https://h:443/p"],
+            ["https://h/pp", "https://h/p/%2e%2e/x"],
+        ),
+        (
+            "/data/p/",
+            ["/data/p/a", "file:///data/p/a"],
+            ["/data/p2/a", "/data/p/../a", "s3://data/p"],
+        ),
+        ("file://", ["/a/../b", "a", "local:///x"], ["memory://a", "zip://x::/a"]),
+        (
+            "zip://::s3://b/x.zip",
+            ["zip://a::s3://b/x.zip"],
+            ["zip://a::s3://b/y.zip", "tar://a::s3://b/x.zip"],
+        ),
+    ],
+)
+def test_places(place, inside, outside):
+    found = parse(place)
+    assert [path for path in inside if not found.holds(parse(path))] == []
+    assert [path for path in outside if found.holds(parse(path))] == []
+
+
+def test_allow_paths_is_a_list_of_texts():
+    for wrong in ([1], 7, [""]):
+        with (
+            dask.config.set({"daskimg.allow-paths": wrong}),
+            pytest.raises((ValueError, TypeError)),
+        ):
+            di.images(pd.Series(["a.png"])).img.mean()
