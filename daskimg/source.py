@@ -19,7 +19,7 @@ from fsspec import AbstractFileSystem
 from fsspec.core import url_to_fs
 
 from daskimg.retry import SECRET_NAME, mask_url
-from daskimg.stores import WEB, Place, local_path, parse, store_of
+from daskimg.stores import HERE, WEB, Place, local_path, parse, store_of
 
 __all__ = ["Source", "common", "recall"]
 
@@ -110,7 +110,13 @@ class Source:
         return fs, str(name)
 
     def within(self, stores: Iterable[str]) -> Source:
-        """The same options, for the stores of these paths alone."""
+        """The same options, for the stores of these paths alone.
+
+        What is in this process's memory was put there by it, and may name local files.
+        """
+        stores = {str(store_of(path)) for path in stores}
+        if "memory://" in stores:
+            stores.add("file://")
         return Source(self._options, stores=stores, allowed=self._allowed)
 
     def allowing(self, paths: Iterable[str]) -> Source:
@@ -139,7 +145,7 @@ class Source:
             raise _refused(place, path, self._stores)
         if not self._options or place.protocol == "file":
             return self
-        if self._stores is None or self._stores == ("file://",):
+        if self._stores is None or all(s.protocol in HERE for s in _places(self._stores)):
             # given for the paths: to a host that only a cell names they do not go
             if named or place.fixed_endpoint:
                 return self

@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 __all__ = ["Place", "local_path", "parse", "store_of"]
 
+HERE = ("file", "memory")
 WEB = ("http", "https")
 # one endpoint, which the options choose and no path: what they hold goes nowhere else
 ONE_ENDPOINT = ("s3", "gs", "oss", "hf", "memory")

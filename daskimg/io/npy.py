@@ -152,7 +152,7 @@ class File(NamedTuple):
 def _looked_at(shard: sh.Shard, source: fetch.Source, names: Sequence[str] | None) -> File:
     try:
         with sh.open_shard(shard, source, head=True) as file:
-            arrays = nf.read_headers(file, names)
+            arrays = nf.read_headers(file, names, shard.size)
         head = arrays.get("")
         if head is None or shard.size is None or shard.size >= head.end:
             return File(shard, arrays)

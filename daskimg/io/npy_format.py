@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import math
 import tokenize
 import zipfile
 import zlib
@@ -13,6 +15,9 @@ import numpy as np
 __all__ = ["Header", "RefusedError", "read_headers", "read_member"]
 
 ZIP = b"PK"
+RATIO = 1032  # deflate makes at most so many bytes of one
+PACKINGS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+ROW = 2**31  # bytes of one, where there is none
 
 
 class RefusedError(ValueError):
@@ -30,7 +35,7 @@ class Header(NamedTuple):
     @property
     def row_bytes(self) -> int:
         """Bytes of a row."""
-        return int(np.prod(self.shape[1:], dtype=np.int64)) * self.dtype.itemsize
+        return math.prod(self.shape[1:]) * self.dtype.itemsize
 
     @property
     def end(self) -> int:
@@ -79,16 +84,12 @@ def read_header(file: BinaryIO, key: str = "") -> Header:
     """
     start = file.tell()
     version = np.lib.format.read_magic(file)
-    try:
-        if version == (1, 0):
-            shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
-        else:  # 3.0 differs in how field names are spelt
-            shape, fortran, dtype = np.lib.format.read_array_header_2_0(file)
-    except tokenize.TokenError as error:
-        raise ValueError(f"the header is damaged: {error.args[0]}") from None
+    shape, fortran, dtype = _described(file, version)
     if version == (3, 0) and dtype.names:
         dtype.names = tuple(name.encode("latin1").decode() for name in dtype.names)
     called = f"the array {key!r}" if key else "the array"
+    if min(shape, default=0) < 0:
+        raise ValueError(f"the header is damaged: the shape {shape}")
     if dtype.hasobject:
         raise RefusedError(
             f"{called} holds pickled Python objects, which are never loaded: save it with a "
@@ -99,8 +100,44 @@ def read_header(file: BinaryIO, key: str = "") -> Header:
     return Header(shape, dtype, fortran and len(shape) > 1, file.tell() - start)
 
 
-def read_headers(file: BinaryIO, keys: Sequence[str] | None = None) -> dict[str, Header]:
+def _described(file: BinaryIO, version: tuple[int, int]) -> tuple[Any, bool, np.dtype[Any]]:
+    try:
+        if version == (1, 0):
+            return np.lib.format.read_array_header_1_0(file)  # type: ignore[no-any-return]
+        # 3.0 differs in how field names are spelt
+        return np.lib.format.read_array_header_2_0(file)  # type: ignore[no-any-return]
+    except tokenize.TokenError as error:
+        raise ValueError(f"the header is damaged: {error.args[0]}") from None
+    except (MemoryError, RecursionError, OverflowError) as error:
+        raise ValueError(f"the header is damaged: {type(error).__name__}") from None
+
+
+def check_header(head: Header, held: int) -> None:
+    """Refuse a header that announces more than a file of `held` bytes could be part of.
+
+    A file that ends early has lost rows; what only its header speaks of, a billion of rows in
+    three hundred bytes, is no rows. Each counts as a byte at least.
+
+    Raises
+    ------
+    ValueError
+        The text tells both sizes.
+    """
+    rows = head.shape[0]
+    announced = rows * max(1, head.row_bytes) if rows else max(0, head.row_bytes - ROW)
+    if announced > RATIO * held:
+        raise ValueError(
+            f"the header is damaged or lies: it announces {rows:,} rows of {head.row_bytes:,} "
+            f"bytes, in a file of {held:,}"
+        )
+
+
+def read_headers(
+    file: BinaryIO, keys: Sequence[str] | None = None, held: int | None = None
+) -> dict[str, Header]:
     """The headers of a file's arrays (of a .npz file those of `keys`); "" is that of a .npy file.
+
+    `held` are the file's bytes, where they are known.
 
     Raises
     ------
@@ -109,10 +146,14 @@ def read_headers(file: BinaryIO, keys: Sequence[str] | None = None) -> dict[str,
     ValueError
         When the file is damaged.
     """
+    held = file.seek(0, io.SEEK_END) if held is None else held
+    file.seek(0)
     start = file.read(len(ZIP))
     file.seek(0)
     if start != ZIP:
-        return {"": read_header(file)}
+        head = read_header(file)
+        check_header(head, held)
+        return {"": head}
     found = {}
     try:
         with zipfile.ZipFile(file) as members:
@@ -120,8 +161,16 @@ def read_headers(file: BinaryIO, keys: Sequence[str] | None = None) -> dict[str,
             for key in known if keys is None else keys:
                 if key not in known:
                     raise RefusedError(f"column_names: no key {key!r}; there are {known}")
-                with members.open(f"{key}.npy") as member:
-                    found[key] = read_header(cast(BinaryIO, member), key)
+                info = members.getinfo(f"{key}.npy")
+                _check_member(info, held)
+                with members.open(info) as member:
+                    head = read_header(cast(BinaryIO, member), key)
+                check_header(head, info.compress_size)
+                if head.end > info.file_size:
+                    raise EOFError(
+                        f"{info.filename} ends {head.end - info.file_size:,} bytes before its end"
+                    )
+                found[key] = head
     except (zipfile.BadZipFile, zlib.error, RuntimeError) as error:
         raise ValueError(f"the .npz file is damaged: {error}") from error
     if not found:
@@ -133,6 +182,18 @@ def read_headers(file: BinaryIO, keys: Sequence[str] | None = None) -> dict[str,
             f"the arrays differ in their number of rows ({told}): choose with column_names="
         )
     return found
+
+
+def _check_member(info: zipfile.ZipInfo, held: int) -> None:
+    """Refuse a member that is larger than the file, or than its packed bytes can become."""
+    if info.compress_type not in PACKINGS:
+        raise ValueError(f"{info.filename} is packed in a way that NumPy does not write")
+    most = min(info.compress_size, held) * (RATIO if info.compress_type else 1)
+    if info.file_size > most:
+        raise ValueError(
+            f"the .npz file is damaged or lies: {info.filename} is said to hold "
+            f"{info.file_size:,} bytes, in {info.compress_size:,} of a file of {held:,}"
+        )
 
 
 def read_member(file: BinaryIO, key: str, first: int, rows: int) -> np.ndarray[Any, Any]:

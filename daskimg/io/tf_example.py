@@ -119,7 +119,7 @@ def positions(file: BinaryIO, verify: bool = True) -> list[int]:
 def _exactly(file: BinaryIO, size: int, number: int) -> bytes:
     """`size` bytes, without making room for more than there are."""
     blocks, left = [], size
-    while left and (block := file.read(min(left, 2**26))):
+    while left and (block := file.read(min(left, 2**24))):
         blocks.append(block)
         left -= len(block)
     if left:

@@ -16,7 +16,7 @@ import numpy as np
 from daskimg.kernels.exif import JpegHeader, scan_jpeg
 from daskimg.kernels.headers import MAX_PIXELS, flat, identify
 from daskimg.kernels.pixels import Pixels, from_pil, give, mode_of, to_pil
-from daskimg.kernels.reader import TURN, check_count, read_pixels, reduction
+from daskimg.kernels.reader import TURN, check_count, check_scans, read_pixels, reduction
 
 try:
     import simplejpeg
@@ -131,7 +131,7 @@ def decode(
     OSError
         The picture is truncated or broken.
     TooManyPixelsError
-        The header announces more than `max_pixels`.
+        The header announces more than `max_pixels`, or more than its format or its bytes can hold.
     FormatNotAllowedError
         The picture is of none of `formats`.
     ValueError
@@ -149,7 +149,9 @@ def decode(
     if kind == "JPEG" and simplejpeg is not None:
         jpeg = scan_jpeg(data)
         if jpeg:
-            check_count(jpeg.height, jpeg.width, max_pixels)
+            check_count(jpeg.height, jpeg.width, max_pixels, kind, len(data))
+            if jpeg.scans:
+                check_scans(data)
             turn = jpeg.orientation if orientation else 1
             pixels = _decode_jpeg(data, jpeg, turn, min_size, out, scratch)
             if pixels is not None:

@@ -31,6 +31,7 @@ class JpegHeader(NamedTuple):
     channels: int
     orientation: int
     several: bool  # holds more pictures than one (MPO)
+    scans: bool  # takes more scans than one
 
 
 class WebpHeader(NamedTuple):
@@ -60,7 +61,7 @@ def scan_jpeg(data: bytes | memoryview) -> JpegHeader | None:
     ----------
     ITU-T T.81 (JPEG), annex B; CIPA DC-008 (EXIF 2.3), 4.7.2.
     """
-    frame, exif, xmp, several = None, None, None, False
+    frame, exif, xmp, several, scans = None, None, None, False, False
     at = 2  # behind the start-of-image marker
     try:
         while True:
@@ -71,6 +72,7 @@ def scan_jpeg(data: bytes | memoryview) -> JpegHeader | None:
                 at += 1
                 continue
             if marker == 0xDA:
+                scans = scans or (frame is not None and data[at + 4] < frame[2])
                 break
             size = data[at + 2] << 8 | data[at + 3]
             if size < 2 or marker < 0xC0 or 0xD0 <= marker <= 0xD9:
@@ -79,7 +81,7 @@ def scan_jpeg(data: bytes | memoryview) -> JpegHeader | None:
                 precision, height, width, channels = struct.unpack_from(">BHHB", data, at + 4)
                 if frame or precision != 8 or not height or not width or channels not in (1, 3):
                     return None
-                frame = height, width, channels
+                frame, scans = (height, width, channels), marker == 0xC2
             elif marker == 0xE1:
                 segment = bytes(data[at + 4 : at + 2 + size])
                 if exif is None and segment.startswith(_EXIF):
@@ -96,7 +98,7 @@ def scan_jpeg(data: bytes | memoryview) -> JpegHeader | None:
     if frame is None:
         return None
     orientation = (exif and exif_orientation(exif)) or (xmp and xmp_orientation(xmp)) or 1
-    return JpegHeader(*frame, orientation, several)
+    return JpegHeader(*frame, orientation, several, scans)
 
 
 def exif_orientation(exif: bytes) -> int | None:

@@ -120,7 +120,7 @@ def read_header(
     OSError
         The header does not end within `source`.
     TooManyPixelsError
-        The header announces more than `max_pixels`.
+        The header announces more than `max_pixels`, or more than its format or its bytes can hold.
     FormatNotAllowedError
         The picture is of none of `formats`.
 
@@ -150,7 +150,7 @@ def read_header(
     else:
         file.seek(0)
     try:
-        image, told = open_image(file, kind, max_pixels)
+        image, told = open_image(file, kind, max_pixels, len(data))
         width, height = image.size
         if told > 4 and orientation != hasattr(image, "tag_v2"):  # a TIFF's is turned already
             height, width = width, height
@@ -193,13 +193,13 @@ def _scan(
         jpeg = scan_jpeg(data)
         if jpeg and not jpeg.several:
             size = jpeg.height, jpeg.width
-            check_count(*size, max_pixels)
+            check_count(*size, max_pixels, kind, len(data))
             height, width = size[::-1] if orientation and jpeg.orientation > 4 else size
             return Header(height, width, jpeg.channels, _JPEG_MODES[jpeg.channels], kind)
     elif kind == "WEBP":
         webp = scan_webp(data)
         if webp and not webp.metadata:
-            check_count(webp.height, webp.width, max_pixels)
+            check_count(webp.height, webp.width, max_pixels, kind, len(data))
             mode = "RGBA" if webp.alpha else "RGB"
             return Header(webp.height, webp.width, len(mode), mode, kind)
     return None

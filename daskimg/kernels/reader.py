@@ -37,6 +37,7 @@ __all__ = [
     "READERS",
     "TURN",
     "check_count",
+    "check_scans",
     "explain",
     "image_pixels",
     "open_image",
@@ -72,6 +73,13 @@ TURN = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+# WebP's own limit; the canvas of an animation can claim 16 million, and takes minutes to fill
+SIDES = {"WEBP": 16_383}
+# A blank page of 600 dpi by fax (group 4) has 40,000 pixels a byte. What has more, and is not
+# small, costs its reader seconds a kilobyte. Files of more bytes cannot break it under the default
+# limit of pixels, so that the beginning of a file tells.
+A_BYTE, FEW, WHOLE = 131_072, 2**24, 4096
+SCANS = 100  # of a JPEG; encoders make a dozen
 _UNTURN = {6: 8, 8: 6}  # the others undo themselves
 _ORIENTATION = 0x0112
 _TILE = (322, 323)  # TileWidth, TileLength
@@ -82,25 +90,61 @@ _LACKS = re.compile("unknown|cannot handle|unsupported", re.IGNORECASE)  # what 
 _ADDRESS = re.compile(r" (?:object )?at 0x[0-9a-fA-F]+")
 
 
-def check_count(height: int, width: int, max_pixels: int | None) -> None:
-    if max_pixels is not None and height * width > max_pixels:
+def check_count(
+    height: int, width: int, max_pixels: int | None, kind: str = "", held: int | None = None
+) -> None:
+    """Refuse a picture that its header makes larger than may be, or than its file can hold.
+
+    Parameters
+    ----------
+    height, width : int
+    max_pixels : int, optional
+        None: any number, in any number of bytes.
+    kind : str
+        The format, which may bound the sides.
+    held : int, optional
+        Bytes of the file, or of its beginning that was read.
+    """
+    pixels, side = height * width, SIDES.get(kind)
+    if max_pixels is not None and pixels > max_pixels:
         raise TooManyPixelsError(
-            f"the header announces {height} x {width} = {height * width:,} pixels, more than the "
+            f"the header announces {height} x {width} = {pixels:,} pixels, more than the "
             f"{max_pixels:,} that daskimg.max-image-pixels allows"
+        )
+    if side is not None and max(height, width) > side:
+        raise TooManyPixelsError(
+            f"the header announces {height} x {width} pixels, and a side of a {kind} has at most "
+            f"{side:,}"
+        )
+    if max_pixels is None or held is None or held >= WHOLE:
+        return
+    if pixels > max(FEW, held * A_BYTE):
+        raise TooManyPixelsError(
+            f"the header announces {height} x {width} = {pixels:,} pixels in a file of {held:,} "
+            f"bytes; a byte may be {A_BYTE:,} of them (daskimg.max-image-pixels: null lifts this)"
         )
 
 
+def check_scans(data: bytes | memoryview) -> None:
+    """Refuse a JPEG of more scans than any encoder makes: each goes over the whole picture."""
+    flat = np.frombuffer(data, np.uint8)
+    marks = np.flatnonzero(flat[:-1] == 0xFF)
+    scans = np.count_nonzero(flat[marks + 1] == 0xDA)
+    if scans > SCANS:
+        raise OSError(f"a JPEG of {scans:,} scans; at most {SCANS} are decoded")
+
+
 def open_image(
-    file: BinaryIO, kind: str, max_pixels: int | None
+    file: BinaryIO, kind: str, max_pixels: int | None, held: int | None = None
 ) -> tuple[ImageFile.ImageFile, int]:
     """The Pillow image of `file` with nothing decoded, and the orientation it tells."""
     if kind == "WEBP":  # Pillow allocates its canvas when it opens it
         webp = scan_webp(file.read(30))
         file.seek(0)
         if webp:
-            check_count(webp.height, webp.width, max_pixels)
+            check_count(webp.height, webp.width, max_pixels, kind, held)
     image = READERS[kind](file, "")
-    check_count(image.height, image.width, max_pixels)
+    check_count(image.height, image.width, max_pixels, kind, held)
     if hasattr(image, "tag_v2"):
         width, height = (image.tag_v2.get(tag, 1) for tag in _TILE)
         if not isinstance(width, int) or not isinstance(height, int):
@@ -129,7 +173,9 @@ def read_pixels(
 ) -> Pixels:
     """Decode `data`; see `codec.decode`. With `on_partial`, what there is of a broken picture."""
     try:
-        image, told = open_image(io.BytesIO(data), kind, max_pixels)
+        if kind == "JPEG":
+            check_scans(data)
+        image, told = open_image(io.BytesIO(data), kind, max_pixels, len(data))
         turn = told if orientation else 1
         reason = _load(image, turn, min_size)
         if reason and min_size:  # lossless and some other JPEGs come in full size only

@@ -1,0 +1,213 @@
+"""Headers that announce more than there is: an error or a failed row, promptly, and no memory."""
+
+from __future__ import annotations
+
+import io
+import struct
+import tarfile
+import tracemalloc
+import zipfile
+
+import dask
+import numpy as np
+import pytest
+from PIL import Image
+
+import daskimg as di
+from daskimg.errors import TooManyPixelsError
+from daskimg.kernels import codec, headers
+from tests.safety.bombs import png, png_text
+
+MOST = 64 * 2**20  # bytes: none of these files has a hundred kilobytes
+
+
+@pytest.fixture(autouse=True)
+def little_memory():
+    tracemalloc.start()
+    yield
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < MOST
+
+
+def npy(shape, dtype="|u1", data: bytes = bytes(100), fortran: bool = False) -> bytes:
+    """A .npy file whose header says what one likes."""
+    text = repr({"descr": dtype, "fortran_order": fortran, "shape": shape}).encode()
+    text += b" " * (-(len(text) + 11) % 64) + b"\n"
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text + data
+
+
+def npz(member: bytes, method=zipfile.ZIP_STORED, said: int | None = None) -> bytes:
+    """A .npz file of one member, whose directory says another size."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", method) as file:
+        file.writestr("image.npy", member)
+    data = bytearray(out.getvalue())
+    if said is not None:
+        at = data.index(b"PK\x01\x02")
+        data[at + 24 : at + 28] = struct.pack("<L", said)
+        data[22:26] = struct.pack("<L", said)
+    return bytes(data)
+
+
+BILLION = 10**9
+LIES = {
+    "rows.npy": npy((BILLION, 28, 28)),
+    "bytes.npy": npy((BILLION,) * 3),
+    "overflow.npy": npy((2**62, 8, 8, 3)),
+    "overflow_row.npy": npy((4, 2**33, 2**33, 3)),
+    "no_bytes.npy": npy((BILLION, 0, 3)),
+    "fortran.npy": npy((BILLION, 28, 28), fortran=True),
+    "text.npy": npy((3, 2, 2), "<U2000000000"),
+    "void.npy": npy((BILLION,), "|V0"),
+    "below_zero.npy": npy((-3, 4, 4)),
+    "wide.npy": npy((0, BILLION, BILLION), data=b""),
+    "stored.npz": npz(npy((BILLION, 28, 28))),
+    "packed.npz": npz(npy((BILLION, 28, 28)), zipfile.ZIP_DEFLATED),
+    "numbers.npz": npz(npy((BILLION,), "<f8")),
+    "said.npz": npz(npy((BILLION, 1, 1)), zipfile.ZIP_DEFLATED, said=2**32 - 2),
+    "said_stored.npz": npz(npy((BILLION, 1, 1)), said=BILLION + 64),
+    "short.npz": npz(npy((1000, 28, 28)), zipfile.ZIP_DEFLATED),
+    "squeezed.npz": npz(npy((10**8,), data=b"") + bytes(10**6), zipfile.ZIP_BZIP2),
+}
+
+
+@pytest.mark.parametrize("name", LIES)
+def test_arrays(tmp_path, name):
+    (tmp_path / name).write_bytes(LIES[name])
+    with pytest.raises(ValueError, match=r"announce|header|damaged|ends|packed|no column|descr"):
+        di.read_numpy(str(tmp_path / name)).compute()
+    good = np.arange(3 * 28 * 28, dtype=np.uint8).reshape(3, 28, 28)
+    if name.endswith("z"):
+        np.savez(tmp_path / "a.npz", image=good)
+    else:
+        np.save(tmp_path / "a.npy", good)
+    df = di.read_numpy(str(tmp_path), on_error="null")
+    found = df.compute()
+    assert len(df) == len(found) == 4  # three, and one that is the file
+    assert found.image.isna().tolist() == [False, False, False, True]
+    assert found.image.img.error.iloc[3].startswith("read: ")
+
+
+def test_arrays_that_are_honest(tmp_path):
+    """Empty ones, and what packs as tightly as can be."""
+    np.save(tmp_path / "a.npy", np.zeros((0, 224, 224, 3), np.uint8))
+    assert di.read_numpy(str(tmp_path / "a.npy")).dtypes.image == "image[uint8, 224x224x3]"
+    np.savez_compressed(tmp_path / "b.npz", image=np.zeros((300, 100, 100), np.uint8))
+    assert (tmp_path / "b.npz").stat().st_size < 4000
+    df = di.read_numpy(str(tmp_path / "b.npz"))
+    assert len(df) == 300
+    assert df.image.img.max().compute().tolist() == [0] * 300
+
+
+def test_records(tmp_path):
+    """A length with the right checksum, of more bytes than there are."""
+    pytest.importorskip("google_crc32c")
+    from daskimg.io.tf_example import masked_crc
+
+    for number, length in enumerate([2**40, 2**62, 2**64 - 1]):
+        head = struct.pack("<Q", length)
+        lie = head + struct.pack("<I", masked_crc(head)) + bytes(50)
+        (tmp_path / f"{number}.tfrecord").write_bytes(lie)
+    df = di.read_tfrecords(str(tmp_path), features={"image": "image"}, on_error="null")
+    assert df.image.img.error.compute().str.contains("ends in record 0").tolist() == [True] * 3
+    counted = di.read_tfrecords(
+        str(tmp_path), features={"image": "image"}, on_error="null", records_per_partition=2
+    )
+    assert len(counted.compute()) == 3
+
+
+def test_members_of_tars(tmp_path):
+    member = tarfile.TarInfo("a.png")
+    member.size = 2**33 - 1
+    (tmp_path / "0.tar").write_bytes(member.tobuf() + bytes(2048))
+    array = tarfile.TarInfo("a.npy")
+    lie = npy((10**15, 3), "<f8")
+    array.size = len(lie)
+    with tarfile.open(tmp_path / "1.tar", "w") as file:
+        file.addfile(array, io.BytesIO(lie))
+    df = di.read_webdataset(str(tmp_path), extensions=["png", "npy"], on_error="null")
+    found = df.compute()
+    assert len(found) == 2
+    assert found.img.errors().error.str.contains("ends|announce").any()
+    assert found["npy"].isna().all()
+    assert found["png"].isna().all()
+
+
+# -- pictures -------------------------------------------------------------------------------------
+def chunk(name: bytes, body: bytes) -> bytes:
+    return name + struct.pack("<L", len(body)) + body + bytes(len(body) % 2)
+
+
+def canvas(width: int, height: int) -> bytes:
+    """An animated WebP: a frame of 16 x 16 on a canvas of any size."""
+    out = io.BytesIO()
+    Image.new("RGB", (16, 16)).save(out, "WEBP")
+    size = [struct.pack("<L", n - 1)[:3] for n in (width, height)]
+    frame = bytes(6) + struct.pack("<L", 15)[:3] * 2 + b"\x64\0\0\0" + out.getvalue()[12:]
+    body = b"WEBP" + chunk(b"VP8X", b"\x02\0\0\0" + b"".join(size))
+    body += chunk(b"ANIM", bytes(6)) + chunk(b"ANMF", frame)
+    return b"RIFF" + struct.pack("<L", len(body)) + body
+
+
+def scans(side: int, more: int, mode: str = "L") -> bytes:
+    """A progressive JPEG whose last scan is there many times."""
+    out = io.BytesIO()
+    Image.new(mode, (side, side), 90).save(out, "JPEG", progressive=True)
+    data = out.getvalue()
+    last = data[data.rindex(b"\xff\xc4") : -2]
+    return data[:-2] + last * more + b"\xff\xd9"
+
+
+SLOW = {
+    "wide.webp": canvas(7_143_456, 24),
+    "tall.webp": canvas(24, 7_143_456),
+    "side.webp": canvas(16_384, 100),
+    "canvas.webp": canvas(13_000, 13_000),
+    "empty.png": png(13_000, 13_000, rows=0),
+    "digits.ppm": b"P5\n13000 13000\n255\n" + bytes(100),
+    "scans.jpg": scans(64, 500),
+    "scans_cmyk.jpg": scans(64, 500, "CMYK"),
+}
+
+
+@pytest.mark.parametrize(
+    "name, processes", [*((name, False) for name in SLOW), ("wide.webp", True), ("scans.jpg", True)]
+)
+def test_pictures_that_take_seconds_a_kilobyte(tmp_path, name, processes):
+    (tmp_path / name).write_bytes(SLOW[name])
+    by_header = not name.startswith("scans")
+    with dask.config.set({"daskimg.decode-processes": processes}):
+        df = di.read_images(tmp_path, on_error="null")
+        lazy = df.assign(why=df.image.img.check(), width=df.image.img.width).compute()
+        eager = di.images(df.path.compute(), on_error="null").img
+        held = di.images(df.path.compute(), on_error="null").img.read().img
+        for why in (lazy.why, eager.check(), held.check(), eager.decode().img.error):
+            assert "scans" in why.iloc[0] if not by_header else "TooManyPixels" in why.iloc[0]
+        for width in (lazy.width, eager.width, held.width):
+            assert width.isna().tolist() == [by_header]
+        result = df.img.write_images(str(tmp_path / "out"), file_format="bmp")
+        assert result.failed == 1
+
+
+def test_limits_that_no_real_picture_meets():
+    for mode, side, kind, how in (
+        ("1", 9000, "TIFF", {"compression": "group4"}),  # a blank page at 1,000 dpi
+        ("1", 4500, "PNG", {}),
+        ("L", 4200, "WEBP", {"lossless": True}),
+    ):
+        out = io.BytesIO()
+        Image.new(mode, (side, side), 1).save(out, kind, **how)
+        assert headers.read_header(out.getvalue())[:2] == (side, side)
+    assert codec.decode(scans(64, 40)).shape == (64, 64)
+    assert headers.read_header(png(13_000, 13_000, rows=0), max_pixels=None).width == 13_000
+    with pytest.raises(TooManyPixelsError, match="pixels in a file of"):
+        headers.read_header(png(13_000, 13_000, rows=0))
+
+
+def test_texts_that_unpack_to_gigabytes(tmp_path):
+    """zTXt and iCCP chunks: refused, or left alone."""
+    (tmp_path / "a.png").write_bytes(png_text(2**26))
+    df = di.read_images(tmp_path, on_error="null")
+    frame = df.assign(why=df.image.img.check(), width=df.image.img.width).compute()
+    assert len(frame) == 1
