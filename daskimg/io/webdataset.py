@@ -81,9 +81,9 @@ def read_webdataset(
     dask.dataframe.DataFrame
         ``__key__``, then a column named by each extension: pictures ``image[encoded]`` (their
         path is ``tar://member::shard``, a chain, which `images` opens where
-        ``daskimg.allow-paths`` lists ``tar://::shard``), ``cls`` and the like ``Int64``, ``txt`` strings,
-        ``json`` what it holds (dtype ``json``), ``npy`` ``tensor[pixels]``, others bytes.
-        Building it reads headers of the first shard, and nothing with `extensions`.
+        ``daskimg.allow-paths`` lists ``tar://::shard``), ``cls`` and the like ``Int64``,
+        ``txt`` strings, ``json`` what it holds (dtype ``json``), ``npy`` ``tensor[pixels]``,
+        others bytes. Building it reads headers of the first shard, and nothing with `extensions`.
 
     Raises
     ------
