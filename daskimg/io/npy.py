@@ -58,8 +58,9 @@ def read_numpy(
     rows_per_partition : int, optional
         None: 32 MiB of values at most.
     on_error : {"raise", "null"}, optional
-        What a damaged file does: end the run, or make its rows null with a reason (where all
-        columns are pictures or tensors; numbers have no such null).
+        What damage does: end the run, or make the rows null with a reason (where they are
+        pictures or tensors; plain numbers have no such null, and end the run where they are
+        asked for). A damaged array of a ``.npz`` file costs no other one.
     storage_options : dict, optional
         Options of the filesystem.
 
@@ -110,7 +111,7 @@ def read_numpy(
     parts, starts = _cut(files, most)
     meta = pd.DataFrame({name: pd.Series([], dtype=d) for name, d in layout.dtypes.items()})
     divisions = [*starts[:-1], max(starts[-1] - 1, 0)]
-    reader = Reader(layout, source)
+    reader = Reader(layout, source, strict)
     return from_reader(
         reader,
         parts,
@@ -281,6 +282,13 @@ class Piece(NamedTuple):
     held: int | None
 
 
+class Lost(NamedTuple):
+    """Why an array's rows cannot be read."""
+
+    reason: str
+    error: Exception
+
+
 class Part(NamedTuple):
     """Rows of a partition."""
 
@@ -315,6 +323,7 @@ class Reader:
 
     layout: Layout
     source: fetch.Source
+    strict: bool  # damage ends the run
 
     def __call__(self, part: Part, columns: Sequence[str]) -> pd.DataFrame:
         dtypes, places = self.layout.dtypes, self.layout.places
@@ -325,7 +334,10 @@ class Reader:
             for name in columns:
                 key, field = places[name]
                 values = arrays[key]
-                if isinstance(field, str):
+                if isinstance(values, Lost):
+                    if self.strict or not isinstance(dtypes[name], ImageDtype):
+                        raise ImageError(values.reason, piece.shard.path) from values.error
+                elif isinstance(field, str):
                     values = values[field]
                 elif field is not None:
                     values = values[:, field]
@@ -335,27 +347,30 @@ class Reader:
         return pd.DataFrame(made, index=pd.RangeIndex(part.row, part.row + rows), copy=False)
 
     def _arrays(self, piece: Piece, keys: Iterable[str]) -> dict[str, Any]:
-        """The rows of a piece, those of a damaged file that are there."""
+        """The rows of a piece by key, those of a damaged file that are there; or why not."""
         rows = piece.rows
         if piece.error is not None:
             rows = min(max(0, (piece.held or 0) - piece.first), rows)
         if not rows:
             return dict.fromkeys(keys, np.empty(0))
-        try:
-            if piece.head is not None:
-                local = fetch.local_path(piece.shard.path)
-                if piece.head.fortran:
-                    data: Any = local or sh.open_shard(piece.shard, self.source).read()
-                    values = piece.head.strided(data, piece.first, rows)
-                else:
-                    start, end = piece.head.span(piece.first, rows)
-                    data = sh.read_range(piece.shard, self.source, start, end)
-                    values = piece.head.values(data, rows)
-                return dict.fromkeys(keys, values)
+        found: dict[str, Any] = {}
+        for key in keys:
+            try:
+                found[key] = self._array(piece, key, rows)
+            except (ValueError, EOFError, OSError) as error:
+                found[key] = Lost(reason_of("read", error), error)
+        return found
+
+    def _array(self, piece: Piece, key: str, rows: int) -> Any:
+        if piece.head is None:
             with sh.open_shard(piece.shard, self.source, head=True) as file:
-                return {key: nf.read_member(file, key, piece.first, rows) for key in keys}
-        except (ValueError, EOFError, OSError) as error:
-            raise ImageError(reason_of("read", error), piece.shard.path) from error
+                return nf.read_member(file, key, piece.first, rows)
+        if piece.head.fortran:
+            local = fetch.local_path(piece.shard.path)
+            data: Any = local or sh.open_shard(piece.shard, self.source).read()
+            return piece.head.strided(data, piece.first, rows)
+        start, end = piece.head.span(piece.first, rows)
+        return piece.head.values(sh.read_range(piece.shard, self.source, start, end), rows)
 
     def _column(self, values: list[Any], dtype: Any, part: Part) -> Any:
         if isinstance(dtype, ImageDtype):
@@ -371,7 +386,7 @@ class Reader:
 
     def _cells(self, values: list[Any], dtype: ImageDtype, pieces: Sequence[Piece]) -> ImageArray:
         total = sum(piece.rows for piece in pieces)
-        if len(values) == 1 and len(values[0]) == total:
+        if len(values) == 1 and not isinstance(values[0], Lost) and len(values[0]) == total:
             whole = np.ascontiguousarray(values[0], dtype.cell_dtype)
             return ImageArray(dtype, np.ones(total, bool), Uniform(whole))
         data = Uniform.empty(total, dtype.cell_dtype, dtype.shape)  # type: ignore[arg-type]
@@ -380,12 +395,15 @@ class Reader:
         errors: list[str | None] = [None] * total
         row = 0
         for piece, some in zip(pieces, values, strict=True):
+            error = piece.error
+            if isinstance(some, Lost):
+                error, some = some.reason, ()
             held, end = row + len(some), row + piece.rows
             if len(some):
                 data.values[row:held] = some
                 valid[row:held] = True
             lost = end - held
             paths[held:end] = [piece.shard.path] * lost
-            errors[held:end] = [piece.error] * lost
+            errors[held:end] = [error] * lost
             row = end
         return ImageArray(dtype, valid, data, paths, errors)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zipfile
+
 import dask
 import dask.array as da
 import fsspec
@@ -244,6 +246,31 @@ def test_numbers_have_no_null(tmp_path):
     (tmp_path / "a.npy").write_bytes(data[:-8])
     with pytest.raises(di.ImageError, match=r"a\.npy"):
         di.read_numpy(tmp_path / "a.npy", column="x", on_error="null")
+
+
+def test_a_damaged_array_of_an_npz_costs_no_other(tmp_path, pixels):
+    for n in range(2):
+        labels = np.arange(len(pixels) * 500).reshape(len(pixels), 500)
+        np.savez(tmp_path / f"{n}.npz", image=pixels, vector=labels, label=labels[:, 0].copy())
+    data = bytearray((tmp_path / "1.npz").read_bytes())
+    with zipfile.ZipFile(tmp_path / "1.npz") as members:
+        for name in ("vector.npy", "label.npy"):
+            member = members.getinfo(name)
+            data[member.header_offset + member.file_size] ^= 255
+    (tmp_path / "1.npz").write_bytes(data)
+    n = len(pixels)
+    frame = di.read_numpy(tmp_path, on_error="null")
+    good = frame[["image", "vector"]]
+    assert frame.image.compute().notna().all()
+    assert good.compute().isna().sum().tolist() == [0, n]
+    assert good.vector.isna().sum().compute() == n
+    assert set(good.compute().vector.array.error.to_pylist()[n:]) == {
+        "read: ValueError: the .npz file is damaged: Bad CRC-32 for file 'vector.npy'"
+    }
+    for asked in (frame, frame.label, di.read_numpy(tmp_path).vector):
+        with pytest.raises(di.ImageError, match=r"1\.npz"):
+            asked.compute()
+    assert di.read_numpy(tmp_path).image.compute().notna().all()
 
 
 def test_damaged_zip(tmp_path, pixels):
