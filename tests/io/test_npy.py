@@ -250,11 +250,12 @@ def test_numbers_have_no_null(tmp_path):
 
 def test_a_damaged_array_of_an_npz_costs_no_other(tmp_path, pixels):
     for n in range(2):
-        labels = np.arange(len(pixels) * 500).reshape(len(pixels), 500)
-        np.savez(tmp_path / f"{n}.npz", image=pixels, vector=labels, label=labels[:, 0].copy())
+        vectors = np.arange(len(pixels) * 2000.0).reshape(len(pixels), 2000)
+        words = np.array(["word" * 1000] * len(pixels))
+        np.savez(tmp_path / f"{n}.npz", image=pixels, vector=vectors, word=words)
     data = bytearray((tmp_path / "1.npz").read_bytes())
     with zipfile.ZipFile(tmp_path / "1.npz") as members:
-        for name in ("vector.npy", "label.npy"):
+        for name in ("vector.npy", "word.npy"):
             member = members.getinfo(name)
             data[member.header_offset + member.file_size] ^= 255
     (tmp_path / "1.npz").write_bytes(data)
@@ -267,7 +268,7 @@ def test_a_damaged_array_of_an_npz_costs_no_other(tmp_path, pixels):
     assert set(good.compute().vector.array.error.to_pylist()[n:]) == {
         "read: ValueError: the .npz file is damaged: Bad CRC-32 for file 'vector.npy'"
     }
-    for asked in (frame, frame.label, di.read_numpy(tmp_path).vector):
+    for asked in (frame, frame.word, di.read_numpy(tmp_path).vector):
         with pytest.raises(di.ImageError, match=r"1\.npz"):
             asked.compute()
     assert di.read_numpy(tmp_path).image.compute().notna().all()
