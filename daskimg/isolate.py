@@ -24,9 +24,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import UnidentifiedImageError
 
+from daskimg import wanted
 from daskimg.errors import FormatNotAllowedError, TooManyPixelsError
 from daskimg.kernels import codec, headers
 from daskimg.kernels.pixels import give
+from daskimg.wanted import EVERY
 
 __all__ = ["decode", "read_header", "serve"]
 
@@ -167,7 +169,7 @@ class _Child:
             code = self.process.wait()
             how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
             raise ChildProcessError(f"the decoder crashed ({how})") from None
-        except TimeoutError:
+        except (TimeoutError, wanted.Unwanted):
             self.process.kill()
             self.process.wait()
             raise
@@ -180,8 +182,11 @@ class _Child:
         def exactly(n: int) -> bytearray:
             got, filled = bytearray(n), 0
             while filled < n:
-                left = None if deadline is None else max(0.0, deadline - time.monotonic())
-                if not select.select([stream], [], [], left)[0]:
+                wanted.check()
+                left = EVERY if deadline is None else deadline - time.monotonic()
+                if not select.select([stream], [], [], min(max(left, 0.0), EVERY))[0]:
+                    if left > 0:
+                        continue
                     raise TimeoutError(
                         f"decoding took longer than daskimg.decode-timeout={timeout:g} s"
                     )
@@ -213,6 +218,7 @@ def _send(stream: Any, head: dict[str, Any], data: Any = b"") -> None:
 
 def serve() -> None:
     """The child: decode what comes in until the pipe is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which closes the pipe
     source, sink = open(0, "rb"), open(1, "wb", buffering=0, closefd=False)  # noqa: SIM115
     _send(sink, {})
     while sizes := source.read(_SIZES.size):

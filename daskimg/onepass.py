@@ -26,6 +26,7 @@ from daskimg.ops import ISOLATED
 from daskimg.plan import Node, Plan
 from daskimg.program import Program
 from daskimg.sinks import Sink
+from daskimg.wanted import looking
 
 __all__ = ["as_cells", "columns", "run"]
 
@@ -137,8 +138,10 @@ class _Pass:
     def columns(self) -> list[Any]:
         """Walk the tree for every row."""
         self.plan.begin(self.cells)
-        with one_thread(geometry.torch_module() if self.plan.resizes else None):
+        torch = geometry.torch_module() if self.plan.resizes else None
+        with looking() as check, one_thread(torch):
             for i in range(len(self.cells)):
+                check()
                 self._row(i)
         metrics.add(self.runs)
         if self.gauge is not None:

@@ -7,9 +7,10 @@ import itertools
 import os
 import random
 import re
-import time
 from collections.abc import Callable, Mapping
 from typing import TypeVar
+
+from daskimg.wanted import pause
 
 __all__ = ["SECRET_NAME", "mask_url", "retrying"]
 
@@ -82,7 +83,7 @@ def retrying(
         except Exception as error:
             if tries <= retries and _is_transient(error):
                 longest = min(LONGEST_DELAY, FIRST_DELAY * 2 ** (tries - 1))
-                time.sleep(longest * _jitter.uniform(0.5, 1.0))
+                pause(longest * _jitter.uniform(0.5, 1.0))
                 continue
             ours = type(error).__module__.split(".")[0] in ("builtins", "daskimg")
             if ours and not isinstance(error, OSError):

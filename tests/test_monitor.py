@@ -18,6 +18,7 @@ from daskimg.gauge import gauge_of
 from daskimg.plan import Plan
 from daskimg.testing import make_images
 from tests.clusters import client, cluster
+from tests.patience import until
 
 __all__ = ["client", "cluster"]
 
@@ -186,10 +187,7 @@ def test_the_dashboard_is_told(client, frame):
         return sum(n for key, n in found.items() if key[-2:] == ("daskimg-blur", "count"))
 
     frame.image.img.blur(1.0).compute()
-    deadline = time.monotonic() + 30  # they come with the next heartbeat
-    while blurred() < GOOD and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert blurred() == GOOD
+    until(lambda: blurred() == GOOD, "they come with the next heartbeat")
 
 
 # -- bars -----------------------------------------------------------------------------------------

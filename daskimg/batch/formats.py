@@ -14,7 +14,7 @@ from daskimg.column.array import ImageArray
 from daskimg.column.storage import DTYPES, Ragged, Uniform
 from daskimg.lazy.table import Frame, arrays_of, as_pandas
 
-__all__ = ["FORMATS", "pixels_of", "to_batch"]
+__all__ = ["FORMATS", "check_format", "pixels_of", "to_batch"]
 
 _streams = threading.local()
 
@@ -141,3 +141,23 @@ FORMATS: dict[str, Callable[[Frame, str], Any]] = {
     "torch": _torch,
     "cupy": _cupy,
 }
+# what others call them
+_KNOWN_AS = {
+    **dict.fromkeys(("np", "array", "default"), "numpy"),
+    **dict.fromkeys(("pd", "dataframe"), "pandas"),
+    **dict.fromkeys(("pa", "pyarrow", "table"), "arrow"),
+    **dict.fromkeys(("pt", "pytorch", "tensor"), "torch"),
+    "cp": "cupy",
+}
+
+
+def check_format(name: Any) -> None:
+    """Raise for a batch format that there is not."""
+    if name in FORMATS:
+        return
+    word = str(name).lower()
+    ours = _KNOWN_AS.get(word, word if word in FORMATS else None)
+    hint = f', which is "{ours}" here' if ours else ""
+    if word in ("tf", "tensorflow"):
+        hint = ": df.img.to_tf() gives TensorFlow's tensors"
+    raise ValueError(f"batch_format is one of {', '.join(FORMATS)}; got {name!r}{hint}")

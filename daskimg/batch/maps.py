@@ -9,8 +9,9 @@ import dask.dataframe as dd
 import pandas as pd
 from dask.tokenize import tokenize
 
+from daskimg import wanted
 from daskimg.batch import kinds, models
-from daskimg.batch.formats import FORMATS
+from daskimg.batch.formats import check_format
 from daskimg.batch.frames import (
     declare,
     decoded,
@@ -252,6 +253,7 @@ class _EachRow:
         names = list(batch)
         found: dict[str, list[Any]] = {}
         for n, values in enumerate(zip(*batch.values(), strict=True)):
+            wanted.check()
             row = self.function(dict(zip(names, values, strict=True)))
             if not isinstance(row, Mapping):
                 raise TypeError(
@@ -305,8 +307,7 @@ def _check(fn: Any, batch_size: Any, batch_format: str, on_error: str, prefetch:
     number = isinstance(batch_size, int) and not isinstance(batch_size, bool)
     if not (number or batch_size in ("auto", None)) or (number and batch_size < 1):
         raise ValueError(f'batch_size is 1 or more, "auto" or None; got {batch_size!r}')
-    if batch_format not in FORMATS:
-        raise ValueError(f"batch_format is one of {', '.join(FORMATS)}; got {batch_format!r}")
+    check_format(batch_format)
     if check_policy(on_error) is None:
         raise ValueError('on_error is "raise" or "null"; got None')
     if prefetch < 0:

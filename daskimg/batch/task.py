@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from daskimg import metrics
+from daskimg import metrics, wanted
 from daskimg.batch import kinds, models
 from daskimg.batch.columns import Column, column_for
 from daskimg.batch.errors import BatchError, failure
@@ -25,6 +25,7 @@ from daskimg.column.dtype import ImageDtype
 from daskimg.errors import cause_of, reason_of
 from daskimg.gauge import LATER
 from daskimg.lasting import Facts, content_of, named
+from daskimg.wanted import looking
 
 __all__ = ["Task", "present", "rows_per_batch"]
 
@@ -154,9 +155,11 @@ class _Run:
         task, part = self.task, self.part
         size = rows_per_batch(self.batches, task.passed, task.batch_size)
         cuts = [self.good[i : i + size] for i in range(0, len(self.good), size)]
-        for number, (rows, batch) in enumerate(self._ahead(cuts)):
-            with self._function() as function:
-                self._batch(function, rows, batch, number)
+        with looking() as check:
+            for number, (rows, batch) in enumerate(self._ahead(cuts)):
+                with self._function() as function:
+                    check()
+                    self._batch(function, rows, batch, number)
         self._tell()
         if task.declared is None and not self.columns:
             raise BatchError(
@@ -188,12 +191,16 @@ class _Run:
                 yield rows, self._rows(rows)
             return
         with ThreadPoolExecutor(1, thread_name_prefix="daskimg-batches") as pool:
-            made = [pool.submit(self._rows, rows) for rows in cuts[:ahead]]
-            for number, rows in enumerate(cuts):
-                batch = made.pop(0).result()
-                if number + ahead < len(cuts):
-                    made.append(pool.submit(self._rows, cuts[number + ahead]))
-                yield rows, batch
+            make = wanted.carried(self._rows)
+            made = [pool.submit(make, rows) for rows in cuts[:ahead]]
+            try:
+                for number, rows in enumerate(cuts):
+                    batch = made.pop(0).result()
+                    if number + ahead < len(cuts):
+                        made.append(pool.submit(make, cuts[number + ahead]))
+                    yield rows, batch
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)
 
     def _rows(self, rows: Rows) -> Any:
         return to_batch(self.batches.iloc[rows], self.task.batch_format, self.task.device)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from daskimg.stream import OnNull, chosen, iter_batches
 from daskimg.stream.shards import Dataset
+from daskimg.stream.words import known_as
 
 if TYPE_CHECKING:
     import torch
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["iter_torch_batches", "to_torch"]
 
 
+@known_as()
 def iter_torch_batches(
     frame: Any,
     batch_size: int = 256,
@@ -83,10 +85,11 @@ def iter_torch_batches(
     return batches()
 
 
+@known_as()
 def to_torch(
     frame: Any,
     feature_columns: str | Sequence[str],
-    label_column: str | None = None,
+    label_column: str | Sequence[str] | None = None,
     batch_size: int = 32,
     channels_last: bool = False,
     *,
@@ -113,7 +116,7 @@ def to_torch(
     feature_columns : str or list of str
         One: features are a tensor; several: a dict of tensors by name. Pictures need one shape
         (``.img.resize``).
-    label_column : str, optional
+    label_column : str, or list of one, optional
         A column of numbers, or of pictures (masks). None: the label is None.
     batch_size : int
         Rows of a batch.
@@ -144,6 +147,9 @@ def to_torch(
     torch.utils.data.IterableDataset
         With ``set_epoch(epoch)``: shuffles anew, and moves random ops (``random_flip``, ...) on
         by `epoch`. It reaches DataLoader workers that are kept from epoch to epoch too.
+        ``len(dataset)`` is the number of batches of this rank, where rows are known before
+        pictures are read (else a TypeError that says so); the workers of a DataLoader, each with
+        a last batch of its own, may make some more.
 
     Notes
     -----
@@ -164,6 +170,10 @@ def to_torch(
     names = [feature_columns] if isinstance(feature_columns, str) else list(feature_columns)
     if not names:
         raise ValueError("feature_columns: expected at least one column; got none")
+    if label_column is not None and not isinstance(label_column, str):
+        if len(label_column) != 1:
+            raise ValueError(f"label_column: expected one column; got {list(label_column)}")
+        (label_column,) = label_column
     wanted = list(dict.fromkeys([*names, *([] if label_column is None else [label_column])]))
     return TorchDataset(
         Dataset(chosen(frame, wanted)),

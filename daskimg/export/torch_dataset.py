@@ -106,6 +106,22 @@ class TorchDataset(IterableDataset[tuple[Any, Any]]):
         finally:
             found.close()
 
+    def __len__(self) -> int:
+        n = None if self.on_null == "drop" else self.data.rows()
+        if n is None:
+            raise TypeError(
+                "how many batches there are is not known before pictures are read: a filter on "
+                'pixels, on_null="drop" and a stage over partitions may leave rows out. Iterate '
+                "without it, or to_torch() a frame that was filtered and persisted, or written"
+            )
+        rank, ranks = self.ranks or _ranks()
+        place = Place(rank, ranks)
+        plan = plan_batches(n, place, self.batch_size, self.drop_last)
+        if plan is not None:
+            return len(plan)
+        start, stop = place.bounds(n)
+        return -(-(stop - start) // self.batch_size)
+
     def _tensor(self, batch: dict[str, Any], name: str, what: str = "feature") -> torch.Tensor:
         values = batch[name]
         dtype = dtype_of(self.dtypes, name)

@@ -33,6 +33,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
+from daskimg import wanted
 from daskimg.io.manifest import (
     MARK,
     compose,
@@ -98,6 +99,7 @@ class Run:
 
     def put(self, name: str, data: Any) -> dict[str, Any]:
         """Write a file of this run; its line of the manifest."""
+        wanted.check()
         size = memoryview(data).nbytes
         digest = checksum(data)
         if self.target.renames:
@@ -283,6 +285,7 @@ class Run:
                 )
 
     def _publish(self, file: dict[str, Any]) -> None:
+        wanted.check()
         try:
             self.target.move(f"{self.folder}/files/{file['name']}", file["name"])
         except FileNotFoundError:

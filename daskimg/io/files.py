@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from daskimg import onepass
+from daskimg import onepass, wanted
 from daskimg.io.commit import Mode, Run
 from daskimg.io.failures import count, image_column, image_columns
 from daskimg.io.parquet import split, write_committed
@@ -250,7 +250,7 @@ class Part:
             files = list(map(run.put, names, data))
         else:
             with ThreadPoolExecutor(PUTS) as pool:
-                files = list(pool.map(run.put, names, data))
+                files = list(pool.map(wanted.carried(run.put), names, data))
         return {**census.ticket(), "files": files}
 
     def _bases(self, frame: pd.DataFrame, number: int) -> list[str | None]:

@@ -13,7 +13,7 @@ import dask
 import dask.dataframe as dd
 import pandas as pd
 
-from daskimg import config, limit, metrics
+from daskimg import config, limit, metrics, wanted
 from daskimg.io.begin import begin
 from daskimg.io.commit import FileNameError, Mode, Run
 from daskimg.io.manifest import read_manifest
@@ -194,6 +194,7 @@ def submit(frame: dd.DataFrame, job: Job, compute: bool) -> Any:
     if run.done or windows:  # partitions are counted as they will be when the frame is optimised
         frame = frame.optimize()
         job = replace(job, numbers=tuple(sorted({*range(frame.npartitions)} - {*run.done})))
+    wanted.watch()
     numbers = job.numbers
     if numbers == ():
         result = _Finish(job)([])
@@ -259,7 +260,8 @@ def _write_part(
     if job.numbers is not None:
         number = job.numbers[number]
     start = perf_counter()
-    ticket = job.ticket(frame, number)
+    with wanted.looking():
+        ticket = job.ticket(frame, number)
     _tell(ticket, sum(file["bytes"] for file in ticket["files"]), perf_counter() - start)
     if job.max_errors is not None:
         failed = Counter(ticket["reasons"]).elements()

@@ -50,7 +50,7 @@ from dask.dataframe.dask_expr._reductions import Len
 from dask.dataframe.dask_expr._repartition import RepartitionToFewer
 from dask.dataframe.dask_expr.io.io import FromMapProjectable, FromPandas
 
-from daskimg import onepass
+from daskimg import onepass, wanted
 from daskimg.program import Program
 
 __all__ = [
@@ -207,6 +207,7 @@ class Stage(Elemwise):  # type: ignore[misc]
         return Task(name, self.call, TaskRef((self.frame._name, index)))
 
     def _lower(self) -> Expr | None:
+        wanted.watch()
         if not self.call.placed:
             return None
         self.call.prepare()

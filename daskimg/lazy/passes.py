@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from daskimg import crashes
+from daskimg import crashes, wanted
 from daskimg.column.dtype import ImageDtype
 from daskimg.lazy.expr import (
     Assign,
@@ -230,6 +230,7 @@ class ImageOp(ImageNode):
 
     def _lower(self) -> Expr:
         crashes.watch()
+        wanted.watch()
         ahead = self._hoist()
         if ahead is not None:
             return ahead

@@ -291,11 +291,10 @@ class StagePlugin(SchedulerPlugin):
             for address, ws in scheduler.workers.items()
         }
         error = pickle.dumps(no_worker(call, workers, scheduler.address))
-        for key in tasks:
-            ts = scheduler.tasks.get(key)
-            if ts is not None and ts.state == "no-worker":
+        for ts in _stuck(scheduler.tasks[key] for key in tasks if key in scheduler.tasks):
+            if ts.state == "no-worker":  # (what it needs may have failed just now)
                 recommendations = scheduler.transition(
-                    key, "erred", exception=error, cause=key, stimulus_id="daskimg-no-worker"
+                    ts.key, "erred", exception=error, cause=ts.key, stimulus_id="daskimg-no-worker"
                 )
                 scheduler.transitions(recommendations, "daskimg-no-worker")
 
@@ -307,6 +306,22 @@ def _call_of(spec: Any) -> StageCall | None:
         return call if call.placed else None
     inner = (v for arg in getattr(spec, "args", ()) if isinstance(arg, dict) for v in arg.values())
     return next((found for task in inner if (found := _call_of(task)) is not None), None)
+
+
+def _stuck(tasks: Iterable[Any]) -> list[Any]:
+    """The tasks that no worker can run, of these and of what they wait for."""
+    found: dict[Any, None] = {}
+    seen, todo = set(), list(tasks)
+    while todo:
+        ts = todo.pop()
+        if ts in seen:
+            continue
+        seen.add(ts)
+        if ts.state == "no-worker":
+            found[ts] = None
+        elif ts.state == "waiting":
+            todo += ts.waiting_on
+    return list(found)
 
 
 def _to_run(wanted: Iterable[Any]) -> dict[Any, None]:

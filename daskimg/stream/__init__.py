@@ -13,19 +13,21 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from daskimg.batch.formats import FORMATS
+from daskimg.batch.formats import check_format
 from daskimg.column.dtype import ImageDtype
 from daskimg.column.image import Image
 from daskimg.lazy.table import Frame, as_pandas
 from daskimg.stream.batches import batch_of, cut, dropped, shuffled
 from daskimg.stream.runners import Runner
 from daskimg.stream.window import Work, pieces, runner, work_of
+from daskimg.stream.words import known_as
 
 __all__ = ["iter_batches", "iter_rows", "take_batch"]
 
 OnNull = Literal["raise", "drop", "fill"]
 
 
+@known_as()
 def iter_batches(
     frame: Any,
     batch_size: int = 256,
@@ -140,8 +142,7 @@ def chosen(frame: Any, columns: Sequence[str] | None) -> Any:
 def check_batches(size: Any, batch_format: str, on_null: str, buffer: int | None) -> None:
     if isinstance(size, bool) or not hasattr(size, "__index__") or size < 1:
         raise ValueError(f"batch_size is a number of rows, 1 or more; got {size!r}")
-    if batch_format not in FORMATS:
-        raise ValueError(f"batch_format is one of {', '.join(FORMATS)}; got {batch_format!r}")
+    check_format(batch_format)
     if on_null not in ("raise", "drop", "fill"):
         raise ValueError(f'on_null is "raise", "drop" or "fill"; got {on_null!r}')
     if buffer is not None and buffer < 1:
@@ -189,6 +190,7 @@ def _values(series: pd.Series) -> list[Any]:
     return [None if gone else x for x, gone in zip(series.tolist(), null, strict=True)]
 
 
+@known_as()
 def take_batch(
     frame: Any, batch_size: int = 20, batch_format: str = "numpy", on_null: OnNull = "raise"
 ) -> Any:

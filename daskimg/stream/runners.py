@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from itertools import count
 from typing import Any, NamedTuple
 
 from daskimg.lazy.table import Frame, joined, some_rows
+from daskimg.wanted import Run
 
 __all__ = ["Cluster", "Here", "Rows", "Runner", "Source", "Span", "Threads"]
 
@@ -73,7 +74,7 @@ class Runner:
         return frame
 
     def close(self) -> None:
-        """Cancel what is under way, and wait until no thread is left."""
+        """Cancel what is under way, and wait until no thread is left, a second at most."""
 
     def __enter__(self) -> Runner:
         return self
@@ -112,12 +113,39 @@ class _Later:
         return self.made
 
 
+LEAVING = 1.0  # seconds that threads which are not wanted any more are waited for
+
+
+class _Pool:
+    """Threads for one run. Once closed, they leave with the picture that they are at."""
+
+    def __init__(self, n: int, name: str) -> None:
+        self.run = Run()
+        self.threads = ThreadPoolExecutor(n, thread_name_prefix=name)
+        self.open: set[Future[Any]] = set()
+
+    def submit(self, func: Callable[..., Any], *args: Any) -> Future[Any]:
+        future = self.threads.submit(self.run.call, func, *args)
+        self.open.add(future)
+        future.add_done_callback(self.open.discard)
+        return future
+
+    def close(self) -> None:
+        """End the run; the threads are gone, but for those in a user's function that goes on."""
+        if self.run.over:  # at the interpreter's end: its threads are gone
+            return
+        self.run.end()
+        self.threads.shutdown(wait=False, cancel_futures=True)
+        if not wait(list(self.open), LEAVING).not_done:
+            self.threads.shutdown(wait=True)
+
+
 class Threads(Runner):
     """Threads of this process, as many as Dask would use."""
 
     def __init__(self, n: int) -> None:
         self.workers = n
-        self.pool = ThreadPoolExecutor(n, thread_name_prefix="daskimg-stream")
+        self.pool = _Pool(n, "daskimg-stream")
 
     def load(self, source: Source, sliced: bool = False, light: bool = False) -> Future[Frame]:
         return self.pool.submit(_bare(source))
@@ -132,7 +160,7 @@ class Threads(Runner):
         return self.pool.submit(_cut, _bare(rows), *map(_here, spans))
 
     def close(self) -> None:
-        self.pool.shutdown(wait=True, cancel_futures=True)
+        self.pool.close()
 
 
 _numbers = count()
@@ -147,7 +175,7 @@ class Cluster(Runner):
         self.workers = sum(threads.values()) or 1
         # workers of this machine can be reached for sure; others perhaps through the scheduler only
         self.direct = all("://127.0.0.1:" in address for address in threads) or None
-        self.pool = ThreadPoolExecutor(4 * self.workers + 16, "daskimg-fetch")
+        self.pool = _Pool(4 * self.workers + 16, "daskimg-fetch")
         self.open: set[Any] = set()
         self.lock = threading.Lock()
         self.name = f"stream-{client.id}-{next(_numbers)}"
@@ -200,4 +228,4 @@ class Cluster(Runner):
             left = list(self.open)
         if left and self.client.status == "running":
             self.client.cancel(left, reason="the iterator was closed")
-        self.pool.shutdown(wait=True, cancel_futures=True)
+        self.pool.close()

@@ -9,12 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
+from tests.patience import crowd
+
 
 class Counted:
     """Leaves a file for each construction, and one for each call while it lasts."""
 
-    def __init__(self, folder: str, seconds: float = 0.0) -> None:
-        self.folder, self.seconds = Path(folder), seconds
+    def __init__(self, folder: str, seconds: float = 0.0, together: int = 1) -> None:
+        self.folder, self.seconds, self.together = Path(folder), seconds, together
         time.sleep(0.2)  # long enough for other threads to come for the same model
         number = len(list(self.folder.glob("made-*")))
         (self.folder / f"made-{os.getpid()}-{threading.get_ident()}-{number}").touch()
@@ -22,8 +24,7 @@ class Counted:
     def __call__(self, batch):
         mark = self.folder / f"runs-{os.getpid()}-{threading.get_ident()}"
         mark.touch()
-        most = len(list(self.folder.glob("runs-*")))
-        (self.folder / f"most-{most}").touch()
+        crowd(self.folder, "runs-*", "most", self.together)
         time.sleep(self.seconds)
         mark.unlink()
         return {"n": np.array([len(path) for path in batch["path"]]), "name": batch["path"]}

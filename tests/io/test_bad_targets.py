@@ -21,6 +21,7 @@ from fsspec.implementations.local import LocalFileSystem
 import daskimg as di
 from daskimg.io.target import FileNameError, Target
 from daskimg.testing import make_images
+from tests.patience import PATIENCE
 
 
 @pytest.fixture
@@ -94,7 +95,7 @@ def test_no_permission(closed):
     answers = context.Queue()
     process = context.Process(target=as_nobody, args=(str(closed), answers))
     process.start()
-    told = answers.get(timeout=100)
+    told = answers.get(timeout=PATIENCE)
     process.join()
     assert "Permission denied" in told
     assert str(closed) in told

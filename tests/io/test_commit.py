@@ -400,10 +400,8 @@ def test_a_killed_process_leaves_no_half_file_and_no_mark(pictures, tmp_path):
     script.write_text(SLOW)
     writer = subprocess.Popen([sys.executable, str(script), pictures, str(place)])
     try:
-        deadline = time.monotonic() + 120
         while not list(place.glob("_daskimg/run-*/*.json")):
             assert writer.poll() is None, "it ended before it could be killed"
-            assert time.monotonic() < deadline, "it wrote nothing"
             time.sleep(0.005)
     finally:
         os.kill(writer.pid, signal.SIGKILL)

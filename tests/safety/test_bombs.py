@@ -12,6 +12,7 @@ import pytest
 import daskimg as di
 from daskimg.errors import TooManyPixelsError
 from daskimg.kernels import codec, headers
+from tests.patience import PATIENCE
 from tests.safety.bombs import bombs, most_memory, tiff
 
 GIGABYTE = 2**30
@@ -58,7 +59,7 @@ def test_memory_stays_small(folder, scheduler):
     command = [sys.executable, "-c", PROGRAM, str(folder), scheduler]
     root = Path(__file__).parent.parent.parent
     done = subprocess.run(
-        command, capture_output=True, text=True, timeout=120, check=False, cwd=root
+        command, capture_output=True, text=True, timeout=PATIENCE, check=False, cwd=root
     )
     assert done.returncode == 0, done.stderr
     whys, most = json.loads(done.stdout)

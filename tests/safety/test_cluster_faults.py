@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import os
 import signal
 import subprocess
@@ -23,6 +22,7 @@ from distributed import Client, KilledWorker, LocalCluster, Status
 
 import daskimg as di
 from daskimg.testing import make_images
+from tests.patience import PATIENCE, until
 
 ROWS = 24
 LIMIT = 900 * 2**20
@@ -84,19 +84,24 @@ def hang(pixels: Any, mark: Path) -> Any:
     return pixels
 
 
-def import_all() -> None:
-    importlib.import_module("daskimg")
+async def miss(address: str, dask_scheduler: Any) -> None:
+    """As if a worker had not been heard of for longer than `distributed.scheduler.worker-ttl`."""
+    dask_scheduler.workers[address].last_seen -= 2 * dask_scheduler.worker_ttl
+    await dask_scheduler.check_worker_ttl()
 
 
 def test_a_worker_that_hangs_is_replaced(folder, tmp_path):
-    """As `distributed.scheduler.worker-ttl` says: five minutes, if it is not set."""
+    """By a clock that is put forward: a short `worker-ttl` finds workers that are only slow."""
     mark = tmp_path / "hangs"
-    # long, and imports before: on busy cores they alone make workers miss heartbeats
-    with dask.config.set({"distributed.scheduler.worker-ttl": "15s"}), workers() as client:
-        client.run(import_all)
-        found = measured(folder, partial(hang, mark=mark)).compute()
+    with workers() as client:
+        addresses = {pid: address for address, pid in client.run(os.getpid).items()}
+        future = client.compute(measured(folder, partial(hang, mark=mark)))
+        until(lambda: mark.exists() and mark.read_text(), "no worker hangs")
+        hangs = int(mark.read_text())
+        client.run_on_scheduler(miss, addresses[hangs])
+        found = future.result(timeout=PATIENCE)
         with contextlib.suppress(ProcessLookupError):  # it is killed, as one that hangs
-            os.kill(int(mark.read_text()), signal.SIGKILL)
+            os.kill(hangs, signal.SIGKILL)
     pd.testing.assert_frame_equal(found, undisturbed(folder))
 
 
@@ -162,35 +167,32 @@ def status(dask_worker: Any) -> str:
 
 def test_paused_workers_go_on_when_there_is_memory_again(both, folder):
     """One is paused throughout; for a while both are."""
-    both.wait_for_workers(2, timeout=60)
+    both.wait_for_workers(2, timeout=PATIENCE)
     one, two = both.scheduler_info()["workers"]
     both.run(pause)
-    deadline = time.monotonic() + 30
-    while {*both.run(status).values()} != {Status.paused.name}:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    until(lambda: {*both.run(status).values()} == {Status.paused.name}, "they were not paused")
     future = both.compute(measured(folder))
     time.sleep(0.5)
     assert not future.done()
     both.run(unpause, workers=[two])
-    found = future.result(timeout=60)
+    found = future.result(timeout=PATIENCE)
     assert both.run(status)[one] == Status.paused.name
     both.run(unpause)
     pd.testing.assert_frame_equal(found, undisturbed(folder))
 
 
 def test_what_dead_workers_did_is_not_forgotten(both, folder):
-    both.wait_for_workers(2, timeout=60)
+    both.wait_for_workers(2, timeout=PATIENCE)
     with di.stats() as s:
         measured(folder).compute()
         before = {*s.to_frame(by="worker").index}
         for pid in both.run(os.getpid).values():
             os.kill(pid, signal.SIGKILL)
-        deadline = time.monotonic() + 60
-        while {*both.scheduler_info()["workers"]} & before or both.status != "running":
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        both.wait_for_workers(2, timeout=60)
+        until(
+            lambda: both.status == "running" and not {*both.scheduler_info()["workers"]} & before,
+            "the dead are still listed",
+        )
+        both.wait_for_workers(2, timeout=PATIENCE)
         assert s.kept == ROWS
         measured(folder).head(2, npartitions=1)  # those that take their place are measured too
     assert s.kept == ROWS + 2
@@ -220,10 +222,12 @@ def test_a_scheduler_that_is_lost(folder, tmp_path):
     frame = di.read_images(folder, files_per_partition=2)
     write = partial(frame.img.write_images, filename=partial(named, enough=target))
     scheduler = program("scheduler", file, "--host", "127.0.0.1", "--port", "0")
-    crew = program("worker", file, "--nworkers", "2", "--nthreads", "1", "--death-timeout", "60")
+    crew = program(
+        "worker", file, "--nworkers", "2", "--nthreads", "1", "--death-timeout", str(PATIENCE)
+    )
     try:
-        with Client(scheduler_file=str(file), timeout=30) as client:
-            client.wait_for_workers(2, timeout=60)
+        with Client(scheduler_file=str(file), timeout=PATIENCE) as client:
+            client.wait_for_workers(2, timeout=PATIENCE)
             client._timeout = 1  # it waits no longer for the scheduler to come back
 
             def kill() -> None:

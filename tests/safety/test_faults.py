@@ -21,6 +21,7 @@ from distributed import Client, LocalCluster
 import daskimg as di
 from daskimg import fetch
 from daskimg.testing import make_images
+from tests.patience import PATIENCE
 
 ROWS = 24
 
@@ -45,7 +46,7 @@ def workers():
 @pytest.fixture
 def anew(workers):
     with Client(workers) as client:
-        client.wait_for_workers(2, timeout=60)
+        client.wait_for_workers(2, timeout=PATIENCE)
         yield client
 
 

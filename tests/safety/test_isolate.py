@@ -47,7 +47,7 @@ def folder(tmp_path_factory) -> Path:
 
 
 def judge(frame) -> None:
-    with dask.config.set({**ON, "daskimg.decode-timeout": "2s"}):
+    with dask.config.set({**ON, "daskimg.decode-timeout": "5s"}):
         img = frame.image.img
         frame = frame.assign(mean=img.mean(), why=img.check())
     found = frame.compute()

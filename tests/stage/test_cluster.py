@@ -6,7 +6,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from distributed import Client
 from daskimg import cluster as clusters
 from daskimg.cluster import check_cluster, local, start_cluster
 from daskimg.stage import call, run_stage
+from tests.patience import PATIENCE, until
 from tests.stage import work
 
 ROOT = Path(__file__).parents[2]
@@ -139,7 +139,7 @@ def process(*arguments: str):
         finally:
             started.terminate()
             try:
-                started.wait(20)
+                started.wait(PATIENCE)
             except subprocess.TimeoutExpired:
                 started.kill()
 
@@ -156,15 +156,13 @@ def from_the_command_line(tmp_path):
         process("dask_worker", *joined, *loopback, "--name", "cpu1"),
         process("dask_worker", *joined, *loopback, "--name", "gpu0", "--resources", "GPU=1"),
     ):
-        deadline = time.monotonic() + 60
-        while not at.exists() and time.monotonic() < deadline:
-            time.sleep(0.1)
+        until(at.exists, "the scheduler never came up")
         yield at
 
 
 def test_joined_by_address(tmp_path):
     with from_the_command_line(tmp_path) as at, Client(scheduler_file=str(at)) as client:
-        client.wait_for_workers(3, timeout=60)
+        client.wait_for_workers(3, timeout=PATIENCE)
         staged = on_gpu(work.frame(8)).assign(double=lambda f: f.i * 2)
         for result in (
             staged.compute(),

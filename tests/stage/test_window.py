@@ -14,6 +14,7 @@ from distributed import Client
 
 from daskimg.stage import run_stage
 from daskimg.stage.feeders import feeders_of
+from tests.patience import PATIENCE, crowd, until
 from tests.stage import work
 
 MIB = 2**20
@@ -32,22 +33,24 @@ class Heavy:
 
 
 class Takes:
-    """A stage that notes how many partitions are there that it has not taken yet."""
+    """A stage that notes how many partitions are there that it has not taken yet.
 
-    def __init__(self, folder: Path, seconds: float = 0.05) -> None:
-        self.folder, self.seconds = str(folder), seconds
+    It begins when there were so many once as `together` says.
+    """
+
+    def __init__(self, folder: Path, together: int) -> None:
+        self.folder, self.together = str(folder), together
 
     def __call__(self, part: pd.DataFrame) -> pd.DataFrame:
-        time.sleep(self.seconds)
-        there = len(list(Path(self.folder).glob("made-*")))
-        Path(self.folder, f"saw-{there}").touch()
+        time.sleep(0.05)
+        crowd(Path(self.folder), "made-*", "saw", self.together)
         Path(self.folder, f"made-{part['i'].iloc[0]}").unlink(missing_ok=True)
         return work.model(part.head(1))
 
 
-def staged(folder, n, nbytes, **kwargs):
+def staged(folder, n, nbytes, together=1, **kwargs):
     frame = dd.from_map(Heavy(folder, nbytes), range(n), meta=work.LOADED)
-    return run_stage(frame, Takes(folder), work.STAGED, label="takes", **kwargs)
+    return run_stage(frame, Takes(folder, together), work.STAGED, label="takes", **kwargs)
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +63,7 @@ def window_client():
 @pytest.mark.parametrize("where", [{"resources": {"GPU": 1}}, {"concurrency": 1}])
 def test_bounded_by_bytes(window_client, tmp_path, where):
     with dask.config.set({"daskimg.in-flight": "16MiB"}):
-        frame = staged(tmp_path, 30, 4 * MIB, **where)
+        frame = staged(tmp_path, 30, 4 * MIB, together=2, **where)
     assert sorted(frame.compute()["i"]) == list(range(30))
     assert 2 <= max(work.crowds(tmp_path)) <= 4  # 4 MiB and an index each
 
@@ -83,7 +86,7 @@ def test_a_fraction_of_the_memory(window_client, tmp_path):
 
 def test_light_partitions_are_not_held(window_client, tmp_path):
     with dask.config.set({"daskimg.in-flight": "1MiB"}):
-        frame = staged(tmp_path, 20, 4 * MIB, resources={"GPU": 1}, heavy=False)
+        frame = staged(tmp_path, 20, 4 * MIB, together=5, resources={"GPU": 1}, heavy=False)
     assert len(frame.compute()) == 20
     assert max(work.crowds(tmp_path)) > 4
 
@@ -97,7 +100,7 @@ def test_a_stage_that_fails(window_client, tmp_path):
         wrong = run_stage(frame, fails, work.STAGED, resources={"GPU": 1})
     with pytest.raises(ValueError, match="no such model"):
         wrong.compute()
-    assert nothing_held(window_client)
+    nothing_held(window_client)
     assert frame["i"].max().compute() == 19
 
 
@@ -105,11 +108,10 @@ def test_a_run_that_is_cancelled(window_client, tmp_path):
     with dask.config.set({"daskimg.in-flight": "8MiB"}):
         frame = staged(tmp_path, 40, 4 * MIB, resources={"GPU": 1})
     future = window_client.compute(frame)
-    while not work.crowds(tmp_path):
-        time.sleep(0.02)
+    until(lambda: work.crowds(tmp_path), "it never began")
     future.cancel()
     del future
-    assert nothing_held(window_client)
+    nothing_held(window_client)
     assert staged(tmp_path, 3, MIB, resources={"GPU": 1}).compute()["i"].tolist() == [0, 1, 2]
 
 
@@ -117,22 +119,18 @@ def test_another_query_meanwhile(window_client, tmp_path):
     """It shares the partitions that wait for the stage, and ends all the same."""
     with dask.config.set({"daskimg.in-flight": "8MiB"}):
         source = dd.from_map(Heavy(tmp_path, 4 * MIB), range(12), meta=work.LOADED)
-        slow = run_stage(source, Takes(tmp_path), work.STAGED, resources={"GPU": 1})
+        slow = run_stage(source, Takes(tmp_path, 1), work.STAGED, resources={"GPU": 1})
         first, second = window_client.compute([slow, source["i"].max()])
-    assert second.result(timeout=60) == 11
-    assert len(first.result(timeout=60)) == 12
+    assert second.result(timeout=PATIENCE) == 11
+    assert len(first.result(timeout=PATIENCE)) == 12
 
 
-def nothing_held(client) -> bool:
+def nothing_held(client) -> None:
     def held(dask_scheduler):
         plugin = dask_scheduler.plugins["daskimg-stage"]
         return len(plugin._held) + len(plugin._entries)
 
-    for _ in range(100):
-        if not client.run_on_scheduler(held):
-            return True
-        time.sleep(0.05)
-    return False
+    until(lambda: not client.run_on_scheduler(held), "tasks are held")
 
 
 # -- which tasks feed one stage task alone --------------------------------------------------------

@@ -11,6 +11,8 @@ import dask.dataframe as dd
 import pandas as pd
 from distributed import Nanny, Scheduler, SpecCluster, get_worker
 
+from tests.patience import crowd
+
 LOADED = pd.DataFrame({"i": pd.Series([], dtype="int64"), "by": pd.Series([], dtype="str")})
 STAGED = LOADED.assign(on=pd.Series([], dtype="str"))
 
@@ -37,24 +39,26 @@ def model(part: pd.DataFrame) -> pd.DataFrame:
 class Slow:
     """A model that takes a while, and leaves a file as long as it runs."""
 
-    def __init__(self, folder: Path, seconds: float = 0.1) -> None:
-        self.folder, self.seconds = str(folder), seconds
+    def __init__(self, folder: Path, seconds: float = 0.1, together: int = 1) -> None:
+        self.folder, self.seconds, self.together = str(folder), seconds, together
 
     def __call__(self, part: pd.DataFrame) -> pd.DataFrame:
-        with present(self.folder, f"run-{part['i'].iloc[0]}"):
+        with present(self.folder, f"run-{part['i'].iloc[0]}", self.together):
             time.sleep(self.seconds)
         return model(part)
 
 
 @contextmanager
-def present(folder: str, name: str):
-    """A file while something runs, and another that says how many there were then."""
+def present(folder: str, name: str, together: int):
+    """A file while something runs, and another that says how many there were then.
+
+    The first wait until `together` of them run at once.
+    """
     mine = Path(folder, f"{name}-{os.getpid()}")  # two threads never run the same partition
     mine.touch()
     try:
         yield
-        crowd = len(list(Path(folder).glob("run-*")))
-        Path(folder, f"saw-{crowd}").touch()
+        crowd(Path(folder), "run-*", "saw", together)
     finally:
         mine.unlink()
 

@@ -42,6 +42,8 @@ def test_batches(frame, answer):
         batches = list(dataset)
         np.testing.assert_array_equal(np.concatenate([x.numpy() for x, _ in batches]), answer)
         assert np.concatenate([y["n"].numpy() for _, y in batches]).tolist() == list(range(ROWS))
+    one = frame.img.to_tf("image", label_column="n", batch_size=40)
+    assert one.element_spec == frame.img.to_tf("image", "n", batch_size=40).element_spec
     full = frame.img.to_tf("image", None, batch_size=16, drop_last=True)
     assert full.element_spec.shape == (16, 6, 5, 3)
     assert len(list(full)) == 2

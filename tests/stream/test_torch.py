@@ -15,6 +15,7 @@ import torch
 from torch.utils.data import DataLoader
 
 import daskimg as di
+from daskimg import metrics
 from daskimg.stream.shards import Place, plan_batches
 from daskimg.testing import make_images
 from tests.stream.conftest import ROWS, uniform
@@ -332,3 +333,61 @@ def test_iter_torch_batches_on_a_gpu(frame, answer):
     batches = list(frame.img.iter_torch_batches(16))
     assert all(b["image"].is_cuda for b in batches)
     np.testing.assert_array_equal(torch.cat([b["image"] for b in batches]).cpu().numpy(), answer)
+
+
+# -- how many batches -----------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"batch_size": 7},
+        {"batch_size": 8},
+        {"batch_size": 7, "drop_last": True},
+        {"batch_size": 3, "rank": 1, "world_size": 3},
+        {"batch_size": 100},
+    ],
+)
+def test_len_is_the_number_of_batches(frame, options):
+    dataset = frame.img.to_torch("image", "n", **options)
+    metrics.reset()
+    n = len(dataset)
+    assert "decode" not in metrics.snapshot()
+    assert n == len(list(dataset)) == len(DataLoader(dataset, batch_size=None))
+
+
+def test_len_after_filters(frame):
+    assert len(frame[frame.n < 10].img.to_torch("image", batch_size=4)) == 3
+    for dataset in (
+        frame[frame.image.img.mean() > 100].img.to_torch("image"),
+        frame.img.to_torch("image", on_null="drop"),
+    ):
+        with pytest.raises(TypeError, match="not known before pictures are read"):
+            len(dataset)
+        assert len(list(dataset)) > 0
+
+
+# -- words that people bring along ----------------------------------------------------------------
+def test_words_of_others_are_taken(frame):
+    ours = numbers(frame.img.to_torch("image", "n", batch_size=16))
+    assert numbers(frame.img.to_torch(feature_column="image", labels="n", batch_size=16)) == ours
+    assert numbers(frame.img.to_torch("image", label_columns=["n"], batch_size=16)) == ours
+
+
+def test_other_words_name_ours(frame):
+    with pytest.raises(TypeError, match=r"DataLoader\(dataset, batch_size=None, num_workers="):
+        frame.img.to_torch("image", num_workers=2)
+    with pytest.raises(TypeError, match="label_column twice"):
+        frame.img.to_torch("image", "n", label_columns="n")
+    with pytest.raises(ValueError, match="one column"):
+        frame.img.to_torch("image", ["n", "n"])
+    with pytest.raises(TypeError, match=r"to_torch\(\) has no nonsense=; it takes feature_columns"):
+        frame.img.to_torch("image", nonsense=1)
+    with pytest.raises(TypeError, match="shuffle_buffer= mixes rows"):
+        frame.img.iter_batches(shuffle=True)
+    with pytest.raises(TypeError, match="prefetch_partitions="):
+        frame.img.iter_torch_batches(prefetch_batches=2)
+    with pytest.raises(ValueError, match=r'got \'pt\', which is "torch" here'):
+        frame.img.iter_batches(batch_format="pt")
+    with pytest.raises(ValueError, match=r'got \'pyarrow\', which is "arrow" here'):
+        frame.img.map_batches(lambda batch: batch, batch_format="pyarrow")
+    with pytest.raises(ValueError, match="to_tf"):
+        frame.img.take_batch(2, batch_format="tf")

@@ -13,6 +13,7 @@ import pytest
 
 from daskimg import metrics
 from daskimg.stream import window
+from tests.patience import until
 from tests.stream.conftest import ROWS, uniform
 
 BEGUN = []
@@ -64,10 +65,10 @@ def test_closing_leaves_no_task_on_a_cluster(frame, client):
     next(batches)
     assert client.run_on_scheduler(lambda dask_scheduler: len(dask_scheduler.tasks)) > 0
     batches.close()
-    deadline = time.monotonic() + 20
-    while client.run_on_scheduler(lambda dask_scheduler: len(dask_scheduler.tasks)):
-        assert time.monotonic() < deadline, "tasks are left on the scheduler"
-        time.sleep(0.05)
+    until(
+        lambda: not client.run_on_scheduler(lambda dask_scheduler: len(dask_scheduler.tasks)),
+        "tasks are left on the scheduler",
+    )
     assert own_threads() == []
 
 
