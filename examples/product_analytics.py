@@ -38,7 +38,7 @@ import pandas as pd
 from dask.diagnostics import ProgressBar
 from demo_catalogue import PARTITIONING, make_sales, make_shop
 from near_duplicates import near_duplicates
-from report import POOR, Results, write_report
+from report import POOR, Results, in_words, write_report
 from shop_tables import one_key, read_catalogue, read_sales
 
 import daskimg as di
@@ -102,7 +102,7 @@ def by_product(
         name=products["name"].fillna(products["product_id"].astype("string")).fillna("(unnamed)"),
         **{name: products[name].fillna(0) for name in counts},
     )
-    poor = products["quality"].isna() | (products["quality"] < POOR)
+    poor = products["worst"].isna() | (products["worst"] < POOR)  # as in "Fix these first"
     return products.assign(at_risk=products["money"].where(poor, 0))
 
 
@@ -131,7 +131,8 @@ def analyse(
     base = folder_of(root)
     seen = seen.assign(
         file=seen["path"].str.removeprefix(base),
-        reason=seen["reason"].str.replace(base, "", regex=False),
+        reason=seen["reason"].map(in_words, na_action="ignore").astype("string"),
+        error=seen["reason"].str.replace(base, "", regex=False),
     )
     return Results(
         seen,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from html import escape
 from pathlib import Path
 from string import Template
@@ -31,7 +32,21 @@ PICTURE = [
     "phash",
     "dhash",
     "reason",
+    "error",
 ]
+#: What is wrong with a file, for people who sell things: the first pattern that its error holds.
+WORDS = {
+    "FileNotFoundError": "the file is gone",
+    "PermissionError": "the file may not be opened",
+    "TooManyPixels|TooManyBytes": "the picture is larger than allowed",
+    "FormatNotAllowed": "a kind of picture that is not allowed here",
+    "(?i)truncated|EOF|Expected to read": "the file breaks off: copy or upload it again",
+    "(?i)no bytes|empty": "the file is empty: copy or upload it again",
+    "^read": "the file could not be fetched",
+    "TimeoutError|ChildProcessError|MemoryError": "the file harms the program that opens it",
+    "cannot identify|expected": "no picture, whatever its name says",
+}
+DAMAGED = "the file is damaged: copy or upload it again"
 
 
 class Results(NamedTuple):
@@ -59,12 +74,17 @@ def write_report(output: Path, results: Results, note: str) -> list[Path]:
     }
     written = []
     for name, table in tables.items():
-        table.to_csv(output / f"{name}.csv", index=False)
+        table.to_csv(output / f"{name}.csv", index=False, float_format="%.2f")
         table.to_parquet(output / f"{name}.parquet", index=False)
         written += [output / f"{name}.csv", output / f"{name}.parquet"]
     page = output / "report.html"
     page.write_text(html_page(results, note), encoding="utf-8")
     return [page, *written]
+
+
+def in_words(error: str) -> str:
+    """Why a picture could not be opened, in words."""
+    return next((words for pattern, words in WORDS.items() if re.search(pattern, error)), DAMAGED)
 
 
 def hexadecimal(hashes: pd.Series) -> pd.Series:
@@ -80,6 +100,8 @@ def html_page(results: Results, note: str) -> str:
         note=escape(note),
         cards=headline(results),
         first=fix_first(results),
+        poor=f"{POOR:.0f}",
+        good=f"{GOOD:.0f}",
         categories=category_table(results),
         wide=revenue_against_quality(results.products, GOOD, POOR, 10.4, 5.6, labels=9),
         narrow=revenue_against_quality(results.products, GOOD, POOR, 4.8, 5.4, labels=6),
@@ -103,7 +125,7 @@ def headline(results: Results) -> str:
             f"pictures read of {len(results.pictures):,} files",
             False,
         ),
-        (f"{share:.0%}", "of revenue has poor pictures, or none", share > 0),
+        (f"{share:.0%}", "of revenue is of products with a poor picture, or none", share > 0),
         (f"{broken:,}", "broken files", broken > 0),
         (f"{copies:,}", "near-duplicate pairs", False),
     ]
@@ -114,13 +136,13 @@ def headline(results: Results) -> str:
 
 
 def fix_first(results: Results) -> str:
-    """The worst picture of the products that sell most and show least."""
+    """The worst picture of products with a poor one, those first that sell most and show least."""
     products = results.products
-    weak = products[products["worst"].isna() | (products["worst"] < GOOD)]
-    lost = weak["revenue"] * (100 - weak["quality"].fillna(0))
-    weak = weak.loc[lost[lost > 0].sort_values(ascending=False).index[:FIRST]]
+    weak = products[products["worst"].isna() | (products["worst"] < POOR)]
+    lost = weak["revenue"] * (100 - weak["worst"].fillna(0))
+    weak = weak.loc[lost[lost > 0].sort_values(ascending=False, kind="stable").index[:FIRST]]
     if weak.empty:
-        return '<p class="note">Every product that sells has good pictures only.</p>'
+        return '<p class="note">No product that sells has a poor picture.</p>'
     tiles = []
     for product in weak.itertuples():
         mine = results.pictures[results.pictures["product_id"] == product.product_id]
@@ -143,7 +165,7 @@ def category_table(results: Results) -> str:
         "Category",
         "Revenue",
         "Picture quality",
-        "Behind poor pictures",
+        "With a poor picture",
         "Units",
         "Products",
         "Pictures",

@@ -148,6 +148,34 @@ def test_csv_tells_what_parquet_tells(report: Report) -> None:
         table, text = report.table(name), pd.read_csv(report.folder / f"{name}.csv")
         assert list(text.columns) == list(table.columns)
         assert len(text) == len(table)
+        for column in table.select_dtypes("float"):
+            np.testing.assert_allclose(text[column], table[column].astype(float), atol=0.00501)
+        lines = (report.folder / f"{name}.csv").read_text(encoding="utf-8")
+        assert not re.search(r"\d\.\d{3,}[,\n]", lines), "two decimals"
+
+
+def test_a_poor_picture_is_the_same_everywhere(report: Report) -> None:
+    """What a category has behind poor pictures is what "Fix these first" is chosen from."""
+    products, categories = report.table("products"), report.table("categories")
+    weak = products[products["worst"].isna() | (products["worst"] < 50)]
+    by_hand = weak.groupby("category")["revenue"].sum()
+    found = categories.set_index("category")["at_risk"]
+    assert found[found > 0].round(2).to_dict() == by_hand[by_hand > 0].round(2).to_dict()
+    page = (report.folder / "report.html").read_text(encoding="utf-8")
+    first = page[page.index("Fix these first") : page.index("Revenue against")]
+    shown = re.findall(r"<figcaption><b>(.*?)</b>", first)
+    lost = weak["revenue"] * (100 - weak["worst"].fillna(0))
+    order = weak.loc[lost[lost > 0].sort_values(ascending=False, kind="stable").index, "name"]
+    assert shown == order.head(len(shown)).tolist()
+    assert len(shown) == min(len(order), 7)
+
+
+def test_reasons_are_words(report: Report) -> None:
+    page = (report.folder / "report.html").read_text(encoding="utf-8")
+    assert not re.search(r"[A-Z][a-z]+(Identified|Image)?Error", page)
+    broken = report.table("pictures").dropna(subset="reason")
+    assert broken["reason"].str.contains("^(the file|no picture|the picture)").all()
+    assert broken["error"].str.contains(": ").all()  # the tables keep what was raised, too
 
 
 def test_it_prints_what_was_read_and_written(report: Report) -> None:
