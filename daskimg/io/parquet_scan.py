@@ -44,6 +44,7 @@ __all__ = [
 
 EXTENSIONS = ("parquet", "pq")
 FOOTERS = 16  # read at once
+ROWS, ROWS_A_BYTE = 2**22, 1000  # of a row group: so many are believed
 TAIL = 64 * 1024  # holds most footers
 STRING = pd.StringDtype("pyarrow")
 
@@ -90,11 +91,11 @@ def _footer(path: str, source: fetch.Source) -> pq.FileMetaData:
     local = fetch.local_path(path)
     try:
         if local is not None:
-            return pq.read_metadata(local)
+            return _believed(pq.read_metadata(local), os.stat(local).st_size)
         fs, name = source.filesystem(path)
+        size = fetch.retrying(lambda: fs.size(name), path, config.get("retries"), source.mask)
 
         def tail() -> bytes:
-            size = fs.size(name)
             data = fs.cat_file(name, start=max(0, size - TAIL))
             wanted = int.from_bytes(data[-8:-4], "little") + 8
             if len(data) < wanted <= size:
@@ -102,11 +103,32 @@ def _footer(path: str, source: fetch.Source) -> pq.FileMetaData:
             return bytes(data)
 
         data = fetch.retrying(tail, path, config.get("retries"), source.mask)
-        return pq.read_metadata(io.BytesIO(data))
+        return _believed(pq.read_metadata(io.BytesIO(data)), size)
     except (pa.ArrowInvalid, OSError) as error:
         if getattr(error, "errno", None) is not None:
             raise
         raise DamagedError(f"{fetch.mask_url(path)} is no Parquet file: {error}") from None
+
+
+def _believed(found: pq.FileMetaData, held: int) -> pq.FileMetaData:
+    """A footer whose numbers of rows can be those of a file of `held` bytes.
+
+    Repeated values and nulls pack to nothing, in row groups of a million; what announces many
+    more, a hundred of them a bit, lies: as many failed rows would fill the memory.
+    """
+    groups = [found.row_group(n) for n in range(found.num_row_groups)]
+    if found.num_rows != sum(group.num_rows for group in groups):
+        raise pa.ArrowInvalid("its number of rows is not that of its row groups")
+    for group in groups:
+        if group.num_rows <= ROWS:
+            continue
+        sizes = (group.column(k).total_compressed_size for k in range(group.num_columns))
+        packed = min(held, sum(max(0, size) for size in sizes))
+        if group.num_rows > ROWS_A_BYTE * packed:
+            raise pa.ArrowInvalid(
+                f"it announces {group.num_rows:,} rows in a row group of {packed:,} bytes"
+            )
+    return found
 
 
 @contextmanager

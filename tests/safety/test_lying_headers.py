@@ -10,12 +10,15 @@ import zipfile
 
 import dask
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
 import daskimg as di
 from daskimg.errors import TooManyPixelsError
 from daskimg.kernels import codec, headers
+from daskimg.kernels.codec import encode
 from tests.safety.bombs import png, png_text
 
 MOST = 64 * 2**20  # bytes: none of these files has a hundred kilobytes
@@ -211,3 +214,47 @@ def test_texts_that_unpack_to_gigabytes(tmp_path):
     df = di.read_images(tmp_path, on_error="null")
     frame = df.assign(why=df.image.img.check(), width=df.image.img.width).compute()
     assert len(frame) == 1
+
+
+# -- Parquet --------------------------------------------------------------------------------------
+def footer_of(file: bytes, change) -> bytes:
+    """A Parquet file with another footer."""
+    size = struct.unpack("<L", file[-8:-4])[0]
+    footer = change(file[-8 - size : -8])
+    return file[: -8 - size] + footer + struct.pack("<L", len(footer)) + b"PAR1"
+
+
+def varint(number: int) -> bytes:
+    """A number as Thrift's compact protocol writes it."""
+    number, out = number * 2, b""
+    while number > 127:
+        out, number = out + bytes([number & 127 | 128]), number >> 7
+    return out + bytes([number])
+
+
+@pytest.mark.parametrize("rows", [BILLION, 10**12, 10**18])
+def test_rows_of_parquet(tmp_path, rows):
+    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    some = {"bytes": encode(np.zeros((2, 2), np.uint8), "png"), "path": None}
+    for name, n in (("a", 3), ("b", 12_345)):
+        table = pa.table({"image": pa.array([some] * n, kind), "n": range(n)})
+        pq.write_table(table, tmp_path / f"{name}.parquet")
+    file = tmp_path / "b.parquet"
+    data = file.read_bytes()
+    file.write_bytes(footer_of(data, lambda f: f.replace(varint(12_345), varint(rows))))
+    with pytest.raises(ValueError, match="announces"):
+        di.read_parquet(str(tmp_path))
+    found = di.read_parquet(str(tmp_path), on_error="null").compute()
+    assert found.image.isna().tolist() == [False, False, False, True]
+    assert "announces" in found.image.img.error.iloc[3]
+    # one number of several
+    file.write_bytes(footer_of(data, lambda f: f.replace(varint(12_345), varint(rows), 1)))
+    assert len(di.read_parquet(str(tmp_path), on_error="null").compute()) <= 3 + 12_345
+
+
+def test_rows_of_parquet_that_repeat(tmp_path):
+    """What packs to nothing is no lie."""
+    table = pa.table({"n": pa.array(np.zeros(2_000_000, np.int64)), "m": pa.nulls(2_000_000)})
+    pq.write_table(table, tmp_path / "a.parquet", row_group_size=2_000_000)
+    assert (tmp_path / "a.parquet").stat().st_size < 20_000
+    assert len(di.read_parquet(str(tmp_path / "a.parquet"))) == 2_000_000
