@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import os
+import sys
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -23,6 +25,20 @@ def pixels_of(picture: Any) -> npt.NDArray[Any]:
     if isinstance(picture, PIL.Image.Image):
         return image_pixels(picture, picture.format or "")
     return np.asarray(picture)
+
+
+def _boxed(value: Any) -> npt.NDArray[np.object_]:
+    """An array of no axes that holds `value` itself."""
+    box = np.empty((), object)
+    box[()] = value
+    return box
+
+
+def _beside_objects(values: Sequence[Any]) -> Sequence[Any]:
+    """Operands of NumPy: beside an array of objects, a picture is one of them."""
+    if any(isinstance(x, np.ndarray) and x.dtype == object for x in values):
+        return [_boxed(x) if isinstance(x, Image) else x for x in values]
+    return [np.asarray(x) if isinstance(x, Image) else x for x in values]
 
 
 class Image:
@@ -45,8 +61,8 @@ class Image:
     >>> picture = Image(np.zeros((2, 3, 3), "uint8"))
     >>> picture
     <Image 2x3x3 uint8>
-    >>> picture.to_pil().size
-    (3, 2)
+    >>> picture.to_pil().size, np.asarray(picture).shape
+    ((3, 2), (2, 3, 3))
     """
 
     __slots__ = ("_data", "_source", "error", "path")
@@ -113,6 +129,27 @@ class Image:
             pixels.flags.writeable = False
             return pixels
         return self._data
+
+    # -- NumPy's protocols: the pixels, but among objects a picture is one object -----------------
+    # pandas makes object arrays of scalars and asks whether one is missing: with a plain
+    # `__array__` it would find pixels there.
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
+        asks = sys._getframe(1).f_globals.get("__name__")  # pandas, whether cells make an array
+        if asks == "pandas.core.common" or (dtype is not None and np.dtype(dtype) == object):
+            return _boxed(self)
+        if copy is False and not isinstance(self._data, np.ndarray):
+            raise ValueError("the pixels of this cell are made when they are asked for: a copy")
+        return np.array(self.to_numpy(), dtype, copy=copy)
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+        return getattr(ufunc, method)(*_beside_objects(inputs), **options)
+
+    def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        return func.__wrapped__(*_beside_objects(args), **kwargs)
+
+    def __float__(self) -> float:
+        # what has it is a scalar to pandas, which is asked for missing values as a whole
+        raise TypeError("a picture is no number; .to_numpy() gives its pixels")
 
     def to_pil(self) -> PIL.Image.Image:
         """A Pillow image; pixels of a kind that Pillow has no mode for, in 8 bits.
