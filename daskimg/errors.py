@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import reprlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,10 +16,14 @@ __all__ = [
     "TooManyBytesError",
     "TooManyErrors",
     "TooManyPixelsError",
+    "brief",
     "cause_of",
     "counted",
     "reason_of",
+    "shown",
 ]
+
+LONGEST = 1000  # characters of a reason
 
 _ADDRESS = re.compile(r"<([\w.]+)(?: object)? at 0x[0-9a-fA-F]+>")
 
@@ -47,7 +52,7 @@ is made to keep such rows as nulls with this reason.
 
     def __init__(self, reason: str, path: str | None = None) -> None:
         self.reason, self.path = reason, path
-        where = f" ({mask_url(path)})" if path else ""
+        where = f" ({brief(mask_url(path), 300)})" if path else ""
         super().__init__(
             f'{reason}{where}. Set on_error="null" where the column is made to keep such rows '
             "as nulls with this reason."
@@ -105,6 +110,34 @@ class PlacementError(RuntimeError):
     """A stage asks for a worker resource that no live worker offers."""
 
 
+def brief(text: str, most: int = LONGEST) -> str:
+    """A text of at most about `most` characters: its beginning, and how long it was.
+
+    Examples
+    --------
+    >>> brief("x" * 3_000_000, 4)
+    'xxxx... (3,000,000 characters)'
+    """
+    return text if len(text) <= most else f"{text[:most]}... ({len(text):,} characters)"
+
+
+def shown(value: Any) -> str:
+    """A value in a message: what a person needs of its repr, never a whole picture.
+
+    Examples
+    --------
+    >>> shown({"bytes": bytes(3000)})
+    "dict {'bytes': b'\\x00\\x00\\x00...00\\x00\\x00'}"
+    """
+    if isinstance(value, bytes | bytearray | memoryview):
+        return f"{memoryview(value).nbytes:,} bytes"
+    return f"{type(value).__name__} {brief(_repr.repr(value), 100)}"
+
+
+_repr = reprlib.Repr()
+_repr.maxother = _repr.maxstring = 60
+
+
 def reason_of(stage: str, error: BaseException) -> str:
     """The stable one-line text of a failure.
 
@@ -117,7 +150,7 @@ def reason_of(stage: str, error: BaseException) -> str:
     'decode: OSError: cannot identify image file <_io.BytesIO>'
     """
     stage = getattr(error, "stage", stage)  # some errors know better
-    text = " ".join(_ADDRESS.sub(r"<\1>", str(error)).split())
+    text = brief(" ".join(_ADDRESS.sub(r"<\1>", str(error)).split()))
     return (
         f"{stage}: {type(error).__name__}: {text}" if text else f"{stage}: {type(error).__name__}"
     )

@@ -14,6 +14,7 @@ import numpy as np
 
 from daskimg import fetch, isolate
 from daskimg.kernels import codec, headers
+from daskimg.kernels.inline import check_path, inline
 
 __all__ = ["ISOLATED", "decode", "export", "fetch_bytes", "header", "size"]
 
@@ -25,10 +26,21 @@ def fetch_bytes(
     path: Any, source: fetch.Source | None, retries: int, max_bytes: int | None = None
 ) -> Any:
     """All bytes of a file; what is bytes or pixels already stays what it is."""
+    path = _content(path)
     if not isinstance(path, str):
         return path
     source = fetch.for_cell(path, source)
     return fetch.read_bytes(path, source, retries=retries, max_bytes=max_bytes)
+
+
+def _content(cell: Any) -> Any:
+    """A picture that stands in the text of a path, as its bytes; any other cell as it is."""
+    if not isinstance(cell, str):
+        return cell
+    found = inline(cell)
+    if found is None:
+        check_path(cell)
+    return cell if found is None else found
 
 
 def header(
@@ -41,9 +53,9 @@ def header(
     child: tuple[float | None] | None = None,
 ) -> headers.Header:
     """What a cell says of its picture before any pixel is read."""
+    cell = _content(cell)
     if isinstance(cell, np.ndarray):
-        channels = 1 if cell.ndim == 2 else cell.shape[2]
-        return headers.Header(cell.shape[0], cell.shape[1], channels, codec.mode_of(cell), None)
+        return headers.of_pixels(cell)
     how: dict[str, Any] = {"orientation": orientation, "max_pixels": max_pixels, "formats": formats}
     read = headers.read_header if child is None else partial(isolate.read_header, timeout=child[0])
     if not isinstance(cell, str):
@@ -88,6 +100,7 @@ def decode(
 
 def size(cell: Any, source: fetch.Source | None, retries: int) -> int:
     """The bytes of a file, of encoded bytes or of pixels."""
+    cell = _content(cell)
     if isinstance(cell, str):
         return fetch.size(cell, fetch.for_cell(cell, source), retries=retries)
     return memoryview(cell).nbytes

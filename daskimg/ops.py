@@ -138,6 +138,8 @@ def _random_crop(source: ImageDtype, key: Any, seed: int, epoch: int, *size: Any
 
 
 def _applied(source: ImageDtype, func: Any, dtype: Any) -> Any:
+    if isinstance(dtype, ImageDtype) and dtype.on_error is None:
+        return dtype.derive(dtype.cells, dtype.shape, on_error=source.on_error)
     return _pixels(source) if dtype is None else dtype
 
 

@@ -14,6 +14,7 @@ import pyarrow as pa
 from daskimg.column.array import ImageArray
 from daskimg.column.dtype import ImageDtype
 from daskimg.column.storage import Ragged, Uniform
+from daskimg.column.text import places
 from daskimg.program import Program
 
 __all__ = ["ImageSink", "ReasonSink", "Sink", "make_sink"]
@@ -166,7 +167,8 @@ class PathSink(CellSink):
     """``.img.path``: of failed cells too."""
 
     def of(self, cells: ImageArray) -> Any:
-        paths = pa.nulls(len(cells), pa.large_string()) if cells.path is None else cells.path
+        paths = places(cells.path)
+        paths = pa.nulls(len(cells), pa.large_string()) if paths is None else paths
         return self.program.dtype.__from_arrow__(paths)
 
 
@@ -189,7 +191,7 @@ class ImageSink(Sink):
 
     def begin(self, cells: ImageArray) -> None:
         n, dtype = len(cells), self.program.dtype
-        self.path = cells.path
+        self.path = places(cells.path)
         self.errors: list[str | None] | None = None
         self.valid = np.zeros(n, bool)
         if self.uniform:

@@ -11,13 +11,13 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-from pandas.api.extensions import ExtensionArray, no_default
+from pandas.api.extensions import no_default
 from pandas.api.indexers import check_array_indexer
 
 from daskimg import fetch
 from daskimg.column import cells as c
 from daskimg.column import text
-from daskimg.column.arrow import ImageArrowType, from_text, to_arrow
+from daskimg.column.arrow import ImageArrowType, from_values, to_arrow
 from daskimg.column.compare import ByContent
 from daskimg.column.dtype import ImageDtype
 from daskimg.column.image import Image
@@ -78,12 +78,14 @@ class ImageArray(ByContent):
         if isinstance(scalars, cls):
             kept: ImageArray = scalars.astype(wanted, copy=copy)
             return kept
-        if isinstance(scalars, ExtensionArray) and hasattr(scalars, "__arrow_array__"):
-            if (made := from_text(pa.array(scalars, from_pandas=True), wanted)) is not None:
-                return made
+        if (made := from_values(scalars, wanted)) is not None:
+            return made
         cells = [c.as_image(cell, wanted.tensor) for cell in scalars]
-        if wanted.cells == "infer":  # of json every partition may hold other kinds
-            wanted = wanted.derive("mixed" if isinstance(scalars, JsonArray) else c.infer(cells))
+        if wanted.cells == "infer":
+            # json may hold other kinds in each partition; Dask asks what objects are by none
+            empty = not isinstance(scalars, list | tuple) and not len(cells)
+            unknown = empty or isinstance(scalars, JsonArray)
+            wanted = wanted.derive("mixed" if unknown else c.infer(cells))
         return cls.of(cells, wanted)
 
     @classmethod
@@ -208,11 +210,8 @@ class ImageArray(ByContent):
             raise ValueError("Cannot modify read-only array")
         key = check_array_indexer(self, key)
         rows = np.atleast_1d(np.arange(len(self), dtype=np.int64)[key])
-        new = (
-            None
-            if c.is_missing(value)
-            else self._cells_for(value, len(rows), isinstance(key, int | np.integer))
-        )
+        one = isinstance(key, int | np.integer)
+        new = None if c.is_missing(value) else self._cells_for(value, len(rows), one)
         if new is not None and len(new) != len(rows):
             raise ValueError(f"cannot set {len(rows)} rows from {len(new)} cells")
         order = np.arange(len(self), dtype=np.int64)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -16,10 +17,10 @@ from daskimg.column.text import Text
 if TYPE_CHECKING:
     from daskimg.column.array import ImageArray
 
-__all__ = ["ImageArrowType", "from_arrow", "from_text", "storage_type", "to_arrow"]
+__all__ = ["ImageArrowType", "from_arrow", "from_values", "storage_type", "to_arrow"]
 
 _PLAIN = {
-    **dict.fromkeys((pa.string(), pa.large_string(), pa.string_view()), "file"),
+    **dict.fromkeys((pa.string(), pa.large_string(), pa.string_view(), pa.null()), "file"),
     **dict.fromkeys((pa.binary(), pa.large_binary(), pa.binary_view()), "encoded"),
 }
 _TEXT = [("path", pa.large_string()), ("error", pa.large_string())]
@@ -185,7 +186,9 @@ def from_arrow(array: pa.Array | pa.ChunkedArray, dtype: ImageDtype) -> ImageArr
     data = _field(storage, "data")
     if data is None:
         data = _field(storage, "bytes")  # as Hugging Face names it
-    data = (storage if data is None else data).cast(pa.large_binary())
+    if data is None:
+        data = pa.nulls(len(storage)) if pa.types.is_struct(storage.type) else storage
+    data = data.cast(pa.large_binary())
     held = data.is_valid().to_numpy(zero_copy_only=False)
     ragged = _ragged(storage, data)
     if dtype.cells == "mixed":
@@ -206,17 +209,28 @@ def from_arrow(array: pa.Array | pa.ChunkedArray, dtype: ImageDtype) -> ImageArr
     return ImageArray(dtype, valid, ragged if valid.all() else ragged.blank(~valid), path, error)
 
 
-def from_text(words: pa.Array | pa.ChunkedArray, dtype: ImageDtype) -> ImageArray | None:
-    """A column of what an Arrow array holds: paths, bytes, our cells; None if it is others."""
+def from_values(values: Any, dtype: ImageDtype) -> ImageArray | None:
+    """A column of an array that Arrow understands: of paths, bytes, our cells; None of others."""
+    if isinstance(values, pd.Categorical):
+        values = values.categories.array.take(values.codes, allow_fill=True)
+    if not hasattr(values, "__arrow_array__"):
+        return None
+    words = pa.array(values, from_pandas=True)
     if isinstance(words, pa.ChunkedArray):
         words = words.combine_chunks()
-    if isinstance(words.type, ImageArrowType):  # of an ArrowDtype column
-        kept: ImageArray = from_arrow(words, dtype).astype(dtype)
-        return kept
+    if pa.types.is_dictionary(words.type):
+        words = words.dictionary_decode()
     kind = _PLAIN.get(words.type)
-    if kind is None or dtype.cells not in ("infer", kind):
+    if pa.types.is_struct(words.type) and {*words.type.names} <= {"bytes", "path"}:
+        kind = "mixed"
+    if isinstance(words.type, ImageArrowType):  # of an ArrowDtype column
+        cells = from_arrow(words, dtype)
+    elif kind is None or (dtype.cells not in ("infer", kind, "mixed") and kind != "mixed"):
         return None
-    return from_arrow(words, dtype.derive(kind))
+    else:
+        cells = from_arrow(words, dtype.derive(kind))
+    kept: ImageArray = cells.astype(dtype, copy=False)
+    return kept
 
 
 def _text(words: pa.Array | None, valid: Any) -> Text:

@@ -15,6 +15,8 @@ from daskimg import fetch
 from daskimg.column.dtype import ImageDtype
 from daskimg.column.image import Image, pixels_of
 from daskimg.column.storage import Ragged, Uniform, mixed
+from daskimg.errors import shown
+from daskimg.kernels.inline import inline
 
 if TYPE_CHECKING:
     from daskimg.column.array import ImageArray
@@ -43,8 +45,14 @@ def as_image(value: Any, tensor: bool = False) -> Image | None:
         return None
     if isinstance(value, Image):
         return value
+    if hasattr(value, "as_py"):  # a scalar of Arrow
+        return as_image(value.as_py(), tensor)
     if isinstance(value, str | os.PathLike):
-        return Image(path=os.fspath(value))
+        path = os.fspath(value)
+        data = inline(path)
+        return Image(path=path) if data is None else Image(data)
+    if isinstance(value, Mapping) and value and value.keys() <= {"bytes", "path"}:
+        return _of_parts(value.get("bytes"), value.get("path"))
     if isinstance(value, bytes | bytearray | memoryview):
         return Image(bytes(value))
     if isinstance(value, Mapping) and value and value.keys() <= {"bytes", "path"}:  # Hugging Face's
@@ -56,14 +64,24 @@ def as_image(value: Any, tensor: bool = False) -> Image | None:
         pixels = np.empty((), object)
     if pixels.dtype.kind not in "biuf" or not pixels.ndim or (not tensor and pixels.ndim == 1):
         wanted = "an array" if tensor else "an (H, W) or (H, W, C) array, a picture, bytes, a path"
+        if isinstance(value, Mapping):
+            wanted += ", a dict of bytes and path"
         raise TypeError(f"a cell is {wanted} or None; got {_described(value, pixels)}")
     return Image(pixels)
+
+
+def _of_parts(data: Any, path: Any) -> Image | None:
+    """What Hugging Face datasets hold: the bytes of a picture, its path, or both."""
+    path = None if is_missing(path) or path == "" else os.fspath(path)
+    if is_missing(data):
+        return None if path is None else as_image(path)
+    return Image(bytes(data), path)
 
 
 def _described(value: Any, pixels: Array) -> str:
     if isinstance(value, np.ndarray | list | tuple):
         return f"{type(value).__name__} of {pixels.dtype}, shape {pixels.shape}"
-    return f"{type(value).__name__} {value!r}"
+    return shown(value)
 
 
 def infer(cells: Iterable[Image | None]) -> str:
@@ -155,7 +173,8 @@ def recast(array: ImageArray, target: ImageDtype) -> Ragged | Uniform | None:
         return mixed(data, valid)
     if dtype.cells == "mixed":
         cells = [cell if ok else None for cell, ok in zip(array, valid, strict=True)]
-        if target.holds_pixels or infer(cells) == target.cells:
+        held = {kind_of(x) for x in cells if x is not None}
+        if target.holds_pixels or held <= {target.cells}:
             return lay_out([None if x is None else check(x, target) for x in cells], target)
     if data is None or not (target.holds_pixels and dtype.holds_pixels):
         raise TypeError(
@@ -176,7 +195,8 @@ def label(cell: Any, boxed: bool) -> str:
         return f"<{'x'.join(map(str, cell.shape))} {cell.dtype}>"
     if isinstance(cell, Image) and boxed:
         if cell.data is None and cell.path is not None and not cell.failed:
-            return os.path.basename(fetch.mask_url(cell.path))
+            name = os.path.basename(fetch.mask_url(cell.path))
+            return name if inline(cell.path) is None else f"<{len(cell.path)} characters>"
         if isinstance(cell.data, np.ndarray):
             return f"<{'x'.join(map(str, cell.data.shape))}>"
     return str(cell)

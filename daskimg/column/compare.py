@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 __all__ = ["ByContent"]
 
 Mask = npt.NDArray[np.bool_]
+_NO_NUMBERS = (
+    "cells of {} are no numbers. .img has what is computed of pictures: df.image.img.mean() is a "
+    "number for each, df.image.img.mean().mean() that of all, .img.apply(function) any other"
+)
 
 
 class ByContent(ExtensionArray):
@@ -75,11 +79,36 @@ class ByContent(ExtensionArray):
             return False
         return len(self) == len(other) and bool((self.digests() == other.digests()).all())
 
+    def argsort(self, **how: Any) -> npt.NDArray[np.intp]:
+        """Where the cells of groups go; there is no order to sort a column by.
+
+        Raises
+        ------
+        TypeError
+            When a sort is asked for. (pandas asks for the order of groups without a word.)
+        """
+        if how:
+            return self._values_for_argsort()
+        digests = self.digests()
+        return np.array(sorted(range(len(self)), key=lambda i: digests[i] or b""), np.intp)
+
     def _values_for_argsort(self) -> npt.NDArray[Any]:
-        raise TypeError(
-            f"cells of {self.dtype} have no order; sort by .img.path or by a measure, and group "
-            "by them with sort=False"
-        )
+        raise TypeError(f"cells of {self.dtype} have no order; sort by .img.path or by a measure")
+
+    def _no_numbers(self, *args: Any, **how: Any) -> Any:
+        if args and isinstance(args[0], pd.Series | pd.Index | pd.DataFrame):
+            return NotImplemented
+        raise TypeError(_NO_NUMBERS.format(self.dtype))
+
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = _no_numbers
+    __truediv__ = __rtruediv__ = __floordiv__ = __rfloordiv__ = __mod__ = __rmod__ = _no_numbers
+    __pow__ = __rpow__ = __and__ = __rand__ = __or__ = __ror__ = __xor__ = __rxor__ = _no_numbers
+    __lt__ = __le__ = __gt__ = __ge__ = _no_numbers
+    __neg__ = __pos__ = __abs__ = __invert__ = _quantile = _no_numbers
+    _accumulate = _no_numbers
+
+    def _reduce(self, name: str, **how: Any) -> Any:
+        raise TypeError(f"no {name} of pictures: {_NO_NUMBERS.format(self.dtype)}")
 
     def _values_for_factorize(self) -> tuple[npt.NDArray[Any], Any]:
         return self.digests(), None

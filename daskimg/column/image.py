@@ -13,8 +13,9 @@ import numpy.typing as npt
 import PIL.Image
 
 from daskimg import config, fetch
-from daskimg.errors import ImageError
+from daskimg.errors import ImageError, brief
 from daskimg.kernels import codec, color
+from daskimg.kernels.inline import inline
 from daskimg.kernels.reader import image_pixels
 
 __all__ = ["Image", "pixels_of"]
@@ -113,6 +114,8 @@ class Image:
             return codec.encode(self._data, "png")
         if self.failed or self.path is None:
             raise ImageError(self.error or "read: the cell is empty", self.path)
+        if (held := inline(self.path)) is not None:
+            return held
         source = (self._source or fetch.Source.default).allowing(config.allow_paths())
         return fetch.read_bytes(self.path, fetch.for_cell(self.path, source))
 
@@ -180,9 +183,9 @@ class Image:
         return out.getvalue()
 
     def __repr__(self) -> str:
-        path = f" {fetch.mask_url(self.path)}" if self.path else ""
+        path = f" {brief(fetch.mask_url(self.path), 200)}" if self.path else ""
         if self.failed:
-            return f"<Image failed{path}: {fetch.mask_url(str(self.error))}>"
+            return f"<Image failed{path}: {brief(fetch.mask_url(str(self.error)), 300)}>"
         if self._data is None:
             return f"<Image{path}>"
         if isinstance(self._data, bytes):

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 __all__ = [
     "Text",
@@ -15,6 +16,7 @@ __all__ = [
     "concat",
     "nbytes",
     "of",
+    "places",
     "present",
     "put",
     "take",
@@ -87,6 +89,14 @@ def token(values: Text) -> tuple[Array, ...] | None:
     ends = np.frombuffer(offsets, np.int64, len(values) + 1)
     flat = np.frombuffer(data, np.uint8)[: ends[-1]] if data else np.empty(0, np.uint8)
     return values.is_valid().to_numpy(zero_copy_only=False), ends, flat
+
+
+def places(values: Text) -> Text:
+    """Paths of files: null where a picture stands in the text itself (a data URL)."""
+    if values is None:
+        return None
+    held = pc.starts_with(values, "data:", ignore_case=True)
+    return pc.if_else(held, None, values) if held.true_count else values
 
 
 def nbytes(values: Text) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import dask.dataframe as dd
 import numpy as np
@@ -15,6 +15,7 @@ from dask.tokenize import tokenize
 from pandas.arrays import ArrowStringArray
 
 from daskimg import fetch, onepass
+from daskimg.column.array import ImageArray
 from daskimg.column.dtype import ImageDtype, check_policy
 from daskimg.io.listing import (
     given_paths,
@@ -278,6 +279,7 @@ class ListedColumns(NamedTuple):
 def images(
     series: Any,
     *,
+    kind: Literal["path", "base64"] = "path",
     storage_options: Mapping[str, Any] | None = None,
     on_error: str | None = None,
 ) -> Any:
@@ -293,8 +295,12 @@ def images(
 
     Parameters
     ----------
-    series : Series or sequence of str
-        Paths, pandas or Dask; nulls stay missing.
+    series : Series, Index or sequence
+        Paths (str, pathlib), pandas or Dask; nulls stay missing. A path may be a data URL
+        (``data:image/png;base64,...``). Objects may also be what else a cell holds: bytes,
+        pictures of Pillow, arrays, ``{"bytes": ..., "path": ...}``.
+    kind : {"path", "base64"}
+        What text is: where a picture is, or the base64 of its file.
     storage_options : dict, optional
         Credentials of the paths' filesystem. They travel with the column's ops, masked. Of web
         servers: ``with dask.config.set({"daskimg.allow-paths": ["https://host"]})`` around the
@@ -305,36 +311,73 @@ def images(
     Returns
     -------
     Series
-        Of dtype ``image[file]``.
+        Of dtype ``image[file]`` for paths, ``image[encoded]`` for base64; of objects, what they
+        hold (``image[mixed]`` on Dask, where nobody has looked).
 
     Raises
     ------
     TypeError
-        When the values are not strings.
+        When the values are numbers, or hold pictures already.
 
     Examples
     --------
     >>> di.images(pd.Series(["a.jpg", "b.png"])).dtype
     image[file]
+    >>> di.images(["iVBORw0KGgo="], kind="base64").dtype
+    image[encoded]
     """
-    if not hasattr(series, "dtype"):
+    if kind not in ("path", "base64"):
+        raise ValueError(f'kind is "path" or "base64"; got {kind!r}')
+    if not isinstance(series, pd.Series) and not hasattr(series, "dask"):
         series = pd.Series(series)
     dtype = series.dtype
-    if not (isinstance(dtype, ImageDtype) or pd.api.types.is_string_dtype(dtype)):
+    policy = check_policy(on_error)
+    if isinstance(dtype, ImageDtype):
+        if not dtype.holds_paths:
+            raise TypeError(f"{series.name!r} holds pictures already ({dtype})")
+    elif _numbers(series):
         raise TypeError(f"images() takes paths (strings); {series.name!r} is {dtype}")
-    if isinstance(dtype, ImageDtype) and not dtype.holds_paths:
-        raise TypeError(f"{series.name!r} holds pictures already ({dtype})")
+    elif kind == "base64":
+        return ("data:;base64," + series).astype(ImageDtype("encoded", on_error=policy))
     source = fetch.Source(storage_options)
-    return _pictures(series, source, check_policy(on_error), held_root(series))
+    if dtype == np.dtype(object) or not (
+        isinstance(dtype, ImageDtype) or pd.api.types.is_string_dtype(dtype)
+    ):
+        cells = _kind_of(series)
+        return series.astype(ImageDtype(cells, on_error=policy, source=source.handle))
+    return _pictures(series, source, policy, held_root(series))
 
 
 def _pictures(series: Any, opened: fetch.Source, policy: str | None, root: str | None) -> Any:
     """A column of paths below `root` as pictures."""
-    dtype, source = series.dtype, opened.handle
+    dtype, cells, source = series.dtype, "file", opened.handle
     if isinstance(dtype, ImageDtype):
-        policy, source = policy or dtype.on_error, source or dtype.source
-    target = ImageDtype("file", on_error=policy, source=source, root=root)
+        cells, policy, source = dtype.cells, policy or dtype.on_error, source or dtype.source
+    target = ImageDtype(cells, on_error=policy, source=source, root=root)
     program = Program((), target)
     if isinstance(series, pd.Series):
         return onepass.run(series, [program])[0]
     return image_op(series, program, [])
+
+
+def _numbers(series: Any) -> bool:
+    """Whether a column is of numbers; floats may be no more than missing values."""
+    if not pd.api.types.is_numeric_dtype(series.dtype):
+        return False
+    if isinstance(series, pd.Series):
+        return not series.isna().all()
+    return series.dtype.kind != "f"
+
+
+def _kind_of(series: Any) -> str:
+    """What kind of cell a column holds that is none of pictures, as far as that is known."""
+    dtype = series.dtype
+    nested = isinstance(dtype, pd.ArrowDtype) and pa.types.is_struct(dtype.pyarrow_dtype)
+    if dtype != np.dtype(object) and not nested:
+        return "file"
+    if not isinstance(series, pd.Series):
+        return "mixed"
+    if series.isna().all():
+        return "file"
+    cells: ImageArray = series.astype(ImageDtype("infer")).array
+    return cells.dtype.cells

@@ -12,7 +12,7 @@ from PIL import UnidentifiedImageError
 
 from daskimg.errors import FormatNotAllowedError
 from daskimg.kernels.exif import scan_jpeg, scan_webp
-from daskimg.kernels.pixels import Pixels
+from daskimg.kernels.pixels import Pixels, mode_of
 from daskimg.kernels.reader import READERS, check_count, explain, open_image, pixel_mode
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "Header",
     "flat",
     "identify",
+    "of_pixels",
     "quick_header",
     "read_header",
     "sniff",
@@ -72,6 +73,16 @@ class Header(NamedTuple):
     channels: int
     mode: str | None
     format: str | None
+
+
+def of_pixels(pixels: Pixels) -> Header:
+    """The same of pixels; no mode where their dtype or channels have none."""
+    channels = 1 if pixels.ndim == 2 else pixels.shape[2]
+    try:
+        mode = mode_of(pixels)
+    except ValueError:
+        mode = None
+    return Header(pixels.shape[0], pixels.shape[1], channels, mode, None)
 
 
 def sniff(data: bytes | bytearray | memoryview | Pixels) -> str | None:
