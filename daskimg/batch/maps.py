@@ -216,7 +216,7 @@ def map_batches(
         declared=None
         if meta is None
         else {k: kinds.declare(d, nulls, policy) for k, d in kinds.declared(meta).items()},
-        token=tokenize(does, batch_size, batch_format, device, num_cpus, on_error),
+        token=tokenize(does, batch_size, batch_format, device, num_cpus, on_error, version),
         version=version,
     )
     if isinstance(frame, pd.DataFrame):

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from time import perf_counter
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -113,6 +114,8 @@ def _content(value: Task, facts: Facts) -> Any:
         function = named(value.function, facts)
     else:
         function = facts.add(f"the function {value.name}", ["version", repr(value.version)])
+    if not isinstance(value.function, FunctionType | models.Spec):
+        function = facts.add(f"what {value.name} holds", function)
     given = named([value.args, value.kwargs], facts)
     does = [value.passed, value.kept, value.batch_format, value.on_error, value.nulls, value.policy]
     declared = None if value.declared is None else [repr(one) for one in value.declared.items()]
