@@ -110,9 +110,9 @@ class TorchDataset(IterableDataset[tuple[Any, Any]]):
         n = None if self.on_null == "drop" else self.data.rows()
         if n is None:
             raise TypeError(
-                "how many batches there are is not known before pictures are read: a filter on "
-                'pixels, on_null="drop" and a stage over partitions may leave rows out. Iterate '
-                "without it, or to_torch() a frame that was filtered and persisted, or written"
+                "how many batches there are is not known before the rows are computed: a filter, "
+                'on_null="drop" and a stage over partitions may leave some out. Iterate without '
+                "it, or write the filtered rows, and take to_torch() of what is read back"
             )
         rank, ranks = self.ranks or _ranks()
         place = Place(rank, ranks)
