@@ -148,8 +148,8 @@ def to_torch(
         With ``set_epoch(epoch)``: shuffles anew, and moves random ops (``random_flip``, ...) on
         by `epoch`. It reaches DataLoader workers that are kept from epoch to epoch too.
         ``len(dataset)`` is the number of batches of this rank, where rows are known without
-        computing them (after a filter: a TypeError that says so); the workers of a DataLoader, each with
-        a last batch of its own, may make some more.
+        computing them (after a filter: a TypeError that says so); the workers of a DataLoader,
+        each with a last batch of its own, may make some more.
 
     Notes
     -----
