@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -13,12 +13,23 @@ import pyarrow as pa
 
 from daskimg.column.array import ImageArray
 from daskimg.column.dtype import ImageDtype
+from daskimg.column.image import Image
 from daskimg.column.lists import ImageListArray, ImageListDtype
 from daskimg.errors import cause_of
 
-__all__ = ["Census", "count", "failed_rows", "image_column", "image_columns", "picture_columns"]
+__all__ = [
+    "Census",
+    "Seen",
+    "count",
+    "failed_rows",
+    "image_column",
+    "image_columns",
+    "picture_columns",
+    "settled",
+]
 
 STRING = pd.StringDtype("pyarrow")
+OPENING = ("fetch", "read", "header", "format", "decode", "size")  # stages of what a file is
 
 
 def image_columns(frame: Any) -> list[str]:
@@ -30,6 +41,10 @@ def picture_columns(frame: Any) -> list[str]:
     """Names of the columns of pictures, of tensors and of lists of pictures."""
     kinds = ImageDtype | ImageListDtype
     return [name for name, dtype in frame.dtypes.items() if isinstance(dtype, kinds)]
+
+
+# Why rows failed where no cell tells (None elsewhere), by the column that it is about.
+Seen: TypeAlias = Mapping[str | None, npt.NDArray[Any]]
 
 
 class Census(NamedTuple):
@@ -51,8 +66,8 @@ class Census(NamedTuple):
         }
 
 
-def count(frame: pd.DataFrame, columns: Sequence[str]) -> Census:
-    """Look at the cells of `columns`; nothing is read."""
+def count(frame: pd.DataFrame, columns: Sequence[str], others: Seen | None = None) -> Census:
+    """Look at the cells of `columns`, and at failures told by `others`; nothing is read."""
     n = len(frame)
     failed, null = np.zeros(n, bool), np.zeros(n, bool)
     column, reason = np.full(n, None, object), np.full(n, None, object)
@@ -67,7 +82,51 @@ def count(frame: pd.DataFrame, columns: Sequence[str]) -> Census:
             column[rows] = name
         failed |= bad
         null |= ~cells.valid
+    for about, reasons in (others or {}).items():
+        new = ~failed & pd.notna(reasons)
+        reason[new], column[new] = reasons[new], about
+        failed |= new
     return Census(failed, null & ~failed, column, reason)
+
+
+def more_failed(ticket: Mapping[str, Any], told: Census, all_told: Census) -> dict[str, Any]:
+    """A ticket's numbers of failures, those of `all_told` that `told` lacks among them."""
+    new = all_told.failed & ~told.failed
+    more = Counter(cause_of(str(why)) for why in all_told.reason[new])
+    reasons = Counter(ticket["reasons"]) + more
+    return {
+        "failed": ticket["failed"] + int(new.sum()),
+        "missing": ticket["missing"] - int((told.missing & new).sum()),
+        "reasons": dict(sorted(reasons.items())),
+    }
+
+
+def settled(frame: pd.DataFrame, about: Mapping[str, str | None]) -> tuple[pd.DataFrame, Seen]:
+    """A partition without the columns that say what else failed of its rows, and what they say.
+
+    A picture that could not be opened for one of those columns is a failed cell from here on.
+
+    Parameters
+    ----------
+    frame : DataFrame
+    about : mapping of str to str or None
+        The columns (``"reason\\0path"`` or null), and the image column that each is about.
+    """
+    plain = frame.drop(columns=list(about))
+    told: dict[str | None, npt.NDArray[Any]] = {}
+    for name, column in about.items():
+        rows = np.flatnonzero(frame[name].notna())
+        if not len(rows):
+            continue
+        pairs = [text.split("\0") for text in frame[name].iloc[rows]]
+        reasons = told.setdefault(column, np.full(len(frame), None, object))
+        reasons[rows] = [reason for reason, _ in pairs]
+        broken = [n for n, (reason, _) in enumerate(pairs) if reason.split(":")[0] in OPENING]
+        if column is not None and broken:
+            cells = plain[column].array.copy()
+            cells[rows[broken]] = [Image(None, pairs[n][1] or None, pairs[n][0]) for n in broken]
+            plain = plain.assign(**{column: cells})
+    return plain, told
 
 
 def failed_rows(frame: pd.DataFrame, census: Census) -> pd.DataFrame:

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from daskimg.io.commit import Mode, Run
-from daskimg.io.failures import count, failed_rows, image_columns, picture_columns
+from daskimg.io.failures import Seen, count, failed_rows, image_columns, picture_columns
 from daskimg.io.parquet_read import read_parquet
 from daskimg.io.parquet_scan import read_footers
 from daskimg.io.parquet_schema import Layout
@@ -224,8 +224,10 @@ class Failures:
         """Stop where the files that are there have other columns."""
         self.part.refuse_others(target, names)
 
-    def __call__(self, frame: pd.DataFrame, run: Run, number: int) -> dict[str, Any]:
-        rows = failed_rows(frame, count(frame, self.columns))
+    def __call__(
+        self, frame: pd.DataFrame, run: Run, number: int, others: Seen | None = None
+    ) -> dict[str, Any]:
+        rows = failed_rows(frame, count(frame, self.columns, others))
         counts = {"rows": len(rows), "failed": 0, "missing": 0, "reasons": {}}
         return {**counts, "files": self.part.write(rows, run, number)}
 
@@ -266,4 +268,6 @@ def write_committed(
     frame = pruned(frame)
     query = query_of(frame, part)
     errors = failures_job(frame, out, query, columns, compression)
-    return submit(frame, Job(out.run(kind, query, part), part, blank, errors), out.compute)
+    counted = None if columns is None else tuple(columns)
+    job = Job(out.run(kind, query, part), part, blank, errors, columns=counted)
+    return submit(frame, job, out.compute)

@@ -25,7 +25,9 @@ class WriteResult:
     rows : int
         Rows that went through the writer: written, failed and missing ones.
     failed : int
-        Rows that hold a cell that failed.
+        Rows that hold a cell that failed, or of whose picture something that was made in the
+        same run did (a measure beside it). A picture that could not be opened for that is not
+        copied: its cell is null with the reason. Where nothing is decoded, nothing is checked.
     manifest : str
         Where the list of the files is.
     missing : int

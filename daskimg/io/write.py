@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from time import perf_counter
 from typing import Any, NamedTuple
 
@@ -16,11 +17,13 @@ import pandas as pd
 from daskimg import config, limit, metrics, wanted
 from daskimg.io.begin import begin
 from daskimg.io.commit import FileNameError, Mode, Run
+from daskimg.io.failures import count, more_failed, picture_columns, settled
 from daskimg.io.manifest import read_manifest
 from daskimg.io.result import WriteResult
 from daskimg.io.target import Target
 from daskimg.lasting import Facts
 from daskimg.lazy.expr import Expr, ImageNode, gather, stable
+from daskimg.lazy.seen import watched
 
 __all__ = ["Job", "Output", "as_dask", "submit"]
 
@@ -56,6 +59,11 @@ class Job:
         The partitions to write, where a resumed run has others already.
     max_errors : int, optional
         How many rows may have failed, over all partitions.
+    columns : tuple of str, optional
+        The columns of pictures whose failures `write` counts; None: all.
+    seen : mapping of str to str or None
+        Columns, not to be written, that tell of failures of which no written cell tells, and the
+        image column that each is about.
     """
 
     run: Run
@@ -64,14 +72,23 @@ class Job:
     errors: Job | None = None
     numbers: tuple[int, ...] | None = None
     max_errors: int | None = field(default_factory=config.max_errors)
+    columns: tuple[str, ...] | None = None
+    seen: Mapping[str, str | None] = field(default_factory=dict)
 
     def ticket(self, frame: pd.DataFrame, number: int) -> dict[str, Any]:
         """Write one partition, and say so."""
         self.run.announce()
+        plain, others = settled(frame, self.seen)
         beside = {}
         if self.errors is not None and not self.errors.run.finished:
-            beside = {"errors": self.errors.ticket(frame, number)}
-        ticket = {"partition": number, **self.write(frame, self.run, number), **beside}
+            kept: Any = self.errors.write
+            errors = replace(self.errors, write=partial(kept, others=others))
+            beside = {"errors": errors.ticket(plain, number)}
+        written = self.write(plain, self.run, number)
+        if others:
+            columns = picture_columns(plain) if self.columns is None else self.columns
+            written |= more_failed(written, count(plain, columns), count(plain, columns, others))
+        ticket = {"partition": number, **written, **beside}
         self.run.record(ticket)
         return ticket
 
@@ -188,8 +205,9 @@ def submit(frame: dd.DataFrame, job: Job, compute: bool) -> Any:
     if job.run.finished:
         result = job.finish()
         return result if compute else dask.delayed(result)
+    frame, seen = watched(frame, "__daskimg_seen_")
     run = replace(job.run, done=job.done)
-    job = replace(job, run=run)
+    job = replace(job, run=run, seen=seen)
     windows = compute and frame.npartitions > WINDOW and _separable(frame.expr)
     if run.done or windows:  # partitions are counted as they will be when the frame is optimised
         frame = frame.optimize()

@@ -1,0 +1,70 @@
+"""Failures that a query sees while it makes something else than the pictures themselves."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from daskimg.column.dtype import ImageDtype
+from daskimg.lazy.expr import Expr, ImageNode, new_collection
+from daskimg.lazy.passes import ImageOp
+from daskimg.lazy.tree import rows_of, source_of
+
+__all__ = ["watched"]
+
+
+def watched(frame: Any, prefix: str) -> tuple[Any, dict[str, str | None]]:
+    """A frame with a column for each image op of it that fails silently: ``"reason\\0path"``.
+
+    Such a column is a by-product of the pass that the op is in. Ops whose result is an image
+    column keep their reasons themselves; under the policy "raise" the run ends; what stands below
+    a join or a filter that reads pixels is of other rows, and left out.
+
+    Parameters
+    ----------
+    frame : dask.dataframe.DataFrame
+    prefix : str
+        What the new columns' names begin with.
+
+    Returns
+    -------
+    frame, columns : DataFrame, dict
+        The image column, not decoded yet, of the same pictures as each new column; None where
+        there is none.
+    """
+    if not any(isinstance(node, ImageNode) for node in frame.expr.walk()):
+        return frame, {}
+    expr = frame.expr.simplify()
+    rows = rows_of(expr)
+    found: dict[Any, ImageOp] = {}
+    for node in expr.walk():
+        if isinstance(node, ImageOp) and _is_silent(node) and rows_of(node) == rows:
+            op = node._lowest()._doing("blame")
+            found.setdefault(op._name, op)
+    raw = {
+        _pictures(_column(expr, name)): name
+        for name, dtype in frame.dtypes.items()
+        if isinstance(dtype, ImageDtype) and not dtype.holds_pixels
+    }
+    columns = {f"{prefix}{n}": raw.get(_pictures(op)) for n, op in enumerate(found.values())}
+    made = dict(zip(columns, map(new_collection, found.values()), strict=True))
+    return (new_collection(expr).assign(**made) if made else frame), columns
+
+
+def _is_silent(op: ImageOp) -> bool:
+    """Whether it opens pictures, and nothing but a null tells of one that fails."""
+    program = op.program
+    return (
+        program.decodes and not program.raises_first and not isinstance(program.dtype, ImageDtype)
+    )
+
+
+def _column(expr: Expr, name: Any) -> Expr:
+    return new_collection(expr)[name].expr
+
+
+def _pictures(series: Expr) -> tuple[str, Any]:
+    """What tells the pictures that a column or an op is made of."""
+    below, column = source_of(series)
+    while isinstance(below, ImageNode):
+        below, column = source_of(below.frame)
+    return below._name, column

@@ -1,0 +1,114 @@
+"""Failures that a run saw count in what its writer says, also where it copies the pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import daskimg as di
+from daskimg import metrics
+from daskimg.testing import make_images
+
+WRITERS = ["parquet", "images", "tfrecords", "webdataset", "csv", "numpy"]
+
+
+@pytest.fixture
+def shop(tmp_path):
+    """Eight photographs, the first three of which are cut off."""
+    for path in make_images(tmp_path / "shop", 8, size=(16, 24), formats=["jpeg"])[:3]:
+        whole = Path(path).read_bytes()
+        Path(path).write_bytes(whole[: len(whole) // 2])
+    return di.read_images(tmp_path / "shop", on_error="null", files_per_partition=3)
+
+
+def written(frame, writer, out):
+    """What a writer, stats and the failed rows say of one run, and its decodes."""
+    metrics.reset()
+    with di.stats() as stats:
+        result = getattr(frame.img, f"write_{writer}")(out / "rows", errors=out / "errors")
+    failed = len(di.read_parquet(out / "errors"))
+    return result, stats.failed, failed, metrics.snapshot()["decode"]
+
+
+@pytest.mark.parametrize("writer", WRITERS)
+def test_copied_pictures(tmp_path, shop, one_thread, writer):
+    frame = shop.assign(light=shop.image.img.brightness() / 2, wide=shop.image.img.width)
+    if writer == "csv":
+        frame = frame.drop(columns="image")
+    if writer == "numpy":
+        frame = frame.assign(image=frame.image.img.decode("RGB").img.resize(4, 4))
+    result, seen, kept, decodes = written(frame, writer, tmp_path)
+    assert (result.rows, result.failed, seen, kept) == (8, 3, 3, 3)
+    assert sum(result.reasons.values()) == 3
+    assert decodes == 8  # one pass
+    if writer == "images":
+        names = sorted(Path(file).name for file in result.files)
+        assert names == [f"{n:05}.jpg" for n in range(3, 8)]
+    if writer == "parquet":
+        again = di.read_parquet(tmp_path / "rows", on_error="null")
+        assert list(again.columns) == ["path", "image", "light", "wide"]
+        assert again.image.img.failed.compute().tolist() == [True] * 3 + [False] * 5
+
+
+@pytest.mark.parametrize("change", ["filter", "merge", "bytes"])
+def test_above_other_steps(tmp_path, shop, one_thread, change):
+    if change == "filter":
+        frame = shop.assign(light=shop.image.img.mean())
+        frame = frame[frame.path.str.contains("jpg")]
+    elif change == "merge":
+        table = pd.DataFrame({"path": shop.path.compute(), "price": 1.0})
+        frame = shop.merge(table, on="path")
+        frame = frame.assign(light=frame.image.img.mean())
+    else:
+        frame = shop.assign(image=shop.image.img.read())
+        frame = frame.assign(light=frame.image.img.mean())
+    result, seen, kept, _ = written(frame, "parquet", tmp_path)
+    assert (result.rows, result.failed, seen, kept) == (8, 3, 3, 3)
+
+
+def refuse_bright(pixels):
+    if pixels.mean() > 0:
+        raise RuntimeError("too bright")
+    return 1.0
+
+
+def test_a_function_that_fails_leaves_the_picture(tmp_path, one_thread):
+    make_images(tmp_path / "shop", 4, size=(8, 8), formats=["png"])
+    df = di.read_images(tmp_path / "shop", on_error="null")
+    frame = df.assign(value=df.image.img.apply(refuse_bright, dtype="float64"))
+    result, seen, kept, _ = written(frame, "parquet", tmp_path)
+    assert (result.failed, seen, kept) == (4, 4, 4)
+    again = di.read_parquet(tmp_path / "rows").compute()
+    assert again.image.notna().all()
+    assert again.value.isna().all()
+    told = di.read_parquet(tmp_path / "errors").compute()
+    assert set(told.error) == {"apply: RuntimeError: too bright"}
+
+
+def test_nothing_decoded_is_a_plain_copy(tmp_path, shop, one_thread):
+    metrics.reset()
+    result = shop.assign(wide=shop.image.img.width).img.write_images(tmp_path / "copy")
+    assert (result.rows, result.failed) == (8, 0)
+    assert metrics.snapshot().get("decode", 0) == 0
+
+
+def test_two_image_columns_each_blame_their_own(tmp_path, shop, one_thread):
+    make_images(tmp_path / "other", 8, size=(8, 8), formats=["jpeg"])
+    other = di.read_images(tmp_path / "other", on_error="null").compute()
+    table = pd.DataFrame({"path": shop.path.compute(), "second": other.image})
+    frame = shop.merge(table, on="path")
+    frame = frame.assign(a=frame.image.img.mean(), b=frame.second.img.mean())
+    result = frame.img.write_parquet(tmp_path / "rows")
+    assert result.failed == 3
+    again = di.read_parquet(tmp_path / "rows", on_error="null").compute()
+    assert again.second.notna().all()
+    assert again.image.isna().sum() == 3
+
+
+def test_a_pandas_frame(tmp_path, shop):
+    frame = shop.compute()
+    frame["light"] = frame.image.img.mean()
+    # its failures were seen before, by another run
+    assert frame.img.write_parquet(tmp_path / "rows").failed == 0
