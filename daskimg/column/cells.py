@@ -21,7 +21,17 @@ from daskimg.kernels.inline import inline
 if TYPE_CHECKING:
     from daskimg.column.array import ImageArray
 
-__all__ = ["as_image", "check", "digest", "infer", "is_missing", "label", "lay_out", "recast"]
+__all__ = [
+    "as_image",
+    "check",
+    "digest",
+    "infer",
+    "is_missing",
+    "label",
+    "lay_out",
+    "place",
+    "recast",
+]
 
 Array = npt.NDArray[Any]
 
@@ -200,6 +210,19 @@ def label(cell: Any, boxed: bool) -> str:
         if isinstance(cell.data, np.ndarray):
             return f"<{'x'.join(map(str, cell.data.shape))}>"
     return str(cell)
+
+
+def place(cell: Image | None) -> tuple[int, bytes, bytes]:
+    """Where a cell goes among others: paths by name, bytes and pixels by how they begin."""
+    if cell is None or cell.failed:
+        return 3, b"", b""
+    start: bytes = (cell.path or "").encode("utf-8", "surrogateescape")
+    if isinstance(cell.data, bytes):
+        start = cell.data[:64]
+    elif cell.data is not None:
+        first = cell.data.reshape(-1)[:16]
+        start = first.astype(first.dtype.newbyteorder(">")).tobytes()
+    return ("file", "encoded", "pixels").index(kind_of(cell)), start, digest(cell) or b""
 
 
 def digest(cell: Image | None) -> bytes | None:

@@ -89,8 +89,8 @@ class ByContent(ExtensionArray):
         """
         if how:
             return self._values_for_argsort()
-        digests = self.digests()
-        return np.array(sorted(range(len(self)), key=lambda i: digests[i] or b""), np.intp)
+        places = [c.place(c.as_image(cell, self.dtype.tensor)) for cell in self]
+        return np.array(sorted(range(len(self)), key=places.__getitem__), np.intp)
 
     def _values_for_argsort(self) -> npt.NDArray[Any]:
         raise TypeError(f"cells of {self.dtype} have no order; sort by .img.path or by a measure")
@@ -108,7 +108,10 @@ class ByContent(ExtensionArray):
     _accumulate = _no_numbers
 
     def _reduce(self, name: str, **how: Any) -> Any:
-        raise TypeError(f"no {name} of pictures: {_NO_NUMBERS.format(self.dtype)}")
+        if name == "count":
+            return super()._reduce(name, **how)
+        says = _NO_NUMBERS.format(self.dtype)
+        raise TypeError(f"a column of {self.dtype} does not support operation {name!r}: {says}")
 
     def _values_for_factorize(self) -> tuple[npt.NDArray[Any], Any]:
         return self.digests(), None

@@ -26,7 +26,7 @@ TENSOR = "tensor[float32, 4]"
 # What cannot apply: a reason, and the tests (their names go on so, parameters included).
 NO_KIND_CAN = {
     "pictures have no order: sort by a path or a measure": (
-        r"arg(min_argmax|sort)|argreduce_series.*True|nargsort|searchsorted|combine_le|rank|"
+        r"arg(min_argmax|sort(?!_missing_array))|argreduce_series.*True|nargsort|searchsorted|combine_le|rank|"
         r"sort_(?!values_frame)|is_monotonic_(in|de)|value_counts(_with\w+)?\["
     ),
     "buffers are shared with Arrow and other tasks, so setting a cell makes new ones": (
@@ -38,7 +38,7 @@ SOME_CANNOT = {
     "pixels and bytes are no JSON": r"json_roundtrip\[image\[(?!file)",
     "pixels are no numbers of a plot": r"plot_on_y_axis",
     "a tensor cell is an array, which == compares value by value": (
-        r"(unique|ravel|tolist|where_series|shift_(0_p|fill_v)\w+|fillna_(copy|limit)_\w+)\[tensor"
+        r"(groupby_extension_(apply|transform)|sort_values_frame|unique|ravel|tolist|where_series|shift_(0_p|fill_v)\w+|fillna_(copy|limit)_\w+)\[tensor"
     ),
 }
 
