@@ -46,7 +46,7 @@ from dask.dataframe.dask_expr._expr import (
     is_valid_blockwise_op,
     optimize_blockwise_fusion,
 )
-from dask.dataframe.dask_expr._reductions import Len
+from dask.dataframe.dask_expr._reductions import Len, NLargest
 from dask.dataframe.dask_expr._repartition import RepartitionToFewer
 from dask.dataframe.dask_expr.io.io import FromMapProjectable, FromPandas
 
@@ -82,6 +82,7 @@ __all__ = [
     "Literal",
     "Map",
     "MapPartitions",
+    "NLargest",
     "Narrowed",
     "NotNull",
     "Passed",

@@ -20,6 +20,7 @@ If private Dask moves, unmerged passes still give the right values, only slower.
 
 from __future__ import annotations
 
+from operator import getitem
 from typing import Any
 
 from daskimg import crashes, wanted
@@ -30,6 +31,7 @@ from daskimg.lazy.expr import (
     Filter,
     ImageNode,
     Narrowed,
+    NLargest,
     NotNull,
     Passed,
     Projection,
@@ -69,6 +71,10 @@ __all__ = ["ImageOp", "ImagePass", "image_op"]
 
 def image_op(series: Any, program: Program, args: list[Any]) -> Any:
     """A Dask Series of what `program` makes of `series`."""
+    if isinstance(series.expr, Projection) and isinstance(series.expr.frame, NLargest):
+        # Dask would choose the rows among this column alone, which lacks what they are chosen by
+        chosen = new_collection(series.expr.frame)
+        series = chosen.map_partitions(getitem, series.name, meta=series._meta)
     return new_collection(ImageOp(series.expr, program, series.name, *[arg.expr for arg in args]))
 
 

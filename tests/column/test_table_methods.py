@@ -80,3 +80,10 @@ def test_groups_are_alike_on_every_run():
     turned = frame.iloc[::-1]
     assert frame.groupby("image").n.sum().tolist() == turned.groupby("image").n.sum().tolist()
     assert isinstance(frame.groupby("image").n.sum().index[0], di.Image)
+
+
+@pytest.mark.parametrize("choose", ["nlargest", "nsmallest"])
+def test_ops_on_the_rows_with_the_largest_values(table, choose):
+    rows = getattr(table, choose)(3, "n")
+    assert value(rows.image.img.failed).tolist() == [False] * 3
+    assert value(rows).n.tolist() == {"nlargest": [4, 3, 2], "nsmallest": [1, 2, 3]}[choose]
