@@ -19,12 +19,19 @@ __all__ = [
     "brief",
     "cause_of",
     "counted",
+    "message_of",
     "reason_of",
     "shown",
 ]
 
 LONGEST = 1000  # characters of a reason
 
+# what NumPy, pandas and OpenCV say of an array that must not be written to
+_READ_ONLY = re.compile(
+    r"\b(array|destination|buffer|memory) is read-?only|(modify|marked as) read-?only"
+    r"|cannot set WRITEABLE",
+    re.IGNORECASE,
+)
 _ADDRESS = re.compile(r"<([\w.]+)(?: object)? at 0x[0-9a-fA-F]+>")
 
 
@@ -138,6 +145,20 @@ _repr = reprlib.Repr()
 _repr.maxother = _repr.maxstring = 60
 
 
+def message_of(error: BaseException) -> str:
+    """What an exception says, and what to do where it was raised by a write to our arrays.
+
+    Examples
+    --------
+    >>> message_of(ValueError("assignment destination is read-only"))
+    'assignment destination is read-only (it belongs to the column: .copy() what you change)'
+    """
+    text = str(error)
+    if not isinstance(error, OSError) and _READ_ONLY.search(text):
+        text += " (it belongs to the column: .copy() what you change)"
+    return text
+
+
 def reason_of(stage: str, error: BaseException) -> str:
     """The stable one-line text of a failure.
 
@@ -150,7 +171,7 @@ def reason_of(stage: str, error: BaseException) -> str:
     'decode: OSError: cannot identify image file <_io.BytesIO>'
     """
     stage = getattr(error, "stage", stage)  # some errors know better
-    text = brief(" ".join(_ADDRESS.sub(r"<\1>", str(error)).split()))
+    text = brief(" ".join(_ADDRESS.sub(r"<\1>", message_of(error)).split()))
     return (
         f"{stage}: {type(error).__name__}: {text}" if text else f"{stage}: {type(error).__name__}"
     )

@@ -13,10 +13,17 @@ from dask.dataframe.extensions import register_dataframe_accessor as register_on
 from pandas.api.extensions import register_dataframe_accessor
 
 from daskimg import batch, export, stream
+from daskimg.accessor.base import listed
 from daskimg.column.dtype import ImageDtype
 from daskimg.io import csv_file, files, npy_write, parquet, tfrecord, webdataset
+from daskimg.io.failures import image_column
+from daskimg.show import ContactSheet
 
 __all__ = ["FrameAccessor"]
+
+
+# What the parts of daskimg are for, to who looks for a method.
+GROUPS = {"batch": "functions", "stream": "iterate", "export": "train", "io": "write"}
 
 
 def _method(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -58,6 +65,60 @@ class FrameAccessor:
     write_tfrecords = _method(tfrecord.write_tfrecords)
     write_webdataset = _method(webdataset.write_webdataset)
     write_csv = _method(csv_file.write_csv)
+
+    def __repr__(self) -> str:
+        """The image columns, and what there is, by the part of daskimg it comes from.
+
+        Examples
+        --------
+        >>> print(pd.DataFrame({"image": pictures}).img)
+        .img of a frame with image: image[pixels]
+        ...write_images() write_parquet()...
+        """
+        found = {k: d for k, d in self._frame.dtypes.items() if isinstance(d, ImageDtype)}
+        told = ", ".join(f"{name}: {dtype}" for name, dtype in found.items())
+        groups: dict[str, list[str]] = {}
+        for name, value in vars(FrameAccessor).items():
+            if not name.startswith("_"):
+                part = value.__module__.split(".")[1]
+                groups.setdefault(GROUPS.get(part, part), []).append(f"{name}()")
+        return listed(f".img of a frame with {told or 'no image column'}", groups)
+
+    def show(
+        self, column: str | None = None, n: int = 16, columns: int = 4, label: Any = None
+    ) -> ContactSheet:
+        """The first pictures of a column on one sheet; no others are read.
+
+        Parameters
+        ----------
+        column : str, optional
+            None: the only image column.
+        n : int
+            How many.
+        columns : int
+            Pictures in a row.
+        label : str, Series or list, optional
+            A text below each picture: the name of a column, or as in ``df.image.img.show``.
+
+        Returns
+        -------
+        PIL.Image.Image
+            A gallery in a notebook. A failed picture shows its reason.
+
+        Examples
+        --------
+        >>> df = pd.DataFrame({"image": pictures, "kind": ["red", "grey", None]})
+        >>> df.img.show(n=2, label="kind").size
+        (344, 192)
+        """
+        if isinstance(label, str):
+            if label not in self._frame.columns:
+                told = ", ".join(map(str, self._frame.columns))
+                raise KeyError(f"no column {label!r}; the columns are {told}")
+            label = self._frame[label]
+        cells = self._frame[image_column(self._frame, column)]
+        sheet: ContactSheet = cells.img.show(n, columns, label)
+        return sheet
 
     def errors(self) -> Any:
         """Every failed cell: ``path``, ``column``, ``stage`` and ``error``, a row each.

@@ -151,6 +151,8 @@ def _encode(pixels: Any, file_format: str, quality: int) -> Any:
 
 
 def _apply(pixels: np.ndarray[Any, Any], func: Callable[..., Any], dtype: Any) -> Any:
+    pixels = pixels.view()
+    pixels.flags.writeable = False  # the column's own memory, or what other steps read too
     return func(pixels)
 
 

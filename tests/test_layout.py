@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parent.parent / "daskimg"
 LEVELS = [
     ("wanted",),
     ("retry", "stores"),
-    ("errors", "config", "metrics", "clients"),
+    ("errors", "config", "metrics", "clients", "words"),
     ("limit", "kernels", "crashes"),
     ("source",),
     ("fetch", "isolate"),

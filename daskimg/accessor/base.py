@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import numbers
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from daskimg.column.lists import ImageListDtype
 from daskimg.ops import build
 from daskimg.program import Program, Row
 
-__all__ = ["Accessor", "Number", "size_of", "whole"]
+__all__ = ["Accessor", "Number", "listed", "per_row", "size_of", "whole"]
 
 Number = Any  # a number, or a Series with one for each picture
 
@@ -31,11 +32,11 @@ def whole(least: int, rows: bool = True, **values: Any) -> list[Any]:
     """
     found: list[Any] = []
     for name, value in values.items():
-        if rows and _per_row(value):
+        if rows and per_row(value):
             found.append(value)
             continue
         if not isinstance(value, numbers.Real):
-            what = type(value).__name__ if _per_row(value) else repr(value)
+            what = type(value).__name__ if per_row(value) else repr(value)
             raise TypeError(f"{name} is a number of pixels; got {what}")
         if not float(value).is_integer() or value < least:
             raise ValueError(f"{name} is a whole number of pixels, {least} or more; got {value!r}")
@@ -43,7 +44,8 @@ def whole(least: int, rows: bool = True, **values: Any) -> list[Any]:
     return found
 
 
-def _per_row(value: Any) -> bool:
+def per_row(value: Any) -> bool:
+    """Whether `value` is a column, pandas or Dask."""
     return isinstance(value, pd.Series) or hasattr(value, "dask")
 
 
@@ -58,9 +60,25 @@ def size_of(op: str, height: Any, width: Any, rows: bool = False) -> list[Any]:
     if width is None and isinstance(height, Sequence | np.ndarray) and len(height) == 2:
         height, width = height
     if width is None:
-        what = type(height).__name__ if _per_row(height) else repr(height)
+        what = type(height).__name__ if per_row(height) else repr(height)
         raise TypeError(f"{op} takes a height and a width; got {what} alone")
     return whole(1, rows, height=height, width=width)
+
+
+def listed(title: str, groups: Mapping[str, Sequence[str]]) -> str:
+    """What an accessor has, a group of names a line."""
+    width = max(map(len, groups)) + 2
+    lines = [
+        textwrap.fill(
+            " ".join(names),
+            96,
+            initial_indent=f"  {group:<{width}}",
+            subsequent_indent=" " * (width + 2),
+            break_on_hyphens=False,
+        )
+        for group, names in groups.items()
+    ]
+    return "\n".join([title, *lines])
 
 
 class Accessor:
@@ -75,6 +93,29 @@ class Accessor:
                 f"Can only use .img on an image column; {series.name!r} is {series.dtype}. {way}"
             )
         self._series = series
+
+    def __repr__(self) -> str:
+        """What there is, by the class it stands in; properties apart.
+
+        Examples
+        --------
+        >>> print(repr(pictures.img).replace("  ", " "))
+        .img of None, image[pixels]
+        ...geometry...resize() crop() ...
+        """
+        groups: dict[str, list[str]] = {}
+        for kind in type(self).__mro__:
+            group = kind.__name__.removesuffix("Ops").lower()
+            if not kind.__name__.endswith("Ops"):
+                continue
+            for name, value in vars(kind).items():
+                if name.startswith("_"):
+                    continue
+                if isinstance(value, property):
+                    groups.setdefault("header", []).append(name)
+                else:
+                    groups.setdefault(group, []).append(f"{name}()")
+        return listed(f".img of {self._series.name!r}, {self._series.dtype}", groups)
 
     # -- the two places that differ between pandas and Dask -----------------------------------
     def _run(self, program: Program, args: Sequence[Any]) -> Any:
@@ -95,7 +136,7 @@ class Accessor:
         args: list[Any] = []
         marked = []
         for value in params:
-            if _per_row(value):
+            if per_row(value):
                 marked.append(Row(len(args)))
                 args.append(value)
             else:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from daskimg.accessor.base import Accessor
+from daskimg.accessor.base import Accessor, per_row
 from daskimg.column.array import ImageArray
 from daskimg.column.dtype import ImageDtype, check_policy
 from daskimg.column.storage import Uniform
@@ -302,8 +302,9 @@ class CellOps(Accessor):
             How many.
         columns : int
             Pictures in a row.
-        label : Series, optional
-            A text below each picture, on the same rows.
+        label : Series or list, optional
+            A text below each picture: a column of the same rows, or a list for the first of them.
+            ``df.img.show(label="name")`` takes a column by its name.
 
         Returns
         -------
@@ -315,12 +316,24 @@ class CellOps(Accessor):
         >>> pictures.img.show(2).size
         (344, 176)
         """
+        if isinstance(label, str):
+            raise TypeError(
+                f"a column alone does not know its neighbours: df.img.show({self._series.name!r}, "
+                f"label={label!r}), or label=df[{label!r}]"
+            )
         thumbnails = self.on_error("null").img.resize(SIDE, SIDE, fit="contain")
         frame = thumbnails.to_frame("image")
-        if label is not None:
+        rowwise = per_row(label)
+        if rowwise:
             frame = frame.assign(label=label)
         first = self._head(frame, n)
-        labels = None if label is None else ["" if pd.isna(x) else x for x in first["label"]]
+        labels = first["label"] if rowwise else label
+        if labels is not None:
+            labels = ["" if pd.isna(x) else x for x in labels][:n]
+            if len(labels) < len(first):
+                raise ValueError(
+                    f"label has a text for each of the {len(first)} pictures; got {len(labels)}"
+                )
         return contact_sheet(list(first["image"].array), columns, labels)
 
 

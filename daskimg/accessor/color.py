@@ -170,7 +170,8 @@ class ColorOps(Accessor):
         Parameters
         ----------
         func : callable
-            Takes an (H, W[, C]) array it must not change; on a cluster it has to be picklable.
+            Takes an (H, W[, C]) array, read-only: ``.copy()`` what it changes. On a cluster it has
+            to be picklable.
         dtype : dtype, optional
             Of the result; None: `func` returns pixels.
 

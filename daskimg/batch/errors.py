@@ -6,6 +6,8 @@ from typing import Any
 
 import pandas as pd
 
+from daskimg.errors import message_of
+
 __all__ = ["BatchError", "failure", "told"]
 
 
@@ -47,7 +49,7 @@ def _caused(cause: type[Exception], message: str) -> BatchError:
 
 def failure(error: Exception, name: str, number: int, index: pd.Index[Any]) -> BatchError:
     """`error` with the function, the batch and the rows it happened to."""
-    message = f"{name}, batch {number} ({told(index)}): {type(error).__name__}: {error}"
+    message = f"{name}, batch {number} ({told(index)}): {type(error).__name__}: {message_of(error)}"
     if issubclass(BatchError, type(error)):  # a ValueError, an Exception
         return BatchError(message)
     return _caused(type(error), message)

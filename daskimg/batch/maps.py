@@ -24,10 +24,12 @@ from daskimg.batch.task import Task
 from daskimg.column.dtype import check_policy
 from daskimg.lasting import Facts, content_of, named
 from daskimg.stage import resources_of, run_stage
+from daskimg.words import BATCHES, known_as
 
 __all__ = ["map", "map_batches"]
 
 
+@known_as(BATCHES)
 def map(
     frame: Any,
     fn: Callable[[dict[str, Any]], Mapping[str, Any]],
@@ -37,8 +39,8 @@ def map(
 ) -> Any:
     """`fn` of each row: a dict of values in, a dict of values out.
 
-    A picture is an HWC array, read-only. Rows with a failed or missing picture are left out, and
-    come back null with their reason.
+    A picture is an HWC array, read-only (``.copy()`` what you change). Rows with a failed or
+    missing picture are left out, and come back null with their reason.
 
     Parameters
     ----------
@@ -72,6 +74,7 @@ def map(
     return map_batches(frame, _EachRow(fn), batch_size=64, meta=meta, version=version)
 
 
+@known_as(BATCHES)
 def map_batches(
     frame: Any,
     fn: Callable[..., Any],
@@ -95,10 +98,11 @@ def map_batches(
 ) -> Any:
     """`fn` of batches of rows: a function, or a class whose instances stay loaded.
 
-    A batch is a dict of read-only arrays by column. Pictures are decoded first, in one pass with
-    all else that the frame asks of them: ``(N, H, W, C)`` where those of a batch are of one
-    shape, else a list of HWC arrays. Rows with a failed or missing picture are left out, and come
-    back null with their reason. The number of rows, their order and index stay.
+    A batch is a dict of read-only arrays by column (``.copy()`` what you change). Pictures are
+    decoded first, in one pass with all else that the frame asks of them: ``(N, H, W, C)`` where
+    those of a batch are of one shape, else a list of HWC arrays. Rows with a failed or missing
+    picture are left out, and come back null with their reason. The number of rows, their order
+    and index stay.
 
     Parameters
     ----------

@@ -19,10 +19,12 @@ from daskimg.io.single import Whole, write_single
 from daskimg.io.target import Target
 from daskimg.io.walk import own_part
 from daskimg.io.write import Output, as_dask
+from daskimg.words import WRITERS, known_as
 
 __all__ = ["write_csv"]
 
 
+@known_as(WRITERS)
 def write_csv(
     df: Any,
     path: str | os.PathLike[str],

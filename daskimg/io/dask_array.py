@@ -17,12 +17,14 @@ from daskimg.column.dtype import ImageDtype, check_policy
 from daskimg.column.storage import DTYPES, Uniform
 from daskimg.io.shards import numbered
 from daskimg.lazy.source import from_reader
+from daskimg.words import READERS, known_as
 
 __all__ = ["from_array"]
 
 PART_BYTES = 32 * 2**20  # of a partition of a NumPy array
 
 
+@known_as(READERS)
 def from_array(x: Any, *, column: str = "image", on_error: str | None = None) -> dd.DataFrame:
     """A NumPy or Dask array as a frame of one column, a row for each item of its first axis.
 

@@ -22,6 +22,7 @@ from daskimg.io.write import Output, as_dask
 from daskimg.kernels import headers
 from daskimg.ops import build
 from daskimg.program import Function, Row
+from daskimg.words import WRITERS, known_as
 
 __all__ = ["write_images"]
 
@@ -38,6 +39,7 @@ FORMAT_OF = {extension: name for name, known in FORMATS.items() for extension in
 PUTS = 16  # at once, to a remote store
 
 
+@known_as(WRITERS)
 def write_images(
     df: Any,
     path: str | os.PathLike[str],

@@ -25,7 +25,7 @@ from daskimg.io.listing import (
     split_rows,
 )
 from daskimg.io.roots import held_root
-from daskimg.kernels import geometry
+from daskimg.kernels import geometry, headers
 from daskimg.lazy.fusion import bare
 from daskimg.lazy.passes import image_op
 from daskimg.lazy.source import from_reader
@@ -33,12 +33,14 @@ from daskimg.lazy.table import Table
 from daskimg.ops import cells_of
 from daskimg.program import Program
 from daskimg.stores import local_path, parse
+from daskimg.words import READERS, known_as
 
 __all__ = ["images", "read_images"]
 
 PATH = pd.StringDtype("pyarrow")
 
 
+@known_as(READERS, file_format=lambda given: {"file_extensions": headers.extensions_of(given)})
 def read_images(
     urlpath: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
     *,
@@ -276,6 +278,7 @@ class ListedColumns(NamedTuple):
         return frame, np.repeat(np.arange(len(parts)), sizes)
 
 
+@known_as(READERS)
 def images(
     series: Any,
     *,

@@ -25,6 +25,7 @@ from daskimg.io.npy_layout import Layout
 from daskimg.lazy.source import from_reader
 from daskimg.ops import policy_of
 from daskimg.program import STRING
+from daskimg.words import READERS, known_as
 
 __all__ = ["read_numpy"]
 
@@ -32,6 +33,7 @@ NAMES = re.compile(r"\.np[yz]$", re.IGNORECASE)
 PART_BYTES, HEADERS = 32 * 2**20, 16  # of a partition in memory; headers read at once
 
 
+@known_as(READERS)
 def read_numpy(
     urlpath: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
     *,

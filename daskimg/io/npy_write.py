@@ -26,12 +26,14 @@ from daskimg.io.single import Whole, write_single
 from daskimg.io.target import Target
 from daskimg.io.walk import own_part
 from daskimg.io.write import Output, as_dask
+from daskimg.words import WRITERS, known_as
 
 __all__ = ["write_numpy"]
 
 INDEX = "index.parquet"
 
 
+@known_as(WRITERS)
 def write_numpy(
     df: Any,
     path: str | os.PathLike[str],

@@ -24,6 +24,7 @@ from daskimg.io.write import Job, Output, as_dask, submit
 from daskimg.lasting import Facts
 from daskimg.lazy.prune import pruned
 from daskimg.lazy.tree import anchor
+from daskimg.words import WRITERS, known_as
 
 __all__ = ["failures_job", "read_parquet", "write_committed", "write_parquet"]
 
@@ -31,6 +32,7 @@ GROUP_BYTES = 32 * 2**20  # of a row group in memory
 GROUP_ROWS = 2**20
 
 
+@known_as(WRITERS)
 def write_parquet(
     df: Any,
     path: str | os.PathLike[str],
@@ -250,6 +252,7 @@ def failures_job(
     return Job(run, failures, Blank(like, compression))
 
 
+@known_as(WRITERS)
 def write_committed(
     frame: Any,
     part: Callable[..., dict[str, Any]],

@@ -28,6 +28,7 @@ from daskimg.io.parquet_scan import Dnf, Group, Rows
 from daskimg.io.parquet_schema import Column
 from daskimg.io.parquet_types import common_schema, nulls, schemas_of
 from daskimg.lazy.source import from_reader
+from daskimg.words import READERS, known_as
 
 __all__ = ["read_parquet"]
 
@@ -35,6 +36,7 @@ BLOCKSIZE = 64 * 2**20
 NOTHING = Counts(0, 0)
 
 
+@known_as(READERS)
 def read_parquet(
     urlpath: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
     *,

@@ -17,10 +17,12 @@ from daskimg.io.write import as_dask
 from daskimg.lazy.source import from_reader
 from daskimg.ops import BYTES
 from daskimg.program import STRING
+from daskimg.words import READERS, known_as
 
 __all__ = ["read_sql"]
 
 
+@known_as(READERS)
 def read_sql(
     sql: str,
     con: Any,

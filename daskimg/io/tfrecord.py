@@ -25,6 +25,7 @@ from daskimg.io.rows import IMAGE, Record, failed, meta_of, parsed, refuse, to_f
 from daskimg.io.tf_features import Spec, encoders, inferred, spec_of
 from daskimg.io.write import Output, as_dask
 from daskimg.ops import policy_of
+from daskimg.words import READERS, WRITERS, known_as
 
 __all__ = ["read_tfrecords", "write_tfrecords"]
 
@@ -33,6 +34,7 @@ FIRST_RECORDS, FIRST_BYTES = 256, 8 * 2**20  # that tell the columns
 ENDINGS = {None: "", "GZIP": ".gz", "ZLIB": ".zlib"}
 
 
+@known_as(READERS)
 def read_tfrecords(
     urlpath: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
     *,
@@ -257,6 +259,7 @@ class Reader:
 
 
 # -- writing --------------------------------------------------------------------------------------
+@known_as(WRITERS)
 def write_tfrecords(
     df: Any,
     path: str | os.PathLike[str],

@@ -29,6 +29,7 @@ from daskimg.io.tar_samples import KEY, Sample, dtype_of, plain_tar, samples, va
 from daskimg.io.write import Output, as_dask
 from daskimg.ops import policy_of
 from daskimg.program import STRING
+from daskimg.words import READERS, WRITERS, known_as
 
 __all__ = ["read_webdataset", "write_webdataset"]
 
@@ -36,6 +37,7 @@ NAMES = re.compile(r"\.(tar|tar\.gz|tgz)$", re.IGNORECASE)
 FIRST_SAMPLES, FIRST_BYTES = 100, 64 * 2**20  # that tell the columns
 
 
+@known_as(READERS)
 def read_webdataset(
     urlpath: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
     *,
@@ -208,6 +210,7 @@ class Reader:
 
 
 # -- writing --------------------------------------------------------------------------------------
+@known_as(WRITERS)
 def write_webdataset(
     df: Any,
     path: str | os.PathLike[str],

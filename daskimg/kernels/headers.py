@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
@@ -17,8 +17,10 @@ from daskimg.kernels.reader import READERS, check_count, explain, open_image, pi
 
 __all__ = [
     "EXTENSIONS",
+    "FORMATS",
     "MAX_PIXELS",
     "Header",
+    "extensions_of",
     "flat",
     "identify",
     "of_pixels",
@@ -30,14 +32,45 @@ __all__ = [
 MAX_PIXELS = 178_956_970
 _HEADER_BYTES = 32_768  # holds the header of nearly every file
 
-EXTENSIONS = frozenset(
-    f".{name}"
-    for names in (
-        "jpg jpeg jpe jfif mpo png apng webp tif tiff bmp gif avif avifs",
-        "ppm pgm pbm pnm pfm jp2 j2k jpc jpf jpx",
-    )
-    for name in names.split(" ")
-)
+FORMATS = {
+    name: tuple(f".{extension}" for extension in extensions.split())
+    for name, extensions in {
+        "JPEG": "jpg jpeg jpe jfif mpo",
+        "PNG": "png apng",
+        "WEBP": "webp",
+        "TIFF": "tif tiff",
+        "BMP": "bmp",
+        "GIF": "gif",
+        "AVIF": "avif avifs",
+        "PPM": "ppm pgm pbm pnm pfm",
+        "JPEG2000": "jp2 j2k jpc jpf jpx",
+    }.items()
+}
+EXTENSIONS = frozenset(one for extensions in FORMATS.values() for one in extensions)
+
+
+def extensions_of(file_format: str | Iterable[str] | None) -> list[str] | None:
+    """The extensions of picture formats, each named as Pillow or as a file does.
+
+    Examples
+    --------
+    >>> extensions_of("png"), extensions_of(["jpg", "WebP"])[:2], extensions_of(None)
+    (['.apng', '.png'], ['.jfif', '.jpe'], None)
+    """
+    found: set[str] = set()
+    for one in [file_format] if isinstance(file_format, str) else file_format or ():
+        name = str(one).lstrip(".")
+        known = FORMATS.get(name.upper()) or next(
+            (many for many in FORMATS.values() if f".{name.lower()}" in many), None
+        )
+        if known is None:
+            raise ValueError(
+                f"file_format is one of {', '.join(FORMATS)}; got {one!r}. "
+                "file_extensions= takes any extension"
+            )
+        found.update(known)
+    return sorted(found) or None
+
 
 _CHANNELS = {"L": 1, "LA": 2, "RGB": 3, "RGBA": 4, "I;16": 1, "I": 1, "F": 1}
 _JPEG_MODES = {1: "L", 3: "RGB"}

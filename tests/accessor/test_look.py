@@ -1,0 +1,65 @@
+"""Looking at what there is: contact sheets with labels, and ``.img`` itself."""
+
+import dask.dataframe as dd
+import numpy as np
+import pandas as pd
+import pytest
+
+import daskimg as di
+
+FRAME = pd.DataFrame(
+    {
+        "image": pd.Series([np.zeros((4, 5, 3), "uint8")] * 5, dtype="image"),
+        "class": pd.array(["cat", "dog", None, "cow", "hen"], "string"),
+    }
+)
+BOTH = [FRAME, dd.from_pandas(FRAME, npartitions=3)]
+
+
+@pytest.mark.parametrize("df", BOTH, ids=["pandas", "dask"])
+def test_labels(df):
+    sheet = df.img.show(n=4, label="class")
+    for other in (
+        df.img.show("image", 4, label=df["class"]),
+        df.img.show(n=4, label=["cat", "dog", "", "cow", "hen"]),
+        df.image.img.show(4, label=df["class"]),
+    ):
+        assert other.gallery == sheet.gallery
+    assert [word in sheet.gallery for word in ("cat", "dog", "cow", "hen")] == [True] * 3 + [False]
+    assert df.img.show(columns=2).size == (344, 512)
+
+
+@pytest.mark.parametrize("df", BOTH, ids=["pandas", "dask"])
+def test_labels_that_are_none(df):
+    with pytest.raises(TypeError, match=r"df.img.show\('image', label='class'\)"):
+        df.image.img.show(label="class")
+    with pytest.raises(KeyError, match="no column 'klass'; the columns are image, class"):
+        df.img.show(label="klass")
+    with pytest.raises(ValueError, match="each of the 3 pictures; got 2"):
+        df.img.show(n=3, label=["a", "b"])
+    with pytest.raises(ValueError, match="image columns of this frame: 'image'"):
+        df.img.show("class")
+
+
+def test_only_the_first_are_looked_at(tmp_path, one_thread):
+    di.testing.make_images(tmp_path, 12, size=(8, 8))
+    with di.stats() as seen:
+        di.read_images(tmp_path, files_per_partition=4).img.show(n=2, label="path")
+    assert seen.to_frame().images.max() <= 4
+
+
+@pytest.mark.parametrize("df", BOTH, ids=["pandas", "dask"])
+def test_the_accessors_list_what_there_is(df):
+    told = repr(df.image.img)
+    assert told.startswith(".img of 'image', image[pixels]\n  header")
+    for accessor in (df.image.img, df.img):
+        public = {name for name in dir(type(accessor)) if not name.startswith("_")}
+        assert public <= {w.removesuffix("()") for w in repr(accessor).split()}
+    assert ".img of a frame with image: image[pixels]" in repr(df.img)
+    assert "no image column" in repr(df[["class"]].img)
+
+
+def test_nothing_is_computed_for_a_repr(tmp_path):
+    df = dd.from_map(lambda n: 1 / 0, range(2), meta=FRAME.iloc[:0])
+    assert "resize()" in repr(df.image.img)
+    assert "map()" in repr(df.img)
