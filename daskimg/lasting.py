@@ -109,7 +109,8 @@ def named(value: Any, facts: Facts) -> Any:
     """What tells `value`: text, the same in every process that makes it alike.
 
     Functions and classes of the user are facts of their own: by their code, defaults, what they
-    enclose and the functions, classes and constants that they use; by their name and ``version``
+    enclose and the functions, classes and constants that they use (of a list, dict or set among
+    their globals, only that it is one: it may be a log or a cache); by their name and ``version``
     where they have such an attribute. What is installed goes by its name.
     """
     if isinstance(value, PLAIN):
@@ -250,7 +251,7 @@ def _function(value: types.FunctionType, facts: Facts) -> Any:
             _code(code, value.__doc__, facts),
             named([value.__defaults__, value.__kwdefaults__], facts),
             named(enclosed, facts),
-            named({name: value.__globals__.get(name) for name in _globals(code)}, facts),
+            named({name: _global(value, name) for name in _globals(code)}, facts),
         ],
     )
 
@@ -305,6 +306,12 @@ def _globals(code: types.CodeType) -> list[str]:
     found = {one.argval for one in dis.get_instructions(code) if one.opname in loads}
     inner = [const for const in code.co_consts if isinstance(const, types.CodeType)]
     return sorted(found.union(*map(_globals, inner)))
+
+
+def _global(function: types.FunctionType, name: str) -> Any:
+    """A global that a function uses; of a container its kind: a log or a cache fills as it runs."""
+    value = function.__globals__.get(name)
+    return type(value) if isinstance(value, list | dict | set | bytearray) else value
 
 
 def _code(code: types.CodeType, doc: str | None, facts: Facts) -> Any:

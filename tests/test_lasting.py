@@ -121,3 +121,12 @@ def test_what_holds_itself():
     holder.n = [holder]
     assert name_of(holder) == name_of(holder)
     assert name_of(threading.Lock()) == name_of(threading.Lock())
+
+
+def test_a_log_that_fills_is_no_other_function():
+    log: list[int] = []
+    it = compiled("def it(x):\n    log.append(x)\n    return x", log=log)
+    before = name_of(it)
+    it(3)
+    assert log == [3]
+    assert name_of(it) == before
