@@ -193,8 +193,10 @@ def test_what_dead_workers_did_is_not_forgotten(both, folder):
             "the dead are still listed",
         )
         both.wait_for_workers(2, timeout=PATIENCE)
-        assert s.kept == ROWS
+        until(lambda: s.kept == ROWS, "the figures of the dead are lost")
         measured(folder).head(2, npartitions=1)  # those that take their place are measured too
+        until(lambda: s.kept == ROWS + 2, "the figures of the living never came")
+        until(lambda: len(s.to_frame(by="worker")) == 5, "a worker is missing")
     assert s.kept == ROWS + 2
     workers = s.to_frame(by="worker")
     assert len(workers) == 5  # two before, two now, and this process
