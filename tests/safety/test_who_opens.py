@@ -144,7 +144,6 @@ def chains(tmp_path, picture) -> list[str]:
         f"dir://a.png::file://{tmp_path}",
         f"dask::file://{picture}",
         f"libarchive://a.png::{tmp_path}/x.zip",
-        "data:image/png;base64,AAAA::x",
         "github://someone:repo@main/a.png",
         "jupyter://host/a.png",
         "reference://a.png",
