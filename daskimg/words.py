@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from typing import Any, TypeVar
 
-__all__ = ["BATCHES", "READERS", "WRITERS", "known_as"]
+__all__ = ["BATCHES", "FEEDS", "READERS", "SAME", "WRITERS", "known_as"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 Words = Mapping[str, tuple[str, str]]
@@ -123,17 +123,51 @@ BATCHES = _table(
     ("remove_columns drop_columns", "columns", "what fn returns is what comes back"),
     ("errors ignore_errors", 'on_error="null"', ""),
 )
+FEEDS = _table(
+    ("prefetch_batches", "", "prefetch_partitions= counts what is made ahead"),
+    (
+        "num_workers",
+        "",
+        "dask.config.set(num_workers=...) says how many threads decode; workers of a DataLoader: "
+        "DataLoader(dataset, batch_size=None, num_workers=...)",
+    ),
+    ("pin_memory", "", "iter_torch_batches(device=...) goes through pinned memory by itself"),
+    ("transform", "", "derive a column first: df.assign(image=df.image.img.resize(224, 224))"),
+    ("shuffle_buffer_size", "", "shuffle_buffer= is the number of rows held back"),
+    (
+        "shuffle",
+        "",
+        "shuffle_buffer= mixes rows, with seed=; read_images(shuffle=True) shuffles files",
+    ),
+    ("format", "", "batch_format= is the form of a batch"),
+    ("collate_fn", "", "iter_torch_batches takes collate_fn="),
+    ("device", "", "iter_torch_batches takes device="),
+)
+# what loops over batches and training take: others' words for our parameters
+SAME = {
+    "feature": "feature_columns",
+    "features": "feature_columns",
+    "feature_column": "feature_columns",
+    "label": "label_column",
+    "labels": "label_column",
+    "label_columns": "label_column",
+    "local_shuffle_buffer_size": "shuffle_buffer",
+    "local_shuffle_seed": "seed",
+    "drop_remainder": "drop_last",
+    "dtype": "dtypes",
+}
 
 
-def known_as(words: Words, **taken: Callable[[Any], Mapping[str, Any]]) -> Callable[[F], F]:
+def known_as(words: Words, **taken: str | Callable[[Any], Mapping[str, Any]]) -> Callable[[F], F]:
     """A function whose unknown keywords raise an error that says what to write.
 
     Parameters
     ----------
     words : Words
-        What others call things: `READERS`, `WRITERS`, `BATCHES`.
-    **taken : callable
-        Words that this function takes, each with what makes its own keywords of their value.
+        What others call things: `READERS`, `WRITERS`, `BATCHES`, `FEEDS`.
+    **taken : str or callable
+        Words that this function takes: each with its own for that (where it has it), or with
+        what makes its own keywords of their value.
 
     Examples
     --------
@@ -162,14 +196,16 @@ def known_as(words: Words, **taken: Callable[[Any], Mapping[str, Any]]) -> Calla
         @functools.wraps(function)
         def call(*args: Any, **kwargs: Any) -> Any:
             for word in [word for word in kwargs if word not in names]:
-                if word not in taken:
+                ours = taken.get(word, "")
+                if isinstance(ours, str) and ours not in names:
                     raise TypeError(f"{function.__name__}() has no {word}=: {_told(word)}")
-                for name, value in taken[word](kwargs.pop(word)).items():
-                    if kwargs.get(name) is not None:
+                value = kwargs.pop(word)
+                for name, item in ({ours: value} if isinstance(ours, str) else ours(value)).items():
+                    if kwargs.get(name) is not None or name in names[: len(args)]:
                         raise TypeError(
-                            f"{function.__name__}() got {name}= and {word}=, which is the same"
+                            f"{function.__name__}() got {name}= and {word}=, which is {name} twice"
                         )
-                    kwargs[name] = value
+                    kwargs[name] = item
             return function(*args, **kwargs)
 
         def _told(word: str) -> str:
@@ -180,7 +216,8 @@ def known_as(words: Words, **taken: Callable[[Any], Mapping[str, Any]]) -> Calla
             near = get_close_matches(word, names, 1)
             if not says and near:
                 return f"did you mean {near[0]}=?"
-            return says or f"it takes {', '.join(n for n in names if n not in ('df', 'frame'))}"
+            takes = ", ".join(n for n in names if n not in ("self", "df", "frame"))
+            return says or f"it takes {takes}"
 
         return call  # type: ignore[return-value]
 

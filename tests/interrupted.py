@@ -189,6 +189,8 @@ def names(frame) -> set[str]:
 
 if __name__ == "__main__":
     _, what, given, place = sys.argv
+    # a shell's job in the background is started deaf to it, and so are its children
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with dask.config.set(num_workers=THREADS):
         if what == "cluster":
             on_a_cluster(given, Path(place))

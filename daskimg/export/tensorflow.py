@@ -11,12 +11,12 @@ import pandas as pd
 from daskimg.column.dtype import ImageDtype
 from daskimg.stream import OnNull, chosen, iter_batches
 from daskimg.stream.window import with_pixels
-from daskimg.stream.words import known_as
+from daskimg.words import FEEDS, SAME, known_as
 
 __all__ = ["to_tf"]
 
 
-@known_as(label_column="label_columns", label="label_columns", labels="label_columns")
+@known_as(FEEDS, **{**SAME, **dict.fromkeys(("label_column", "label", "labels"), "label_columns")})
 def to_tf(
     frame: Any,
     feature_columns: str | Sequence[str],

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from daskimg.stream import OnNull, chosen, iter_batches
 from daskimg.stream.shards import Dataset
-from daskimg.stream.words import known_as
+from daskimg.words import FEEDS, SAME, known_as
 
 if TYPE_CHECKING:
     import torch
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["iter_torch_batches", "to_torch"]
 
 
-@known_as()
+@known_as(FEEDS, **SAME)
 def iter_torch_batches(
     frame: Any,
     batch_size: int = 256,
@@ -85,7 +85,7 @@ def iter_torch_batches(
     return batches()
 
 
-@known_as()
+@known_as(FEEDS, **SAME)
 def to_torch(
     frame: Any,
     feature_columns: str | Sequence[str],

@@ -20,14 +20,14 @@ from daskimg.lazy.table import Frame, as_pandas
 from daskimg.stream.batches import batch_of, cut, dropped, shuffled
 from daskimg.stream.runners import Runner
 from daskimg.stream.window import Work, pieces, runner, work_of
-from daskimg.stream.words import known_as
+from daskimg.words import FEEDS, SAME, known_as
 
 __all__ = ["iter_batches", "iter_rows", "take_batch"]
 
 OnNull = Literal["raise", "drop", "fill"]
 
 
-@known_as()
+@known_as(FEEDS, **SAME)
 def iter_batches(
     frame: Any,
     batch_size: int = 256,
@@ -190,7 +190,7 @@ def _values(series: pd.Series) -> list[Any]:
     return [None if gone else x for x, gone in zip(series.tolist(), null, strict=True)]
 
 
-@known_as()
+@known_as(FEEDS, **SAME)
 def take_batch(
     frame: Any, batch_size: int = 20, batch_format: str = "numpy", on_null: OnNull = "raise"
 ) -> Any:

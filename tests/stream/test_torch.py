@@ -378,7 +378,7 @@ def test_other_words_name_ours(frame):
         frame.img.to_torch("image", "n", label_columns="n")
     with pytest.raises(ValueError, match="one column"):
         frame.img.to_torch("image", ["n", "n"])
-    with pytest.raises(TypeError, match=r"to_torch\(\) has no nonsense=; it takes feature_columns"):
+    with pytest.raises(TypeError, match=r"to_torch\(\) has no nonsense=: it takes feature_columns"):
         frame.img.to_torch("image", nonsense=1)
     with pytest.raises(TypeError, match="shuffle_buffer= mixes rows"):
         frame.img.iter_batches(shuffle=True)
