@@ -69,7 +69,10 @@ def may_be_missing(frame: Any, names: Sequence[str]) -> bool:
     if isinstance(frame, pd.DataFrame) or picture_policy(frame, names) is None:
         return False
     outer = ("left", "right", "outer")
-    return any(getattr(node, "how", None) in outer for node in frame.expr.walk())
+    # (by the names of its operands: a column of the same name is an attribute, too)
+    return any(
+        "how" in node._parameters and node.operand("how") in outer for node in frame.expr.walk()
+    )
 
 
 # -- the result's dtypes ------------------------------------------------------------------------

@@ -158,7 +158,9 @@ class Fusion(Blockwise):  # type: ignore[misc]
 
 def _varies(node: Expr) -> bool:
     """Whether the partition shows in more of its task than in keys: in rows, or a number."""
-    return bool(getattr(node, "varies", type(node)._task is not Blockwise._task))
+    if hasattr(type(node), "varies"):  # (not of the node: its columns are attributes of it)
+        return bool(node.varies)
+    return type(node)._task is not Blockwise._task
 
 
 def _outside(tasks: list[Task]) -> list[Any]:

@@ -88,3 +88,13 @@ def test_numbers_are_numpys_own_in_either_kind():
         ((_, array),) = arrays_of(frame)
         assert isinstance(array, np.ndarray)
         assert array.dtype == np.float32
+
+
+def test_columns_named_as_what_the_layer_asks_for(tmp_path):
+    make_images(tmp_path, 4, size=(4, 6))
+    df = di.read_images(tmp_path, files_per_partition=2)
+    df = df.assign(varies=1, how="left")
+    widths = df.assign(width=df.image.img.width, mean=df.image.img.mean()).compute()
+    assert widths.width.tolist() == [6] * 4
+    made = df.img.map_batches(lambda b: {"n": b["varies"] + 1}, columns=["varies", "image"])
+    assert made.n.compute().tolist() == [2] * 4
