@@ -20,6 +20,7 @@ __all__ = [
     "cause_of",
     "counted",
     "message_of",
+    "quoted",
     "reason_of",
     "shown",
 ]
@@ -138,11 +139,24 @@ def shown(value: Any) -> str:
     """
     if isinstance(value, bytes | bytearray | memoryview):
         return f"{memoryview(value).nbytes:,} bytes"
-    return f"{type(value).__name__} {brief(_repr.repr(value), 100)}"
+    return f"{type(value).__name__} {brief(_cell.repr(value), 100)}"
 
 
-_repr = reprlib.Repr()
-_repr.maxother = _repr.maxstring = 60
+def quoted(value: Any) -> str:
+    """The repr of a value in a message, cut in the middle where it is long; no credentials.
+
+    Examples
+    --------
+    >>> quoted("a.png"), quoted([1, 2]), len(quoted("x" * 3_000_000))
+    ("'a.png'", '[1, 2]', 300)
+    """
+    return mask_url(brief(_value.repr(value), 400))
+
+
+_cell, _value = reprlib.Repr(), reprlib.Repr()
+_cell.maxother = _cell.maxstring = 60
+_value.maxother = _value.maxstring = 300
+_value.maxlist = _value.maxtuple = _value.maxset = _value.maxdict = 12
 
 
 def message_of(error: BaseException) -> str:

@@ -13,7 +13,7 @@ from dask.dataframe.extensions import register_dataframe_accessor as register_on
 from pandas.api.extensions import register_dataframe_accessor
 
 from daskimg import batch, export, stream
-from daskimg.accessor.base import listed
+from daskimg.accessor.base import listed, neighbour
 from daskimg.column.dtype import ImageDtype
 from daskimg.io import csv_file, files, npy_write, parquet, tfrecord, webdataset
 from daskimg.io.failures import image_column
@@ -112,10 +112,7 @@ class FrameAccessor:
         (344, 192)
         """
         if isinstance(label, str):
-            if label not in self._frame.columns:
-                told = ", ".join(map(str, self._frame.columns))
-                raise KeyError(f"no column {label!r}; the columns are {told}")
-            label = self._frame[label]
+            label = neighbour(self._frame, label)
         cells = self._frame[image_column(self._frame, column)]
         sheet: ContactSheet = cells.img.show(n, columns, label)
         return sheet

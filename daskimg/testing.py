@@ -14,6 +14,8 @@ import pandas as pd
 import PIL.Image
 import PIL.ImageDraw
 
+from daskimg.errors import brief, quoted
+
 __all__ = ["assert_images_equal", "make_images"]
 
 Pixels = npt.NDArray[Any]
@@ -121,7 +123,7 @@ def assert_images_equal(left: Any, right: Any, atol: float = 0, *, check_path: b
         difference = _difference(one, other, atol, check_path)
         if difference:
             path = getattr(one, "path", None)
-            raise AssertionError(f"cell {i}{f' ({path})' if path else ''}: {difference}")
+            raise AssertionError(f"cell {i}{f' ({brief(path)})' if path else ''}: {difference}")
 
 
 def _photo(rng: np.random.Generator, height: int, width: int) -> PIL.Image.Image:
@@ -186,7 +188,7 @@ def _difference(left: Any, right: Any, atol: float, check_path: bool) -> str | N
     if check_path:
         paths = getattr(left, "path", None), getattr(right, "path", None)
         if None not in paths and paths[0] != paths[1]:
-            return f"path {paths[0]!r} on the left, {paths[1]!r} on the right"
+            return f"path {quoted(paths[0])} on the left, {quoted(paths[1])} on the right"
     if not states[0].startswith("a picture"):
         return None
     a, b = _pixels(left), _pixels(right)

@@ -14,10 +14,11 @@ from daskimg import onepass
 from daskimg.column.array import ImageArray
 from daskimg.column.dtype import ImageDtype
 from daskimg.column.lists import ImageListDtype
+from daskimg.errors import quoted
 from daskimg.ops import build
 from daskimg.program import Program, Row
 
-__all__ = ["Accessor", "Number", "listed", "per_row", "size_of", "whole"]
+__all__ = ["Accessor", "Number", "listed", "neighbour", "per_row", "size_of", "whole"]
 
 Number = Any  # a number, or a Series with one for each picture
 
@@ -36,10 +37,12 @@ def whole(least: int, rows: bool = True, **values: Any) -> list[Any]:
             found.append(value)
             continue
         if not isinstance(value, numbers.Real):
-            what = type(value).__name__ if per_row(value) else repr(value)
+            what = type(value).__name__ if per_row(value) else quoted(value)
             raise TypeError(f"{name} is a number of pixels; got {what}")
         if not float(value).is_integer() or value < least:
-            raise ValueError(f"{name} is a whole number of pixels, {least} or more; got {value!r}")
+            raise ValueError(
+                f"{name} is a whole number of pixels, {least} or more; got {quoted(value)}"
+            )
         found.append(int(float(value)))
     return found
 
@@ -60,9 +63,30 @@ def size_of(op: str, height: Any, width: Any, rows: bool = False) -> list[Any]:
     if width is None and isinstance(height, Sequence | np.ndarray) and len(height) == 2:
         height, width = height
     if width is None:
-        what = type(height).__name__ if per_row(height) else repr(height)
+        what = type(height).__name__ if per_row(height) else quoted(height)
         raise TypeError(f"{op} takes a height and a width; got {what} alone")
     return whole(1, rows, height=height, width=width)
+
+
+def neighbour(frame: Any, name: str, beside: Any = None) -> Any:
+    """The column `name` of a frame.
+
+    Raises
+    ------
+    KeyError
+        There is no such column; it names those there are.
+    TypeError
+        There is no frame: the column `beside` stands alone.
+    """
+    if frame is None:
+        raise TypeError(
+            f"a column alone does not know its neighbours: df.img.show({beside!r}, "
+            f"label={quoted(name)}), or label=df[{quoted(name)}]"
+        )
+    if name not in frame.columns:
+        told = ", ".join(map(str, frame.columns))
+        raise KeyError(f"no column {quoted(name)}; the columns are {told}")
+    return frame[name]
 
 
 def listed(title: str, groups: Mapping[str, Sequence[str]]) -> str:
@@ -90,7 +114,8 @@ class Accessor:
             if isinstance(series.dtype, ImageListDtype):
                 way = f"explode({series.name!r}) makes one, a row for each picture."
             raise AttributeError(
-                f"Can only use .img on an image column; {series.name!r} is {series.dtype}. {way}"
+                f"Can only use .img on an image column; {quoted(series.name)} is {series.dtype}. "
+                f"{way}"
             )
         self._series = series
 
@@ -117,7 +142,7 @@ class Accessor:
                     groups.setdefault(group, []).append(f"{name}()")
         return listed(f".img of {self._series.name!r}, {self._series.dtype}", groups)
 
-    # -- the two places that differ between pandas and Dask -----------------------------------
+    # -- the places that differ between pandas and Dask -----------------------------------
     def _run(self, program: Program, args: Sequence[Any]) -> Any:
         for arg in args:
             if not isinstance(arg, pd.Series):
@@ -147,6 +172,10 @@ class Accessor:
         """Whether the cells can have paths (of a lazy column nobody knows before it runs)."""
         cells: ImageArray = self._series.array
         return cells.path is not None or not len(cells)
+
+    def _frame(self) -> Any:
+        """The frame that the column was taken out of, where a column knows it; else None."""
+        return None
 
     def _head(self, frame: Any, n: int) -> pd.DataFrame:
         """The first `n` rows in memory."""

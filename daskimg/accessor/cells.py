@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from daskimg.accessor.base import Accessor, per_row
+from daskimg.accessor.base import Accessor, neighbour, per_row
 from daskimg.column.array import ImageArray
 from daskimg.column.dtype import ImageDtype, check_policy
 from daskimg.column.storage import Uniform
@@ -302,9 +302,10 @@ class CellOps(Accessor):
             How many.
         columns : int
             Pictures in a row.
-        label : Series or list, optional
+        label : str, Series or list, optional
             A text below each picture: a column of the same rows, or a list for the first of them.
-            ``df.img.show(label="name")`` takes a column by its name.
+            The name of a column: of a Dask frame ``df.image`` knows the others of ``df``; of a
+            pandas frame ``df.img.show(label="name")`` does.
 
         Returns
         -------
@@ -317,10 +318,7 @@ class CellOps(Accessor):
         (344, 176)
         """
         if isinstance(label, str):
-            raise TypeError(
-                f"a column alone does not know its neighbours: df.img.show({self._series.name!r}, "
-                f"label={label!r}), or label=df[{label!r}]"
-            )
+            label = neighbour(self._frame(), label, self._series.name)
         thumbnails = self.on_error("null").img.resize(SIDE, SIDE, fit="contain")
         frame = thumbnails.to_frame("image")
         rowwise = per_row(label)

@@ -17,6 +17,7 @@ from daskimg.column.image import Image
 from daskimg.column.json import JsonDtype
 from daskimg.column.lists import ImageListArray, ImageListDtype
 from daskimg.column.storage import Uniform
+from daskimg.errors import quoted
 
 __all__ = ["Column", "column_for"]
 
@@ -99,7 +100,7 @@ def _objects(values: Any, dtype: Any) -> Any:
     if isinstance(dtype, pd.StringDtype):
         wrong = [x for x in values if not isinstance(x, str) and not is_missing(x)]
         if wrong:
-            raise TypeError(f"got {type(wrong[0]).__name__} {wrong[0]!r}")
+            raise TypeError(f"got {type(wrong[0]).__name__} {quoted(wrong[0])}")
         return [None if is_missing(x) else x for x in values]
     if isinstance(dtype, pd.BooleanDtype):
         return [None if is_missing(x) else x for x in values]

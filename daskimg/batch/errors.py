@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from daskimg.errors import message_of
+from daskimg.errors import brief, message_of, quoted
 
 __all__ = ["BatchError", "failure", "told"]
 
@@ -49,7 +49,8 @@ def _caused(cause: type[Exception], message: str) -> BatchError:
 
 def failure(error: Exception, name: str, number: int, index: pd.Index[Any]) -> BatchError:
     """`error` with the function, the batch and the rows it happened to."""
-    message = f"{name}, batch {number} ({told(index)}): {type(error).__name__}: {message_of(error)}"
+    says = brief(message_of(error))
+    message = f"{name}, batch {number} ({told(index)}): {type(error).__name__}: {says}"
     if issubclass(BatchError, type(error)):  # a ValueError, an Exception
         return BatchError(message)
     return _caused(type(error), message)
@@ -64,7 +65,7 @@ def told(index: pd.Index[Any]) -> str:
     'rows 3 to 8'
     """
     if len(index) == 1:
-        return f"row {index[0]!r}"
+        return f"row {quoted(index[0])}"
     if len(index) <= 4:
-        return f"rows {', '.join(map(repr, index.tolist()))}"
-    return f"rows {index[0]!r} to {index[-1]!r}"
+        return f"rows {', '.join(map(quoted, index.tolist()))}"
+    return f"rows {quoted(index[0])} to {quoted(index[-1])}"

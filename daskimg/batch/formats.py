@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from daskimg.column.array import ImageArray
 from daskimg.column.storage import DTYPES, Ragged, Uniform
+from daskimg.errors import quoted
 from daskimg.lazy.table import Frame, arrays_of, as_pandas
 
 __all__ = ["FORMATS", "check_format", "pixels_of", "to_batch"]
@@ -160,4 +161,4 @@ def check_format(name: Any) -> None:
     hint = f', which is "{ours}" here' if ours else ""
     if word in ("tf", "tensorflow"):
         hint = ": df.img.to_tf() gives TensorFlow's tensors"
-    raise ValueError(f"batch_format is one of {', '.join(FORMATS)}; got {name!r}{hint}")
+    raise ValueError(f"batch_format is one of {', '.join(FORMATS)}; got {quoted(name)}{hint}")

@@ -18,6 +18,7 @@ from daskimg.column.dtype import ImageDtype
 from daskimg.column.image import Image
 from daskimg.column.json import JsonDtype, is_picture
 from daskimg.column.lists import ImageListDtype
+from daskimg.errors import quoted
 from daskimg.ops import BYTES
 from daskimg.program import STRING
 
@@ -47,7 +48,7 @@ def columns_of(result: Any) -> dict[str, Any]:
         )
     wrong = [name for name in found if not isinstance(name, str)]
     if wrong:
-        raise TypeError(f"expected text for the names of columns; got {wrong[0]!r}")
+        raise TypeError(f"expected text for the names of columns; got {quoted(wrong[0])}")
     return found
 
 
@@ -268,7 +269,9 @@ def declared(meta: Any) -> dict[str, Any]:
     if isinstance(meta, pd.DataFrame):
         meta = dict(meta.dtypes)
     if not isinstance(meta, Mapping) or not all(isinstance(name, str) for name in meta):
-        raise TypeError(f'meta is a dict of names to dtypes, {{"score": "float32"}}; got {meta!r}')
+        raise TypeError(
+            f'meta is a dict of names to dtypes, {{"score": "float32"}}; got {quoted(meta)}'
+        )
     named = {list: "json", dict: "json", object: "json", "object": "json", bytes: BYTES}
     found = {}
     for name, dtype in meta.items():

@@ -22,6 +22,7 @@ from daskimg.batch.frames import (
 )
 from daskimg.batch.task import Task
 from daskimg.column.dtype import check_policy
+from daskimg.errors import quoted
 from daskimg.lasting import Facts, content_of, named
 from daskimg.stage import resources_of, run_stage
 from daskimg.words import BATCHES, known_as
@@ -70,7 +71,9 @@ def map(
     2  <NA>  <NA>
     """
     if not callable(fn) or isinstance(fn, type):
-        raise TypeError(f"map takes a function of a row; got {fn!r}; classes go to map_batches")
+        raise TypeError(
+            f"map takes a function of a row; got {quoted(fn)}; classes go to map_batches"
+        )
     return map_batches(frame, _EachRow(fn), batch_size=64, meta=meta, version=version)
 
 
@@ -294,7 +297,7 @@ def _names(frame: Any, columns: str | Sequence[str] | None) -> list[str]:
     for name in names:
         if name not in there:
             raise KeyError(
-                f"no column {name!r}; the columns are {', '.join(str(n) for n in there)}"
+                f"no column {quoted(name)}; the columns are {', '.join(str(n) for n in there)}"
             )
         if not isinstance(name, str):
             raise TypeError(
@@ -307,15 +310,15 @@ def _names(frame: Any, columns: str | Sequence[str] | None) -> list[str]:
 
 def _check(fn: Any, batch_size: Any, batch_format: str, on_error: str, prefetch: int) -> None:
     if not callable(fn):
-        raise TypeError(f"map_batches takes a function or a class; got {fn!r}")
+        raise TypeError(f"map_batches takes a function or a class; got {quoted(fn)}")
     number = isinstance(batch_size, int) and not isinstance(batch_size, bool)
     if not (number or batch_size in ("auto", None)) or (number and batch_size < 1):
-        raise ValueError(f'batch_size is 1 or more, "auto" or None; got {batch_size!r}')
+        raise ValueError(f'batch_size is 1 or more, "auto" or None; got {quoted(batch_size)}')
     check_format(batch_format)
     if check_policy(on_error) is None:
         raise ValueError('on_error is "raise" or "null"; got None')
     if prefetch < 0:
-        raise ValueError(f"prefetch_batches is 0 or more; got {prefetch!r}")
+        raise ValueError(f"prefetch_batches is 0 or more; got {quoted(prefetch)}")
 
 
 def _instances(concurrency: int | tuple[int, int] | None, num_gpus: float) -> int:

@@ -336,6 +336,7 @@ class ImageArray(ByContent):
         return ImageArray(target, self.valid.copy(), data, self.path, self.error)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
+        self.refuse_numbers(dtype)
         if copy is False:
             raise ValueError("cells of an image column are objects made on demand: copy them")
         out = np.empty(len(self), object)

@@ -15,8 +15,8 @@ from daskimg import fetch
 from daskimg.column.dtype import ImageDtype
 from daskimg.column.image import Image, pixels_of
 from daskimg.column.storage import Ragged, Uniform, mixed
-from daskimg.errors import shown
-from daskimg.kernels.inline import inline
+from daskimg.errors import quoted, shown
+from daskimg.kernels.inline import as_base64, inline
 
 if TYPE_CHECKING:
     from daskimg.column.array import ImageArray
@@ -65,9 +65,6 @@ def as_image(value: Any, tensor: bool = False) -> Image | None:
         return _of_parts(value.get("bytes"), value.get("path"))
     if isinstance(value, bytes | bytearray | memoryview):
         return Image(bytes(value))
-    if isinstance(value, Mapping) and value and value.keys() <= {"bytes", "path"}:  # Hugging Face's
-        data, path = value.get("bytes"), value.get("path")
-        return None if data is None and path is None else Image(data, path)
     try:
         pixels = pixels_of(value)
     except ValueError:  # a ragged list
@@ -85,6 +82,10 @@ def _of_parts(data: Any, path: Any) -> Image | None:
     path = None if is_missing(path) or path == "" else os.fspath(path)
     if is_missing(data):
         return None if path is None else as_image(path)
+    if isinstance(data, str):  # as JSON keeps bytes
+        data = as_base64(data)
+    if not isinstance(data, bytes | bytearray | memoryview):
+        raise TypeError(f'"bytes" of a cell are bytes, or base64; got {shown(data)}')
     return Image(bytes(data), path)
 
 
@@ -120,17 +121,19 @@ def check(cell: Image, dtype: ImageDtype) -> Any:
     data = cell.data
     if dtype.cells == "file" or (dtype.cells == "mixed" and data is None):
         if cell.path is None:
-            raise TypeError(f"a cell of image[file] is a path; got {cell!r}")
+            raise TypeError(f"a cell of image[file] is a path; got {quoted(cell)}")
         return cell.path
     if dtype.cells == "mixed" and isinstance(data, bytes):
         return data
     if dtype.cells == "encoded":
         if not isinstance(data, bytes):
             hint = "read() it first" if data is None else "encode() it first"
-            raise TypeError(f"a cell of image[encoded] is bytes; got {cell!r}; .img.{hint}")
+            raise TypeError(f"a cell of image[encoded] is bytes; got {quoted(cell)}; .img.{hint}")
         return data
     if not isinstance(data, np.ndarray):
-        raise TypeError(f"a cell of {dtype} is an array; got {cell!r}; .img.decode() it first")
+        raise TypeError(
+            f"a cell of {dtype} is an array; got {quoted(cell)}; .img.decode() it first"
+        )
     return fit(data, dtype)
 
 

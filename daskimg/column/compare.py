@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,9 @@ _NO_NUMBERS = (
     "cells of {} are no numbers. .img has what is computed of pictures: df.image.img.mean() is a "
     "number for each, df.image.img.mean().mean() that of all, .img.apply(function) any other"
 )
+
+# What groups may ask of cells that are no numbers.
+_OF_CELLS = ("first", "last", "nth")
 
 
 class ByContent(ExtensionArray):
@@ -103,15 +106,38 @@ class ByContent(ExtensionArray):
     __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = _no_numbers
     __truediv__ = __rtruediv__ = __floordiv__ = __rfloordiv__ = __mod__ = __rmod__ = _no_numbers
     __pow__ = __rpow__ = __and__ = __rand__ = __or__ = __ror__ = __xor__ = __rxor__ = _no_numbers
+    __divmod__ = __rdivmod__ = __matmul__ = __rmatmul__ = interpolate = _no_numbers
     __lt__ = __le__ = __gt__ = __ge__ = _no_numbers
     __neg__ = __pos__ = __abs__ = __invert__ = _quantile = _no_numbers
     _accumulate = _no_numbers
 
+    def refuse_numbers(self, dtype: Any) -> None:
+        """Raise where an array of `dtype` would hold numbers for cells."""
+        if dtype is not None and np.dtype(dtype).kind in "biufcmM":
+            self._no_numbers()
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **how: Any) -> Any:
+        if any(isinstance(x, pd.Series | pd.Index | pd.DataFrame) for x in inputs):
+            return NotImplemented
+        if method == "__call__" and ufunc in (np.equal, np.not_equal) and inputs[0] is self:
+            return self == inputs[1] if ufunc is np.equal else self != inputs[1]
+        return self._no_numbers()
+
+    def _groupby_op(self, *, how: str, **rest: Any) -> Any:
+        if how in _OF_CELLS:
+            return super()._groupby_op(how=how, **rest)  # type: ignore[misc]
+        return self._unable(how)
+
+    def _unable(self, operation: str) -> NoReturn:
+        says = _NO_NUMBERS.format(self.dtype)
+        raise TypeError(
+            f"a column of {self.dtype} does not support operation {operation!r}: {says}"
+        )
+
     def _reduce(self, name: str, **how: Any) -> Any:
         if name == "count":
             return super()._reduce(name, **how)
-        says = _NO_NUMBERS.format(self.dtype)
-        raise TypeError(f"a column of {self.dtype} does not support operation {name!r}: {says}")
+        return self._unable(name)
 
     def _values_for_factorize(self) -> tuple[npt.NDArray[Any], Any]:
         return self.digests(), None

@@ -14,6 +14,7 @@ import pandas as pd
 from pandas.api.extensions import ExtensionDtype, register_extension_dtype
 
 from daskimg import fetch
+from daskimg.errors import quoted
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -31,7 +32,7 @@ CHANNELS = {"L": 0, "I;16": 0, "I": 0, "F": 0, "LA": 2, "RGB": 3, "RGBA": 4}
 def check_policy(on_error: str | None) -> str | None:
     """Return `on_error`, or explain which values there are."""
     if on_error is not None and on_error not in POLICIES:
-        raise ValueError(f'on_error is "raise" or "null"; got {on_error!r}')
+        raise ValueError(f'on_error is "raise" or "null"; got {quoted(on_error)}')
     return on_error
 
 
@@ -107,15 +108,17 @@ class ImageDtype(ExtensionDtype):
                 cell = np.dtype(kind)
             except TypeError as error:
                 raise TypeError(
-                    f"an image dtype holds {', '.join(_KINDS)} or a NumPy dtype; got {kind!r}"
+                    f"an image dtype holds {', '.join(_KINDS)} or a NumPy dtype; got {quoted(kind)}"
                 ) from error
             if cell.kind not in "biuf":
-                raise TypeError(f"pixels are numbers or booleans; got dtype {kind!r}")
+                raise TypeError(f"pixels are numbers or booleans; got dtype {quoted(kind)}")
             kind = cell.name
         elif shape is not None:
-            raise TypeError(f"a shape needs a NumPy dtype; got kind={kind!r}, shape={shape!r}")
+            raise TypeError(
+                f"a shape needs a NumPy dtype; got kind={quoted(kind)}, shape={quoted(shape)}"
+            )
         elif tensor and kind != "pixels":
-            raise TypeError(f"a tensor column holds arrays; got kind={kind!r}")
+            raise TypeError(f"a tensor column holds arrays; got kind={quoted(kind)}")
         self.cells = kind
         self.shape = None if shape is None else tuple(int(n) for n in shape)
         self.tensor = tensor

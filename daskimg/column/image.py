@@ -13,7 +13,7 @@ import numpy.typing as npt
 import PIL.Image
 
 from daskimg import config, fetch
-from daskimg.errors import ImageError, brief
+from daskimg.errors import ImageError, brief, quoted
 from daskimg.kernels import codec, color
 from daskimg.kernels.inline import inline
 from daskimg.kernels.reader import image_pixels
@@ -77,7 +77,7 @@ class Image:
     ) -> None:
         if isinstance(data, str | os.PathLike):
             raise TypeError(
-                f"expected pixels or bytes, got a path: Image(path={os.fspath(data)!r})"
+                f"expected pixels or bytes, got a path: Image(path={quoted(os.fspath(data))})"
             )
         if isinstance(data, bytearray | memoryview):
             data = bytes(data)
@@ -152,7 +152,9 @@ class Image:
 
     def __float__(self) -> float:
         # what has it is a scalar to pandas, which is asked for missing values as a whole
-        raise TypeError("a picture is no number; .to_numpy() gives its pixels")
+        raise TypeError(
+            "a picture is no number; .to_numpy() gives its pixels, .img of a column measures"
+        )
 
     def to_pil(self) -> PIL.Image.Image:
         """A Pillow image; pixels of a kind that Pillow has no mode for, in 8 bits.

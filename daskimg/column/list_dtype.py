@@ -10,6 +10,7 @@ from pandas.api.extensions import ExtensionDtype, register_extension_dtype
 
 from daskimg.column.arrow import ImageArrowType
 from daskimg.column.dtype import ImageDtype
+from daskimg.errors import quoted
 
 if TYPE_CHECKING:
     from daskimg.column.lists import ImageListArray
@@ -42,7 +43,7 @@ class ImageListDtype(ExtensionDtype):
     def __init__(self, item: ImageDtype | str = "image[pixels]") -> None:
         dtype: Any = pd.api.types.pandas_dtype(item)
         if not isinstance(dtype, ImageDtype):
-            raise TypeError(f"a list of pictures is of an image dtype; got {item!r}")
+            raise TypeError(f"a list of pictures is of an image dtype; got {quoted(item)}")
         self.item = dtype
 
     @property

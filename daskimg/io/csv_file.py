@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from daskimg import fetch
+from daskimg.errors import quoted
 from daskimg.io.commit import Mode, Run
 from daskimg.io.failures import count, image_columns
 from daskimg.io.parquet import write_committed
@@ -131,8 +132,8 @@ class Part:
             there, mine = lines.readline().rstrip(), self.head.rstrip()
         if there != mine:
             raise ValueError(
-                f"{target.shown} holds files that begin with {there[:200]!r}, and these with "
-                f"{mine[:200]!r}. Nothing was written: write into another folder"
+                f"{target.shown} holds files that begin with {quoted(there)}, and these with "
+                f"{quoted(mine)}. Nothing was written: write into another folder"
             )
 
     def file(self, frame: pd.DataFrame, run: Run, number: int) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from daskimg import onepass, wanted
+from daskimg.errors import quoted
 from daskimg.io.commit import Mode, Run
 from daskimg.io.failures import count, image_column, image_columns
 from daskimg.io.parquet import split, write_committed
@@ -135,7 +136,7 @@ def _known_format(given: str | None) -> str | None:
     name = {"JPG": "JPEG", "TIF": "TIFF"}.get(given.upper(), given.upper())
     if name not in FORMATS:
         known = ", ".join(one.lower() for one in FORMATS)
-        raise ValueError(f"file_format is one of {known}; got {given!r}")
+        raise ValueError(f"file_format is one of {known}; got {quoted(given)}")
     return name
 
 
@@ -162,14 +163,14 @@ class Naming:
         if callable(given):
             return cls("function", Function(given), tuple(columns))
         if not isinstance(given, str):
-            raise TypeError(f"filename is a column, a template or a function; got {given!r}")
+            raise TypeError(f"filename is a column, a template or a function; got {quoted(given)}")
         if given in columns:
             return cls("column", given, (given,))
         fields = [field for _, field, _, _ in string.Formatter().parse(given) if field is not None]
         unknown = [field for field in fields if field not in (*columns, "index", index)]
         if unknown or not fields:
-            what = f"{unknown[0]!r} is no column" if unknown else f"{given!r} is no column"
-            raise ValueError(f"filename={given!r}: {what}; there are {list(columns)}")
+            what = f"{unknown[0]!r} is no column" if unknown else f"{quoted(given)} is no column"
+            raise ValueError(f"filename={quoted(given)}: {what}; there are {list(columns)}")
         used = tuple(field for field in fields if field in columns)
         return cls("template", given, used)
 
@@ -206,7 +207,7 @@ class Naming:
 
 def _text(value: Any, what: str) -> str:
     if not isinstance(value, str):
-        raise FileNameError(f"a file name is a string; {what!r} gave {value!r}")
+        raise FileNameError(f"a file name is a string; {what!r} gave {quoted(value)}")
     return value
 
 
@@ -219,7 +220,8 @@ class _Formatter(string.Formatter):
         text = str(super().format_field(value, format_spec))
         if "/" in text or "\\" in text or text in (".", ".."):
             raise FileNameError(
-                f"unsafe file name: the value {text!r} in the filename template would be a folder"
+                f"unsafe file name: the value {quoted(text)} in the filename template would be "
+                "a folder"
             )
         return text
 

@@ -17,6 +17,7 @@ from pandas.arrays import ArrowStringArray
 from daskimg import fetch, onepass
 from daskimg.column.array import ImageArray
 from daskimg.column.dtype import ImageDtype, check_policy
+from daskimg.errors import quoted
 from daskimg.io.listing import (
     given_paths,
     list_images,
@@ -158,13 +159,13 @@ def _source(roots: Sequence[str], source: fetch.Source) -> fetch.Source:
 
 def _pair(size: Any) -> tuple[int, int | None]:
     if isinstance(size, str) or not hasattr(size, "__len__") or len(size) != 2:
-        raise ValueError(f"size is (height, width); got {size!r}")
+        raise ValueError(f"size is (height, width); got {quoted(size)}")
     height, width = size
     sides = (height,) if width is None else (height, width)
     if not all(hasattr(side, "__index__") for side in sides):
         raise ValueError(
             "size is (height, width) in whole pixels, or (height, None), which keeps the aspect; "
-            f"got {size!r}"
+            f"got {quoted(size)}"
         )
     return height, width
 
@@ -330,7 +331,7 @@ def images(
     image[encoded]
     """
     if kind not in ("path", "base64"):
-        raise ValueError(f'kind is "path" or "base64"; got {kind!r}')
+        raise ValueError(f'kind is "path" or "base64"; got {quoted(kind)}')
     if not isinstance(series, pd.Series) and not hasattr(series, "dask"):
         series = pd.Series(series)
     dtype = series.dtype

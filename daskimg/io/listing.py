@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from daskimg.column.dtype import common_root
+from daskimg.errors import brief, quoted
 from daskimg.fetch import Source, local_path, mask_url
 from daskimg.io.braces import expanded
 from daskimg.io.partitions import parse_partitions, shuffle_order, split_rows
@@ -247,14 +248,16 @@ def _add(files: _Files, tree: Tree, entry: str, known: _Known, recursive: bool) 
     else:
         root = tree.base(entry)
         if not root:
-            raise FileNotFoundError(errno.ENOENT, "No such file or directory", mask_url(entry))
+            raise FileNotFoundError(
+                errno.ENOENT, "No such file or directory", brief(mask_url(entry))
+            )
         folders: list[str] = []
         files.search(_files_of(tree.glob(entry), accept, folders), root)
         if len(files) == before:
             for folder in folders:
                 files.search(tree.walk(folder, recursive, accept), root)
     if len(files) == before:
-        raise FileNotFoundError(_no_match(mask_url(entry), accept, recursive))
+        raise FileNotFoundError(_no_match(brief(mask_url(entry)), accept, recursive))
 
 
 def _files_of(matches: Iterable[Found], accept: _Extensions, folders: list[str]) -> Iterator[Found]:
@@ -271,9 +274,9 @@ def _name(path: str) -> str:
 
 
 def _no_match(entry: str, accept: _Extensions, recursive: bool) -> str:
-    text = f"no picture in {entry!r}"
+    text = f"no picture in {quoted(entry)}"
     if accept.known is None:
-        text = f"no file in {entry!r}"
+        text = f"no file in {quoted(entry)}"
     else:
         looked = sorted(accept.known)
         text += ": looked for " + ", ".join(looked[:12]) + (", ..." if len(looked) > 12 else "")
@@ -308,7 +311,8 @@ def _known_extensions(given: str | Iterable[str] | None) -> _Known:
     given = [given] if isinstance(given, str) else list(given)
     if not given or not all(isinstance(one, str) and one.strip(". ") for one in given):
         raise ValueError(
-            f'file_extensions: expected extensions such as ["jpg", "png"], or "*", got {given!r}'
+            'file_extensions: expected extensions such as ["jpg", "png"], or "*", '
+            f"got {quoted(given)}"
         )
     if "*" in given:
         return _Known(None, asked=True)

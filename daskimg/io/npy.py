@@ -18,7 +18,7 @@ from daskimg import fetch
 from daskimg.column.array import ImageArray
 from daskimg.column.dtype import ImageDtype, check_policy
 from daskimg.column.storage import Uniform
-from daskimg.errors import ImageError, reason_of
+from daskimg.errors import ImageError, quoted, reason_of
 from daskimg.io import npy_format as nf
 from daskimg.io import shards as sh
 from daskimg.io.npy_layout import Layout
@@ -94,7 +94,7 @@ def read_numpy(
     """
     sh.check_count("rows_per_partition", rows_per_partition)
     if isinstance(column_names, str):
-        raise TypeError(f"column_names is a list of names; got {column_names!r}")
+        raise TypeError(f"column_names is a list of names; got {quoted(column_names)}")
     policy = check_policy(on_error)
     source = fetch.Source(storage_options)
     shards = sh.list_shards(urlpath, _names(file_extensions), source)

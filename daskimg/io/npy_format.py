@@ -12,6 +12,8 @@ from typing import Any, BinaryIO, NamedTuple, cast
 
 import numpy as np
 
+from daskimg.errors import quoted
+
 __all__ = ["Header", "RefusedError", "read_headers", "read_member"]
 
 ZIP = b"PK"
@@ -87,7 +89,7 @@ def read_header(file: BinaryIO, key: str = "") -> Header:
     shape, fortran, dtype = _described(file, version)
     if version == (3, 0) and dtype.names:
         dtype.names = tuple(name.encode("latin1").decode() for name in dtype.names)
-    called = f"the array {key!r}" if key else "the array"
+    called = f"the array {quoted(key)}" if key else "the array"
     if min(shape, default=0) < 0:
         raise ValueError(f"the header is damaged: the shape {shape}")
     if dtype.hasobject:
@@ -160,7 +162,7 @@ def read_headers(
             known = [n.removesuffix(".npy") for n in members.namelist() if n.endswith(".npy")]
             for key in known if keys is None else keys:
                 if key not in known:
-                    raise RefusedError(f"column_names: no key {key!r}; there are {known}")
+                    raise RefusedError(f"column_names: no key {quoted(key)}; there are {known}")
                 info = members.getinfo(f"{key}.npy")
                 _check_member(info, held)
                 with members.open(info) as member:

@@ -12,6 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from daskimg.errors import quoted
 from daskimg.io.commit import Mode, Run
 from daskimg.io.failures import Seen, count, failed_rows, image_columns, picture_columns
 from daskimg.io.parquet_read import read_parquet
@@ -100,7 +101,7 @@ def write_parquet(
     frame = as_dask(df)
     keys = _partition_cols(frame, partition_cols)
     if compression is not None and not pa.Codec.is_available(compression):
-        raise ValueError(f"compression: {compression!r} is not available to pyarrow")
+        raise ValueError(f"compression: {quoted(compression)} is not available to pyarrow")
     if embed:
         files = [name for name in image_columns(frame) if frame[name].dtype.holds_paths]
         frame = frame.assign(**{name: frame[name].img._op("embed") for name in files})

@@ -18,7 +18,7 @@ from dask.utils import parse_bytes
 
 from daskimg import fetch
 from daskimg.column.dtype import check_policy
-from daskimg.errors import reason_of
+from daskimg.errors import quoted, reason_of
 from daskimg.io import parquet_scan as scan
 from daskimg.io.parquet_cells import decode_column, recognise
 from daskimg.io.parquet_damage import lost_file, salvaged
@@ -110,7 +110,7 @@ def read_parquet(
     policy, source = check_policy(on_error), fetch.Source(storage_options)
     limit = BLOCKSIZE if blocksize is None else parse_bytes(blocksize)
     if limit <= 0:
-        raise ValueError(f"blocksize has to be at least one byte; got {blocksize!r}")
+        raise ValueError(f"blocksize has to be at least one byte; got {quoted(blocksize)}")
     listing = scan.list_files(urlpath, source)
     paths = listing.paths.to_pylist()
     told = scan.read_footers(paths, source, damaged=policy == "null")
@@ -287,11 +287,11 @@ class Reader:
         """Complain about columns that are not there."""
         wanted = [columns] if isinstance(columns, str) else list(columns or ())
         if isinstance(columns, str):
-            raise TypeError(f"columns is a list of names; got {columns!r}")
+            raise TypeError(f"columns is a list of names; got {quoted(columns)}")
         wanted += [name for one in self.dnf or () for name, _, _ in one]
         for name in wanted:
             if name not in self.columns and name not in self.index_names:
-                raise ValueError(f"no column {name!r}; there are {self.columns}")
+                raise ValueError(f"no column {quoted(name)}; there are {self.columns}")
 
     def stored(self, names: Sequence[str]) -> list[str]:
         """The columns of the files that hold columns of the frame, and the index."""

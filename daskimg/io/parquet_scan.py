@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from daskimg import config, fetch
+from daskimg.errors import quoted
 from daskimg.io.listing import Listing, list_images, parse_partitions
 from daskimg.io.manifest import published
 from daskimg.io.parquet_schema import KEY
@@ -251,11 +252,12 @@ def normal_filters(filters: Any) -> Dnf | None:
         found = tuple(tuple((name, op, value) for name, op, value in one) for one in ands)
     except (TypeError, ValueError, IndexError):
         raise ValueError(
-            f"filters is a list of (column, op, value), or a list of such lists; got {filters!r}"
+            "filters is a list of (column, op, value), or a list of such lists; "
+            f"got {quoted(filters)}"
         ) from None
     for name, op, _ in (term for one in found for term in one):
         if op not in OPS:
-            raise ValueError(f"filters: {op!r} (of {name!r}) is none of {', '.join(OPS)}")
+            raise ValueError(f"filters: {quoted(op)} (of {name!r}) is none of {', '.join(OPS)}")
     return found
 
 

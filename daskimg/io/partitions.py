@@ -14,6 +14,7 @@ import pandas as pd
 from dask.utils import parse_bytes
 from pandas.api.extensions import ExtensionArray
 
+from daskimg.errors import quoted
 from daskimg.fetch import mask_url
 from daskimg.io.walk import own_part
 
@@ -133,7 +134,7 @@ def split_rows(
     if blocksize is not None:
         limit = parse_bytes(blocksize)
         if limit <= 0:
-            raise ValueError(f"blocksize has to be at least one byte, got {blocksize!r}")
+            raise ValueError(f"blocksize has to be at least one byte, got {quoted(blocksize)}")
     if n == 0:
         return np.zeros(2, np.int64)
     if sizes is None or limit == np.inf:
@@ -210,16 +211,16 @@ def _hive_folders(path: str, root: int) -> dict[str, str | None]:
 
 def _levels(listing: Listing, names: list[str]) -> dict[str, Column]:
     if not names or not all(isinstance(name, str) and name for name in names):
-        raise ValueError(f"partitioning: expected names of folder levels, got {names!r}")
+        raise ValueError(f"partitioning: expected names of folder levels, got {quoted(names)}")
     if len(set(names)) < len(names):
-        raise ValueError(f"partitioning: a name occurs twice in {names!r}")
+        raise ValueError(f"partitioning: a name occurs twice in {quoted(names)}")
 
     def parse(path: str, root: int) -> dict[str, str | None]:
         parts = path[root:].strip("/").split("/")[:-1]
         if len(parts) < len(names):
             raise ValueError(
                 f"{mask_url(path)}: has {len(parts)} folder levels below its root "
-                f"{mask_url(path[:root])!r}, but partitioning={names!r} names {len(names)}"
+                f"{mask_url(path[:root])!r}, but partitioning={quoted(names)} names {len(names)}"
             )
         return dict(zip(names, parts, strict=False))
 
@@ -234,8 +235,8 @@ def _template(listing: Listing, template: str) -> dict[str, Column]:
         match = pattern.fullmatch(path[root:].strip("/"))
         if match is None:
             raise ValueError(
-                f"{mask_url(path)}: {path[root:].strip('/')!r} does not fit the template "
-                f"partitioning={template!r}"
+                f"{mask_url(path)}: {quoted(path[root:].strip('/'))} does not fit the template "
+                f"partitioning={quoted(template)}"
             )
         for column, text in zip(values.values(), match.groups(), strict=True):
             column.append(text)
@@ -263,7 +264,7 @@ def _compiled(template: str) -> tuple[re.Pattern[str], dict[str, str]]:
         if not name or conversion or kind not in _KINDS:
             got = "{" + name + (f":{kind}" if kind else "") + "}"
             raise ValueError(
-                f"partitioning={template!r}: expected fields like {{name}}, {{name:d}} "
+                f"partitioning={quoted(template)}: expected fields like {{name}}, {{name:d}} "
                 f"(an integer), {{name:f}} (a number) or {{name:s}}, got {got}"
             )
         if name in kinds:
@@ -276,7 +277,7 @@ def _compiled(template: str) -> tuple[re.Pattern[str], dict[str, str]]:
         pieces.append(".*")
     if not kinds:
         raise ValueError(
-            f'partitioning={template!r}: expected "hive", a list of folder level names, or a '
+            f'partitioning={quoted(template)}: expected "hive", a list of folder level names, or a '
             'template with fields such as "{category}/{id:d}.jpg"'
         )
     return re.compile("".join(pieces)), kinds

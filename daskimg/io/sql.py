@@ -12,6 +12,7 @@ import dask.dataframe as dd
 import numpy as np
 import pandas as pd
 
+from daskimg.errors import quoted
 from daskimg.fetch import mask_url
 from daskimg.io.write import as_dask
 from daskimg.lazy.source import from_reader
@@ -105,7 +106,7 @@ class Query:
 
     def __repr__(self) -> str:
         # SQLAlchemy masks the password of a URL, but not what stands in its query
-        return f"Query({self.sql!r}, {mask_url(str(self.url))})"
+        return f"Query({quoted(self.sql)}, {mask_url(str(self.url))})"
 
     def __dask_tokenize__(self) -> tuple[Any, ...]:
         return ("daskimg.Query", repr(self.url), self.sql, repr(self.params))
@@ -183,7 +184,9 @@ class Query:
             if not isinstance(low, datetime.datetime):
                 values = [value.date() for value in values]
         else:
-            raise ValueError(f"index_col is a column of numbers or dates; {column!r} holds {low!r}")
+            raise ValueError(
+                f"index_col is a column of numbers or dates; {column!r} holds {quoted(low)}"
+            )
         return [*dict.fromkeys(values[:-1]), values[-1]]
 
     def _selectable(self) -> Any:
@@ -196,7 +199,7 @@ class Query:
         statement = sa.text(words)
         if self.params:
             if not isinstance(self.params, Mapping):
-                raise TypeError(f"params is a dict for :name markers; got {self.params!r}")
+                raise TypeError(f"params is a dict for :name markers; got {quoted(self.params)}")
             statement = statement.bindparams(**self.params)
         return statement.columns().subquery("rows_")
 
@@ -235,7 +238,7 @@ def _in_order(sql: Any, con: Any) -> tuple[str, Any]:
     ):
         sql, con = con, sql
     if not isinstance(sql, str):
-        raise TypeError(f"sql is a SELECT or a table's name; got {sql!r}")
+        raise TypeError(f"sql is a SELECT or a table's name; got {quoted(sql)}")
     return sql, con
 
 
@@ -261,5 +264,5 @@ def _url_of(con: Any) -> Any:
         return sa.make_url(con)
     except sa.exc.ArgumentError:
         raise ValueError(
-            f"con is a SQLAlchemy URL such as 'sqlite:///shop.db'; got {mask_url(str(con))!r}"
+            f"con is a SQLAlchemy URL such as 'sqlite:///shop.db'; got {quoted(str(con))}"
         ) from None

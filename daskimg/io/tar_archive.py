@@ -9,6 +9,8 @@ import tarfile
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO, cast
 
+from daskimg.errors import quoted
+
 __all__ = ["FAULTS", "Archive", "BrokenTarError"]
 
 BLOCK = tarfile.BLOCKSIZE
@@ -175,7 +177,7 @@ class Archive:
             member = None if rooted else members.get(name)
         if member is None or not member.isreg():
             raise ValueError(
-                f"{link.name} is a link to {link.linkname!r}, which is no file in the archive"
+                f"{link.name} is a link to {quoted(link.linkname)}, which is no file in the archive"
             )
         return archive, member
 

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from daskimg.column.dtype import ImageDtype
+from daskimg.errors import quoted
 from daskimg.io.failures import image_columns
 from daskimg.io.files import FORMATS
 from daskimg.io.tar_samples import KEY, kind_of
@@ -51,11 +52,11 @@ def _keys(frame: pd.DataFrame, made: Sequence[str]) -> Sequence[str]:
     keys: list[str] = []
     for key in frame[KEY]:
         if not isinstance(key, str) or not key or "." in key.rpartition("/")[2]:
-            raise FileNameError(f"{KEY} is a name without a dot; got {key!r}")
+            raise FileNameError(f"{KEY} is a name without a dot; got {quoted(key)}")
         keys.append(check_name(key))
     if len({*keys}) < len(keys):
         twice = next(key for n, key in enumerate(keys) if key in keys[:n])
-        raise FileNameError(f"two samples of a shard have the {KEY} {twice!r}")
+        raise FileNameError(f"two samples of a shard have the {KEY} {quoted(twice)}")
     return keys
 
 
@@ -148,7 +149,7 @@ def _encoded(value: Any, kind: str, name: str) -> bytes:
         return bytes(value)
     if kind == "integer":
         if int(value) != value:
-            raise ValueError(f"the column {name!r} is an integer by its name; got {value!r}")
+            raise ValueError(f"the column {name!r} is an integer by its name; got {quoted(value)}")
         return str(int(value)).encode()
     return str(value).encode() if kind == "text" else _json(value)
 

@@ -21,6 +21,7 @@ import pandas as pd
 
 from daskimg.column.dtype import ImageDtype
 from daskimg.column.storage import CODES
+from daskimg.errors import quoted
 from daskimg.io.rows import IMAGE, JSON
 from daskimg.io.tar_archive import FAULTS, Archive, BrokenTarError
 from daskimg.kernels import headers
@@ -192,4 +193,6 @@ def _split(name: str) -> tuple[str, str] | None:
 
 
 def _unsafe(key: str) -> Exception | None:
-    return ValueError(f"the name {key!r} leaves the archive") if ".." in key.split("/") else None
+    return (
+        ValueError(f"the name {quoted(key)} leaves the archive") if ".." in key.split("/") else None
+    )

@@ -16,6 +16,7 @@ from typing import Any
 import pandas as pd
 
 from daskimg import config, fetch
+from daskimg.errors import quoted
 
 __all__ = [
     "FileNameError",
@@ -58,10 +59,9 @@ relative, such as 'cats/1.png'; give others with filename=
     """
     reason = _unsafe(name)
     if reason:
-        shown = name if len(name) < 200 else f"{name[:200]}..."
         raise FileNameError(
-            f"unsafe file name {shown!r}: {reason}. Names are relative, such as 'cats/1.png'; "
-            "give others with filename="
+            f"unsafe file name {quoted(name)}: {reason}. Names are relative, such as "
+            "'cats/1.png'; give others with filename="
         )
     return name
 
@@ -103,8 +103,8 @@ def safe_names(names: Sequence[str]) -> Sequence[str]:
     clash = clash_of(list(map(check_name, names)))
     if clash is not None:
         raise FileNameError(
-            f"two rows of a partition would be written to {clash!r}: give names that differ with "
-            "filename="
+            f"two rows of a partition would be written to {quoted(clash)}: give names that "
+            "differ with filename="
         )
     return names
 
@@ -358,7 +358,7 @@ class Target:
         root, folder = os.path.realpath(self._opened[1]), self.at(name).rpartition("/")[0]
         if os.path.commonpath([os.path.realpath(folder), root]) != root:
             raise FileNameError(
-                f"unsafe file name {name!r}: its folder is a link that leaves {self.shown}"
+                f"unsafe file name {quoted(name)}: its folder is a link that leaves {self.shown}"
             )
 
     def remove(self, names: Iterable[str]) -> None:

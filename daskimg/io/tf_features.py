@@ -13,6 +13,7 @@ import pandas as pd
 from daskimg.column.array import ImageArray
 from daskimg.column.cells import fit
 from daskimg.column.dtype import ImageDtype
+from daskimg.errors import quoted
 from daskimg.io.rows import IMAGE, JSON, OBJECT
 from daskimg.kernels import headers
 from daskimg.ops import BYTES
@@ -72,7 +73,7 @@ class Spec(NamedTuple):
 
     def _numbers(self, values: Any, which: str, name: str) -> list[Any]:
         """Integers as floats, floats as integers, where no value changes."""
-        text, hint = f"feature {name!r} is a {which}, not {self.kind}", "see features="
+        text, hint = f"feature {quoted(name)} is a {which}, not {self.kind}", "see features="
         if "bytes_list" not in (which, LISTS.get(self.kind, "bytes_list")):
             given = np.array(values, np.int64 if which == "int64_list" else np.float64)
             with np.errstate(invalid="ignore"):
@@ -81,14 +82,14 @@ class Spec(NamedTuple):
             if same.all():
                 return list(made.tolist())
             text += f", and {given[~same][0]} would change"
-            hint = f'declare it with features={{{name!r}: "float64", ...}}'
+            hint = f'declare it with features={{{quoted(name)}: "float64", ...}}'
         raise ValueError(f"{text}: {hint}")
 
     def _one(self, values: Any, name: str) -> None:
         if len(values) != 1:
             raise ValueError(
-                f"feature {name!r} has {len(values)} values, where one was expected: declare it "
-                f'with features={{{name!r}: "list[{self.kind}]", ...}}'
+                f"feature {quoted(name)} has {len(values)} values, where one was expected: "
+                f'declare it with features={{{quoted(name)}: "list[{self.kind}]", ...}}'
             )
 
     def _array(self, values: Any, which: str, name: str) -> Any:
@@ -102,7 +103,9 @@ class Spec(NamedTuple):
         if dtype.shape is not None:
             size = int(np.prod(dtype.shape))
             if flat.size != size:
-                raise ValueError(f"feature {name!r} has {flat.size} values, {dtype} has {size}")
+                raise ValueError(
+                    f"feature {quoted(name)} has {flat.size} values, {dtype} has {size}"
+                )
             flat = flat.reshape(dtype.shape)
         return fit(flat, dtype)
 
@@ -112,7 +115,8 @@ def _text(value: bytes, name: str) -> str:
         return value.decode()
     except UnicodeDecodeError:
         raise ValueError(
-            f'feature {name!r} is not UTF-8: declare it with features={{{name!r}: "bytes", ...}}'
+            f"feature {quoted(name)} is not UTF-8: declare it with "
+            f'features={{{quoted(name)}: "bytes", ...}}'
         ) from None
 
 
@@ -145,9 +149,9 @@ def spec_of(given: Any, name: str, policy: str | None) -> Spec:
     kind = ALIASES.get(kind, kind)
     if found is None or kind not in DTYPES:
         raise ValueError(
-            f'features: {name!r} is "int64", "float32", "float64", "string", "bytes", "image", '
-            f'"list[...]" of one of the first five, or an array such as "tensor[float32, 512]"; '
-            f"got {given!r}"
+            f'features: {quoted(name)} is "int64", "float32", "float64", "string", "bytes", '
+            f'"image", "list[...]" of one of the first five, or an array such as '
+            f'"tensor[float32, 512]"; got {quoted(given)}'
         )
     return _plain(kind, bool(found[1]))
 
@@ -185,9 +189,9 @@ def inferred(
     specs = {name: _implied(seen[name], name, pictures, policy) for name in sorted(seen)}
     for name in pictures or ():
         if name not in specs:
-            raise ValueError(f"image_columns: no feature {name!r}; there are {list(specs)}")
+            raise ValueError(f"image_columns: no feature {quoted(name)}; there are {list(specs)}")
         if specs[name].dtype != IMAGE:
-            raise ValueError(f"image_columns: {name!r} holds {specs[name].kind}, no bytes")
+            raise ValueError(f"image_columns: {quoted(name)} holds {specs[name].kind}, no bytes")
     return specs
 
 
@@ -277,4 +281,4 @@ def _extend(feature: Any, values: list[Any], name: str) -> None:
         else:
             raise TypeError(f"a feature holds numbers, strings or bytes, no {type(first).__name__}")
     except (TypeError, ValueError, AttributeError) as error:
-        raise ValueError(f"the column {name!r} does not fit a TFRecord: {error}") from error
+        raise ValueError(f"the column {quoted(name)} does not fit a TFRecord: {error}") from error

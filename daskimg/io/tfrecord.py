@@ -16,6 +16,7 @@ import pandas as pd
 
 from daskimg import fetch
 from daskimg.column.dtype import check_policy
+from daskimg.errors import quoted
 from daskimg.io import shards as sh
 from daskimg.io import tf_example as tf
 from daskimg.io.commit import Mode, Run
@@ -138,7 +139,7 @@ def _specs(
         given = {**features, **named}
         return {name: spec_of(kind, name, policy) for name, kind in given.items()}
     if isinstance(features, str):
-        raise TypeError(f"features is a dict or a list of names; got {features!r}")
+        raise TypeError(f"features is a dict or a list of names; got {quoted(features)}")
     specs = inferred(files.first(shards), pictures, policy)
     if features is None:
         return specs

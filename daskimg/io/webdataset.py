@@ -18,6 +18,7 @@ import pandas as pd
 
 from daskimg import fetch
 from daskimg.column.dtype import check_policy
+from daskimg.errors import quoted
 from daskimg.io import shards as sh
 from daskimg.io.commit import Mode, Run
 from daskimg.io.failures import count, image_columns
@@ -104,7 +105,7 @@ def read_webdataset(
     """
     sh.check_count("rows_per_partition", rows_per_partition)
     if isinstance(extensions, str):
-        raise TypeError(f'extensions is a list such as ["jpg", "cls"]; got {extensions!r}')
+        raise TypeError(f'extensions is a list such as ["jpg", "cls"]; got {quoted(extensions)}')
     policy = check_policy(on_error)
     source = fetch.Source(storage_options)
     shards = sh.list_shards(urlpath, NAMES, source)
@@ -196,7 +197,7 @@ class Reader:
         members, error = sample.members, sample.error
         if error is None and not self.given and (more := members.keys() - self.dtypes.keys()):
             error = ValueError(
-                f"a member with the extension {min(more)!r}, which the first samples do not "
+                f"a member with the extension {quoted(min(more))}, which the first samples do not "
                 "have: name those to read with extensions="
             )
         if error is not None:

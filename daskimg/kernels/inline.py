@@ -7,11 +7,11 @@ import binascii
 import re
 import urllib.parse
 
-__all__ = ["check_path", "inline"]
+__all__ = ["as_base64", "check_path", "inline"]
 
 # How the base64 of PNG, JPEG, GIF and WebP begins.
-_BEGINNINGS = ("iVBORw0KGgo", "/9j/", "R0lGOD", "UklGR")
-_BASE64 = re.compile(r"[A-Za-z0-9+/\s]{64,}={0,2}\s*")
+_BEGINNINGS = ("iVBORw0KGgo", "/9j/", "_9j_", "R0lGOD", "UklGR")
+_BASE64 = re.compile(r"[A-Za-z0-9+/_\-\s]{64,}={0,2}\s*")
 _OBJECT = re.compile(
     r"<PIL\.|<Image .*>\Z|\[\[[-+.\d\seinfa,\[\]]*\]\Z|\{'(bytes|path)': |b(['\"]).*\2\Z", re.DOTALL
 )
@@ -30,17 +30,29 @@ def inline(text: str) -> bytes | None:
     >>> inline("data/1.png") is None
     True
     """
+    if text[:1].isspace():
+        text = text.lstrip()
     if text[:5].lower() == "data:":
         head, _, body = text.partition(",")
-        if not head.endswith(";base64"):
+        if not head.rstrip().lower().endswith("base64"):
             return urllib.parse.unquote_to_bytes(body)
-        return _decoded(urllib.parse.unquote(body))
+        return as_base64(urllib.parse.unquote(body))
     if text.startswith(_BEGINNINGS) and _BASE64.fullmatch(text):
-        return _decoded(text)
+        return as_base64(text)
     return None
 
 
-def _decoded(text: str) -> bytes:
+def as_base64(text: str) -> bytes:
+    """The bytes of base64, in either alphabet, broken into lines or not, or of a data URL.
+
+    Examples
+    --------
+    >>> as_base64(" aGVs\\nbG8"), as_base64("data:text/plain;base64,aGVsbG8=")
+    (b'hello', b'hello')
+    """
+    text = text.strip()
+    if text[:5].lower() == "data:":
+        return inline(text) or b""
     try:
         return base64.b64decode(text.translate({45: "+", 95: "/"}).rstrip("=") + "===")
     except (binascii.Error, ValueError):

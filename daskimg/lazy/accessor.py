@@ -10,9 +10,11 @@ from dask.dataframe.extensions import register_series_accessor
 
 from daskimg.accessor import ImageAccessor
 from daskimg.column.array import ImageArray
+from daskimg.errors import quoted
 from daskimg.lazy.arrays import dask_array
+from daskimg.lazy.expr import new_collection
 from daskimg.lazy.passes import image_op
-from daskimg.lazy.tree import co_aligned
+from daskimg.lazy.tree import co_aligned, frame_behind
 from daskimg.program import Program
 
 __all__ = ["LazyImageAccessor"]
@@ -27,7 +29,8 @@ class LazyImageAccessor(ImageAccessor):
             if not hasattr(arg, "dask") or not co_aligned(self._series, arg):
                 raise ValueError(
                     f"a row-wise argument of {self._series.name!r} is a column of the same Dask "
-                    f"frame, row by row; got {arg!r}. Assign or merge it into the frame first."
+                    f"frame, row by row; got {quoted(arg)}. Assign or merge it into the "
+                    "frame first."
                 )
         return image_op(self._series, program, list(args))
 
@@ -42,6 +45,10 @@ class LazyImageAccessor(ImageAccessor):
 
     def _has_paths(self) -> bool:
         return True
+
+    def _frame(self) -> Any:
+        found = frame_behind(self._series.expr)
+        return None if found is None else new_collection(found)
 
     def _head(self, frame: Any, n: int) -> pd.DataFrame:
         rows: pd.DataFrame = frame.head(n, npartitions=-1)

@@ -47,6 +47,7 @@ __all__ = [
     "co_aligned",
     "decider",
     "flattened",
+    "frame_behind",
     "is_column",
     "kept",
     "lowest",
@@ -149,6 +150,14 @@ def source_of(expr: Expr) -> tuple[Expr, Any]:
             expr, column = expr.frame, before[0] if before else column
         else:
             return expr, column
+
+
+def frame_behind(expr: Expr) -> Expr | None:
+    """The frame that a column, or an op on it, was taken out of; None: it is no such column."""
+    while isinstance(expr, ImageNode | RenameSeries):
+        expr = expr.operand("frame")
+    taken = isinstance(expr, Projection) and expr.ndim == 1
+    return expr.operand("frame") if taken else None
 
 
 def lowest(expr: Expr) -> Expr:

@@ -19,7 +19,7 @@ from dask.base import tokenize
 from dask.utils import parse_bytes, parse_timedelta
 
 from daskimg import config
-from daskimg.errors import PlacementError
+from daskimg.errors import PlacementError, quoted
 from daskimg.lasting import Facts, content_of, named
 
 __all__ = ["MARK", "StageCall", "resources_of", "visible_gpus"]
@@ -43,7 +43,7 @@ def resources_of(
     """
     wanted = dict(resources or {})
     if num_gpus < 0:
-        raise ValueError(f"num_gpus is a number of GPUs, 0 or more; got {num_gpus!r}")
+        raise ValueError(f"num_gpus is a number of GPUs, 0 or more; got {quoted(num_gpus)}")
     if num_gpus:
         wanted[config.get("gpu-resource")] = num_gpus
     return wanted or None
@@ -76,7 +76,9 @@ class StageCall:
     ) -> None:
         for name, amount in resources.items():
             if not amount > 0:
-                raise ValueError(f"{label}: resources[{name!r}] must be above 0; got {amount!r}")
+                raise ValueError(
+                    f"{label}: resources[{name!r}] must be above 0; got {quoted(amount)}"
+                )
         self._task: Callable[[pd.DataFrame], pd.DataFrame] | None = task
         self._pickled: bytes | None = None
         self.label = re.sub(r"[^\w.]+", "-", label).strip("-")
@@ -179,7 +181,7 @@ def _limit_of(concurrency: int | tuple[int, int] | None, label: str) -> int | No
     low, high = concurrency if isinstance(concurrency, tuple) else (concurrency, concurrency)
     if not 1 <= low <= high:
         raise ValueError(
-            f"{label}: concurrency is a number above 0, or (min, max); got {concurrency!r}"
+            f"{label}: concurrency is a number above 0, or (min, max); got {quoted(concurrency)}"
         )
     return int(high)
 
@@ -193,7 +195,7 @@ def _in_flight() -> float | None:
     if not size > 0:
         raise ValueError(
             'daskimg.in-flight is a size ("256MiB") or a fraction of a worker\'s memory (0.25), '
-            f"above 0, or null; got {allowed!r}"
+            f"above 0, or null; got {quoted(allowed)}"
         )
     return size
 

@@ -16,6 +16,7 @@ import pandas as pd
 from daskimg.batch.formats import check_format
 from daskimg.column.dtype import ImageDtype
 from daskimg.column.image import Image
+from daskimg.errors import quoted
 from daskimg.lazy.table import Frame, as_pandas
 from daskimg.stream.batches import batch_of, cut, dropped, shuffled
 from daskimg.stream.runners import Runner
@@ -135,7 +136,7 @@ def chosen(frame: Any, columns: Sequence[str] | None) -> Any:
     missing = [name for name in columns if name not in frame.columns]
     if missing:
         known = ", ".join(map(repr, frame.columns))
-        raise KeyError(f"no column {missing[0]!r}; the columns are {known}")
+        raise KeyError(f"no column {quoted(missing[0])}; the columns are {known}")
     return frame[list(columns)]
 
 

@@ -29,10 +29,33 @@ def test_labels(df):
     assert df.img.show(columns=2).size == (344, 512)
 
 
+def test_a_dask_column_knows_the_others_of_its_frame():
+    df = BOTH[1].assign(frame="p", operand=BOTH[1]["class"])
+    sheet = df.img.show(n=3, label="class")
+    for cells in (
+        df.image,
+        df[["image", "class"]]["image"],
+        df.image.rename("y"),
+        df.rename(columns={"image": "x"}).x,
+        df.assign(class_of=df["class"]).image.img.rotate(0),
+    ):
+        assert cells.img.show(3, label="class").gallery == sheet.gallery
+    assert "dog" in df.image.img.show(3, label="operand").gallery  # also names of Dask's own
+    assert df.image.img.show(3, label="frame").gallery.count(">p<") == 3
+    dogs = df[df["class"] == "dog"].image.img.show(label="class").gallery
+    assert [word in dogs for word in ("dog", "cat")] == [True, False]
+    with pytest.raises(KeyError, match="no column 'klass'; the columns are image, class"):
+        df.image.img.show(label="klass")
+
+
+@pytest.mark.parametrize("cells", [BOTH[0].image, BOTH[1].image.persist()], ids=["pandas", "dask"])
+def test_a_column_alone_does_not(cells):
+    with pytest.raises(TypeError, match=r"df.img.show\('image', label='class'\)"):
+        cells.img.show(label="class")
+
+
 @pytest.mark.parametrize("df", BOTH, ids=["pandas", "dask"])
 def test_labels_that_are_none(df):
-    with pytest.raises(TypeError, match=r"df.img.show\('image', label='class'\)"):
-        df.image.img.show(label="class")
     with pytest.raises(KeyError, match="no column 'klass'; the columns are image, class"):
         df.img.show(label="klass")
     with pytest.raises(ValueError, match="each of the 3 pictures; got 2"):

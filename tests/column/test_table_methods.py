@@ -66,6 +66,17 @@ SAYS = {
     "sort_values": lambda t: t.sort_values("image"),
     "frame.mean": lambda t: t.mean(),
     "frame.max": lambda t: t.max(),
+    "groupby max": lambda t: t.groupby("n").image.max(),
+    "groupby sum": lambda t: t.groupby("n").image.sum(),
+    "groupby std": lambda t: t.groupby("n").image.std(),
+    "groupby agg": lambda t: t.groupby("n").agg({"image": "mean"}),
+    "groupby cumsum": lambda t: t.groupby("n").image.cumsum(),
+    "corr": lambda t: t.corr(),
+    "a ufunc": lambda t: np.sqrt(t.image),
+    "a ufunc of two": lambda t: np.add(1, t.image),
+    "to floats": lambda t: t.image.astype("float32"),
+    "to integers": lambda t: t.image.astype("int64"),
+    "to booleans": lambda t: t.image.astype(bool),
 }
 
 
