@@ -19,8 +19,9 @@ from daskimg.column.image import Image
 from daskimg.errors import ImageError, PlacementError, TooManyPixelsError
 from daskimg.frame import FrameAccessor
 from daskimg.io.dask_array import from_array
-from daskimg.io.images import images, read_images
+from daskimg.io.images import read_images
 from daskimg.io.npy import read_numpy
+from daskimg.io.of_column import images
 from daskimg.io.parquet_read import read_parquet
 from daskimg.io.sql import read_sql
 from daskimg.io.tfrecord import read_tfrecords

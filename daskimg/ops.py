@@ -16,13 +16,16 @@ import pandas as pd
 import pyarrow as pa
 
 from daskimg import config, fetch, opening
+from daskimg.column.cells import as_image, check, is_missing
 from daskimg.column.dtype import ImageDtype, check_policy
+from daskimg.errors import shown
 from daskimg.kernels import augment, codec, color, filters, geometry, measure
 from daskimg.opening import ISOLATED
 from daskimg.program import HEADER, STRING, Program, Step
 
 __all__ = ["ISOLATED", "OPS", "Op", "build", "cells_of", "policy_of"]
 
+_ANY = ImageDtype("pixels", tensor=True)
 BYTES = pd.ArrowDtype(pa.large_binary())
 INT, HASH = pd.Int64Dtype(), pd.UInt64Dtype()
 FLOAT, BOOL = np.dtype("float64"), np.dtype("bool")
@@ -153,7 +156,25 @@ def _encode(pixels: Any, file_format: str, quality: int) -> Any:
 def _apply(pixels: np.ndarray[Any, Any], func: Callable[..., Any], dtype: Any) -> Any:
     pixels = pixels.view()
     pixels.flags.writeable = False  # the column's own memory, or what other steps read too
-    return func(pixels)
+    return _fitting(func(pixels), dtype)
+
+
+def _fitting(value: Any, dtype: Any) -> Any:
+    """What a user's function returned for a cell, as a column of `dtype` keeps it."""
+    if dtype is None or isinstance(dtype, ImageDtype):
+        cell = as_image(value, dtype is None or dtype.tensor)
+        if cell is None:
+            raise TypeError(f"a function of apply returns {dtype or 'pixels'}; got {value!r}")
+        return check(cell, dtype or _ANY)
+    if is_missing(value):
+        return None
+    if not pd.api.types.is_numeric_dtype(dtype):
+        return value
+    if np.ndim(value):
+        raise TypeError(f"a function of apply returns one value of {dtype}; got {shown(value)}")
+    if pd.api.types.is_integer_dtype(dtype) and int(value) != value:
+        raise TypeError(f"{shown(value)} is no value of {dtype}")
+    return int(value) if pd.api.types.is_integer_dtype(dtype) else float(value)
 
 
 def _random(name: str) -> Callable[..., Any]:

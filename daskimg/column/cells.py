@@ -73,6 +73,8 @@ def as_image(value: Any, tensor: bool = False) -> Image | None:
         wanted = "an array" if tensor else "an (H, W) or (H, W, C) array, a picture, bytes, a path"
         if isinstance(value, Mapping):
             wanted += ", a dict of bytes and path"
+        if pixels.dtype.kind in "OSU" and isinstance(value, list | tuple | np.ndarray):
+            wanted += ' (several in a row: astype("list[image]"), or explode() before)'
         raise TypeError(f"a cell is {wanted} or None; got {_described(value, pixels)}")
     return Image(pixels)
 

@@ -21,7 +21,14 @@ from daskimg.column.arrow import from_arrow, to_arrow
 from daskimg.column.list_dtype import ImageListArrowType, ImageListDtype
 from daskimg.column.text import Text
 
-__all__ = ["ImageListArray", "ImageListDtype", "from_arrow_lists", "lists_of", "of_lists"]
+__all__ = [
+    "ImageListArray",
+    "ImageListDtype",
+    "failing_with_cells",
+    "from_arrow_lists",
+    "lists_of",
+    "of_lists",
+]
 
 Mask = npt.NDArray[np.bool_]
 Index = npt.NDArray[np.int64]
@@ -288,6 +295,21 @@ def _of_lists(chunk: pa.Array, dtype: ImageListDtype) -> ImageListArray:
         dtype = chunk.type.to_pandas_dtype()
     lists = chunk.storage if isinstance(chunk, pa.ExtensionArray) else chunk
     return of_lists(lists, from_arrow(lists.flatten(), dtype.item))
+
+
+def failing_with_cells(rows: ImageListArray) -> ImageListArray:
+    """The same rows, of which those with a cell that failed have failed for its reason."""
+    bad = np.flatnonzero(~rows.cells.valid & rows.cells.has_error)
+    if not len(bad):
+        return rows
+    failed, first = np.unique(np.searchsorted(rows.ends, bad, "right") - 1, return_index=True)
+    valid, kept = rows.valid.copy(), np.ones(len(rows.cells), bool)
+    for row, cell in zip(failed, bad[first], strict=True):
+        valid[row] = False
+        kept[rows.ends[row] : rows.ends[row + 1]] = False
+        kept[cell] = True
+    ends = np.concatenate([[0], np.cumsum(kept)])[rows.ends]
+    return ImageListArray(ends, valid, rows.cells[kept])
 
 
 def of_lists(lists: pa.Array | pa.ChunkedArray, cells: ImageArray) -> ImageListArray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import dask.dataframe as dd
 import numpy as np
@@ -14,9 +14,8 @@ import pyarrow as pa
 from dask.tokenize import tokenize
 from pandas.arrays import ArrowStringArray
 
-from daskimg import fetch, onepass
-from daskimg.column.array import ImageArray
-from daskimg.column.dtype import ImageDtype, check_policy
+from daskimg import fetch
+from daskimg.column.dtype import check_policy
 from daskimg.errors import quoted
 from daskimg.io.listing import (
     given_paths,
@@ -25,18 +24,16 @@ from daskimg.io.listing import (
     shuffle_order,
     split_rows,
 )
-from daskimg.io.roots import held_root
+from daskimg.io.of_column import pictures_of
 from daskimg.kernels import geometry, headers
 from daskimg.lazy.fusion import bare
-from daskimg.lazy.passes import image_op
 from daskimg.lazy.source import from_reader
 from daskimg.lazy.table import Table
 from daskimg.ops import cells_of
-from daskimg.program import Program
 from daskimg.stores import local_path, parse
 from daskimg.words import READERS, known_as
 
-__all__ = ["images", "read_images"]
+__all__ = ["read_images"]
 
 PATH = pd.StringDtype("pyarrow")
 
@@ -140,7 +137,7 @@ def read_images(
         sizes = None if sizes is None else sizes[order]
     bounds = split_rows(len(found), sizes, files_per_partition, blocksize)
     frame = _from_listing(listed, bounds)
-    column = _pictures(frame["path"], _source(roots, source), policy, found.root)
+    column = pictures_of(frame["path"], _source(roots, source), policy, found.root)
     if size is not None or mode is not None:
         column = column.img.decode(mode)
     if size is not None:
@@ -277,111 +274,3 @@ class ListedColumns(NamedTuple):
         sizes = [len(part.table) for part in parts]
         frame = _list_rows(Rows(table, 0, parts[0].nullable))
         return frame, np.repeat(np.arange(len(parts)), sizes)
-
-
-@known_as(READERS)
-def images(
-    series: Any,
-    *,
-    kind: Literal["path", "base64"] = "path",
-    storage_options: Mapping[str, Any] | None = None,
-    on_error: str | None = None,
-) -> Any:
-    """A column of paths as an image column; nothing is fetched.
-
-    What a column holds is data, wherever it came from. Local paths and plain URLs (http, s3, gs,
-    abfs, ...) are opened. Chains of filesystems (``::``) and what opens more than the path
-    (reference, zip, caches, ...) are failed rows, unless ``daskimg.allow-paths`` lists their
-    store (``zip://::s3://bucket/x.zip``); `read_images` opens any that you write in code.
-    `storage_options` are used for object stores, whose endpoint is theirs (s3, gs, ...), and sent
-    to another host (http, sftp, ...) only if ``daskimg.allow-paths`` lists it: what a row names
-    is no reason to send a password there.
-
-    Parameters
-    ----------
-    series : Series, Index or sequence
-        Paths (str, pathlib), pandas or Dask; nulls stay missing. A path may be a data URL
-        (``data:image/png;base64,...``). Objects may also be what else a cell holds: bytes,
-        pictures of Pillow, arrays, ``{"bytes": ..., "path": ...}``.
-    kind : {"path", "base64"}
-        What text is: where a picture is, or the base64 of its file.
-    storage_options : dict, optional
-        Credentials of the paths' filesystem. They travel with the column's ops, masked. Of web
-        servers: ``with dask.config.set({"daskimg.allow-paths": ["https://host"]})`` around the
-        lines that make columns.
-    on_error : {"raise", "null"}, optional
-        What a picture that fails does; None follows ``daskimg.on-error``.
-
-    Returns
-    -------
-    Series
-        Of dtype ``image[file]`` for paths, ``image[encoded]`` for base64; of objects, what they
-        hold (``image[mixed]`` on Dask, where nobody has looked).
-
-    Raises
-    ------
-    TypeError
-        When the values are numbers, or hold pictures already.
-
-    Examples
-    --------
-    >>> di.images(pd.Series(["a.jpg", "b.png"])).dtype
-    image[file]
-    >>> di.images(["iVBORw0KGgo="], kind="base64").dtype
-    image[encoded]
-    """
-    if kind not in ("path", "base64"):
-        raise ValueError(f'kind is "path" or "base64"; got {quoted(kind)}')
-    if not isinstance(series, pd.Series) and not hasattr(series, "dask"):
-        series = pd.Series(series)
-    dtype = series.dtype
-    policy = check_policy(on_error)
-    if isinstance(dtype, ImageDtype):
-        if not dtype.holds_paths:
-            raise TypeError(f"{series.name!r} holds pictures already ({dtype})")
-    elif _numbers(series):
-        raise TypeError(f"images() takes paths (strings); {series.name!r} is {dtype}")
-    elif kind == "base64":
-        return ("data:;base64," + series).astype(ImageDtype("encoded", on_error=policy))
-    source = fetch.Source(storage_options)
-    if dtype == np.dtype(object) or not (
-        isinstance(dtype, ImageDtype) or pd.api.types.is_string_dtype(dtype)
-    ):
-        cells = _kind_of(series)
-        return series.astype(ImageDtype(cells, on_error=policy, source=source.handle))
-    return _pictures(series, source, policy, held_root(series))
-
-
-def _pictures(series: Any, opened: fetch.Source, policy: str | None, root: str | None) -> Any:
-    """A column of paths below `root` as pictures."""
-    dtype, cells, source = series.dtype, "file", opened.handle
-    if isinstance(dtype, ImageDtype):
-        cells, policy, source = dtype.cells, policy or dtype.on_error, source or dtype.source
-    target = ImageDtype(cells, on_error=policy, source=source, root=root)
-    program = Program((), target)
-    if isinstance(series, pd.Series):
-        return onepass.run(series, [program])[0]
-    return image_op(series, program, [])
-
-
-def _numbers(series: Any) -> bool:
-    """Whether a column is of numbers; floats may be no more than missing values."""
-    if not pd.api.types.is_numeric_dtype(series.dtype):
-        return False
-    if isinstance(series, pd.Series):
-        return not series.isna().all()
-    return series.dtype.kind != "f"
-
-
-def _kind_of(series: Any) -> str:
-    """What kind of cell a column holds that is none of pictures, as far as that is known."""
-    dtype = series.dtype
-    nested = isinstance(dtype, pd.ArrowDtype) and pa.types.is_struct(dtype.pyarrow_dtype)
-    if dtype != np.dtype(object) and not nested:
-        return "file"
-    if not isinstance(series, pd.Series):
-        return "mixed"
-    if series.isna().all():
-        return "file"
-    cells: ImageArray = series.astype(ImageDtype("infer")).array
-    return cells.dtype.cells

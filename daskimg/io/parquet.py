@@ -12,9 +12,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from daskimg import onepass
+from daskimg.column.dtype import ImageDtype
+from daskimg.column.lists import ImageListArray, ImageListDtype, failing_with_cells
 from daskimg.errors import quoted
 from daskimg.io.commit import Mode, Run
-from daskimg.io.failures import Seen, count, failed_rows, image_columns, picture_columns
+from daskimg.io.failures import Seen, count, failed_rows, picture_columns
 from daskimg.io.parquet_read import read_parquet
 from daskimg.io.parquet_scan import read_footers
 from daskimg.io.parquet_schema import Layout
@@ -25,6 +28,8 @@ from daskimg.io.write import Job, Output, as_dask, submit
 from daskimg.lasting import Facts
 from daskimg.lazy.prune import pruned
 from daskimg.lazy.tree import anchor
+from daskimg.ops import build
+from daskimg.program import Program
 from daskimg.words import WRITERS, known_as
 
 __all__ = ["failures_job", "read_parquet", "write_committed", "write_parquet"]
@@ -51,7 +56,7 @@ def write_parquet(
     Encoded pictures are Hugging Face image columns (``struct<bytes, path>``), pixels of one shape
     are Arrow tensor columns, other pixels a struct of data, shape and dtype; `read_parquet` gives
     the frame back as it was. Null cells are written as nulls, with their reason. Lists of pictures
-    are lists of these, Hugging Face's ``List(Image)``; files in them are written as references.
+    are lists of these, Hugging Face's ``List(Image)``; a row of which a picture fails is null.
 
     Other readers understand pixels of one shape as far as they know tensors: in pandas and DuckDB
     a row's arrive flat, and ``np.stack(table.image).reshape(-1, height, width, channels)`` is their
@@ -103,12 +108,31 @@ def write_parquet(
     if compression is not None and not pa.Codec.is_available(compression):
         raise ValueError(f"compression: {quoted(compression)} is not available to pyarrow")
     if embed:
-        files = [name for name in image_columns(frame) if frame[name].dtype.holds_paths]
-        frame = frame.assign(**{name: frame[name].img._op("embed") for name in files})
+        names = picture_columns(frame)
+        frame = frame.assign(**{name: _embedded(frame[name]) for name in names})
     part = Part(Layout.of(frame._meta, _has_range(frame), keys), compression)
     out = Output(path, mode, storage_options, compute, errors)
     blank = Blank(frame._meta, compression)
     return write_committed(frame, part, out, "parquet", blank, compression=compression)
+
+
+def _embedded(column: Any) -> Any:
+    """A column of pictures, or of lists of these, with the bytes of its files."""
+    dtype = column.dtype
+    if isinstance(dtype, ImageDtype):
+        return column.img._op("embed") if dtype.holds_paths else column
+    if not dtype.item.holds_paths:
+        return column
+    program = build(dtype.item, "embed")
+    meta = pd.Series([], dtype=ImageListDtype(program.dtype), name=column.name)
+    return column.map_partitions(_embed_lists, program, meta=meta, enforce_metadata=False)
+
+
+def _embed_lists(column: pd.Series, program: Program) -> pd.Series:
+    rows = column.array.tight()
+    cells = onepass.run(pd.Series(rows.cells, copy=False), [program])[0].array
+    made = failing_with_cells(ImageListArray(rows.ends, rows.valid, cells))
+    return pd.Series(made, index=column.index, name=column.name, copy=False)
 
 
 def _partition_cols(frame: Any, given: str | Sequence[str] | None) -> tuple[str, ...]:

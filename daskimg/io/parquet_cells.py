@@ -16,12 +16,18 @@ from daskimg.column.arrow import ImageArrowType, from_arrow
 from daskimg.column.dtype import ImageDtype
 from daskimg.column.lists import ImageListArray, of_lists
 from daskimg.column.storage import Uniform
+from daskimg.errors import quoted
 from daskimg.io.parquet_schema import HF_KEY, KEY, Column
 from daskimg.io.tensors import Tensors, tensors_of, values_of
+from daskimg.kernels.inline import as_base64
 
 __all__ = ["decode_column", "recognise"]
 
 STORED = {"bytes": "data"}  # of Hugging Face's structs
+_OF_STRUCT = (
+    ". {0!r} is a struct: leave it out of image_columns, and make pictures of a field of it with "
+    "di.images(df.{0}.map(lambda row: row[field], meta=(field, object)))"
+)
 
 
 def recognise(
@@ -57,7 +63,8 @@ def recognise(
                 found[name] = _together(found.get(name, known), known)
     for name in wanted or ():
         if name not in schema.names:
-            raise ValueError(f"no column {name!r} in the file; there are {schema.names}")
+            told = f"there are {schema.names}{_inside(name, schema)}"
+            raise ValueError(f"no column {quoted(name)} in the file; {told}")
         if name not in found:
             dtype, lists = _named(schema.field(name), kinds)
             found[name] = Column(name, dtype, lists=lists)
@@ -118,6 +125,11 @@ def _named(field: pa.Field, kinds: Mapping[str, str]) -> tuple[ImageDtype, bool]
     kind = _plain(field.type)
     if found is None and _is_list(kind):
         inner = _named(pa.field(f"{field.name}[]", kind.value_type), kinds)
+        if inner[1]:
+            raise ValueError(
+                f"image_columns: {field.name!r} holds lists of lists ({field.type}): leave it out "
+                "and explode() it, then di.images() makes pictures of what is in it"
+            )
         found = inner[0], True
     elif found is None and _is_bytes(kind):
         found = ImageDtype("encoded"), False
@@ -128,8 +140,17 @@ def _named(field: pa.Field, kinds: Mapping[str, str]) -> tuple[ImageDtype, bool]
     if found is None:
         raise ValueError(
             f"image_columns: {field.name!r} holds neither bytes nor paths but {field.type}"
+            + (_OF_STRUCT.format(field.name) if pa.types.is_struct(kind) else "")
         )
     return found
+
+
+def _inside(name: str, schema: pa.Schema) -> str:
+    """What to do where `name` is a place in a struct."""
+    top = name.partition(".")[0]
+    if top not in schema.names or not pa.types.is_struct(schema.field(top).type):
+        return ""
+    return _OF_STRUCT.format(top)
 
 
 def _implied(field: pa.Field, kinds: Mapping[str, str]) -> tuple[ImageDtype, bool] | None:
@@ -150,7 +171,9 @@ def _implied(field: pa.Field, kinds: Mapping[str, str]) -> tuple[ImageDtype, boo
 
 
 def _is_bytes(kind: pa.DataType) -> bool:
-    return kind in (pa.binary(), pa.large_binary(), pa.binary_view())
+    return kind in (pa.binary(), pa.large_binary(), pa.binary_view()) or (
+        pa.types.is_fixed_size_binary(kind)
+    )
 
 
 def _is_text(kind: pa.DataType) -> bool:
@@ -231,6 +254,11 @@ def _decode_chunk(
             path = fields.pop("path").cast(pa.large_string())
         fields |= kinds
         fields = {name: fields[name] for name in ("data", "shape", "dtype") if name in fields}
+        if "data" in fields and _is_text(fields["data"].type):  # as JSON keeps bytes
+            words = fields["data"].to_pylist()
+            fields["data"] = pa.array(
+                [None if word is None else as_base64(word) for word in words], pa.large_binary()
+            )
     else:
         outer = np.ones(n, bool)
         fields = {"data": chunk}

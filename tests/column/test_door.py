@@ -185,3 +185,59 @@ def test_apply_keeps_the_policy():
     made = column.img.apply(lambda pixels: pixels, dtype="image[uint8]")
     assert made.dtype.on_error == "null"
     assert made.img.mean().isna().tolist() == [False, True]
+
+
+JPEG = io.BytesIO()
+PIL.Image.new("RGB", (5, 3), (255, 250, 9)).save(JPEG, "JPEG")
+PLAIN = URL.partition(",")[2]
+LINES = "\r\n".join(PLAIN[n : n + 40] for n in range(0, len(PLAIN), 40))
+TEXTS = {
+    "lines": LINES,
+    "no padding": PLAIN.rstrip("="),
+    "space around": f" \n{PLAIN}\n ",
+    "url-safe": base64.urlsafe_b64encode(JPEG.getvalue()).decode(),
+    "a URL of lines": f"data:image/png;base64,\n{LINES}",
+    "a URL behind space": f" {URL}",
+    "a shouted URL": URL.replace("data:image/png;base64", "DATA:IMAGE/PNG;BASE64"),
+}
+
+
+@pytest.mark.parametrize("text", TEXTS)
+@pytest.mark.parametrize("kind", ["path", "base64"])
+@pytest.mark.parametrize("make", [str, str.encode], ids=["text", "bytes"])
+def test_forms_of_base64(text, kind, make, one_thread):
+    if make is not str and kind == "path":
+        pytest.skip("bytes are the picture's own")
+    given = pd.Series([make(TEXTS[text]), None], dtype=object)
+    lazy = dd.from_pandas(given.astype("string") if make is str else given, npartitions=1)
+    for column in (given, given.astype("category"), *([lazy] if make is str else [])):
+        made = di.images(column, kind=kind).img.width
+        assert (made.compute() if hasattr(made, "compute") else made).tolist() == [5, pd.NA]
+    cell = pd.Series([{"bytes": TEXTS[text], "path": "a.png"}], dtype="image").iloc[0]
+    assert cell.to_numpy().shape == (3, 5, 3)
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+def test_json_columns(lazy, one_thread):
+    series = pd.Series([{"bytes": png(), "path": None}, None], dtype="json")
+    made = di.images(dd.from_pandas(series, npartitions=1) if lazy else series).img.width
+    assert (made.compute() if lazy else made).tolist() == [5, pd.NA]
+
+
+def test_an_index_of_dask(tmp_path, one_thread):
+    (tmp_path / "a.png").write_bytes(png())
+    frame = dd.from_pandas(pd.DataFrame({"n": [1]}, index=[str(tmp_path / "a.png")]), npartitions=1)
+    assert di.images(frame.index).img.width.compute().tolist() == [5]
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (pd.DataFrame({"a": ["x.png"]}), r"df\[name\]"),
+        (np.zeros((2, 3, 4, 3), "uint8"), "from_array"),
+        (pd.Series([["a.png", "b.png"]]), "explode"),
+    ],
+)
+def test_no_column_of_pictures(given, says):
+    with pytest.raises(TypeError, match=says):
+        di.images(given)

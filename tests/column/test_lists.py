@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 
 import dask.dataframe as dd
@@ -129,3 +130,43 @@ def test_what_is_no_list_of_pictures_is_refused():
         column("pixels").img  # noqa: B018
     with pytest.raises(TypeError, match="no order"):
         column("pixels").sort_values()
+
+
+@pytest.fixture
+def rows_of_files(tmp_path):
+    di.testing.make_images(tmp_path / "in", 3, size=(4, 6))
+    a, b, c = sorted(str(path) for path in (tmp_path / "in").rglob("*.*"))
+    return [[a, b], [], None, [c], [a, str(tmp_path / "none.png"), b]]
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+def test_files_in_lists_are_embedded(rows_of_files, lazy, tmp_path, one_thread):
+    pictures = pd.Series(rows_of_files[:4]).astype("list[image]")
+    assert pictures.dtype == "list[image[file]]"
+    frame = pd.DataFrame({"n": range(4), "pictures": pictures})
+    frame = dd.from_pandas(frame, npartitions=2) if lazy else frame
+    frame.img.write_parquet(tmp_path / "out")
+    for path in rows_of_files[0]:
+        os.remove(path)
+    back = di.read_parquet(tmp_path / "out").pictures.compute()
+    assert back.dtype == "list[image[encoded]]"
+    shapes = [[x.to_numpy().shape for x in row] if isinstance(row, list) else row for row in back]
+    assert shapes == [[(4, 6, 3)] * 2, [], pd.NA, [(4, 6, 3)]]
+    assert pd.read_parquet(tmp_path / "out").pictures[0][1]["bytes"]
+    frame.img.write_parquet(tmp_path / "references", embed=False)
+    assert di.read_parquet(tmp_path / "references").pictures.dtype == "list[image[file]]"
+
+
+def test_a_row_of_which_a_file_is_missing(rows_of_files, tmp_path, one_thread):
+    dtype = ImageListDtype(di.ImageDtype("file", on_error="null"))
+    frame = pd.DataFrame({"pictures": pd.Series(rows_of_files, dtype=dtype)})
+    result = frame.img.write_parquet(tmp_path / "out", errors=tmp_path / "failed")
+    assert (result.rows, result.failed) == (5, 1)
+    back = di.read_parquet(tmp_path / "out").pictures.compute()
+    assert back.isna().tolist() == [False, False, True, False, True]
+    assert [len(row) for row in back.dropna()] == [2, 0, 1]
+    assert pd.read_parquet(tmp_path / "failed").path.tolist() == [rows_of_files[4][1]]
+    with pytest.raises(di.ImageError, match=r"none\.png"):
+        frame.assign(pictures=pd.Series(rows_of_files).astype("list[image]")).img.write_parquet(
+            tmp_path / "raised"
+        )

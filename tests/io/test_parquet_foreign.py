@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 
@@ -303,3 +304,38 @@ def test_flat_pixels_get_their_shape_back(tmp_path):
     assert (np.stack(flat.image).reshape(-1, 2, 4, 3) == pixels).all()
     flat = duckdb.sql(f"SELECT image FROM '{file}'").df()
     assert (np.stack(flat.image).reshape(-1, 2, 4, 3) == pixels).all()
+
+
+@pytest.mark.parametrize(
+    ("values", "named", "says"),
+    [
+        ([{"b": b"x", "n": 1}], "a.b", r"'a' is a struct.*di.images\(df.a.map"),
+        ([{"b": b"x", "n": 1}], "a", r"'a' is a struct.*di.images\(df.a.map"),
+        ([[[b"x"]]], "a", "lists of lists.*explode"),
+        ([1], "a.b", r"no column 'a.b' in the file; there are \['a'\]$"),
+    ],
+)
+def test_columns_that_hold_no_pictures(values, named, says, tmp_path):
+    pq.write_table(pa.table({"a": pa.array(values)}), tmp_path / "x.parquet")
+    with pytest.raises(ValueError, match=says):
+        di.read_parquet(tmp_path, image_columns=[named])
+
+
+def test_a_field_of_a_struct(tmp_path, one_thread):
+    data = di.Image(np.zeros((3, 5, 3), "uint8")).to_bytes()
+    pq.write_table(pa.table({"a": [{"b": data, "n": 1}, None]}), tmp_path / "x.parquet")
+    df = di.read_parquet(tmp_path)
+    field = df.a.map(lambda row: row["b"], na_action="ignore", meta=("b", object))
+    assert di.images(field).img.width.compute().tolist() == [5, pd.NA]
+
+
+def test_bytes_as_text_and_of_one_length(tmp_path, one_thread):
+    data = di.Image(np.zeros((3, 5, 3), "uint8")).to_bytes()
+    kind = pa.struct([("bytes", pa.string()), ("path", pa.string())])
+    text = {"bytes": base64.b64encode(data).decode(), "path": None}
+    table = {"text": pa.array([text, None], kind)}
+    table["fixed"] = pa.array([data, None], pa.binary(len(data)))
+    pq.write_table(pa.table(table), tmp_path / "x.parquet")
+    df = di.read_parquet(tmp_path, image_columns=["text", "fixed"])
+    assert df.text.img.width.compute().tolist() == [5, pd.NA]
+    assert df.fixed.img.width.compute().tolist() == [5, pd.NA]

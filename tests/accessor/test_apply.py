@@ -1,0 +1,59 @@
+"""What a function of apply returns is checked row by row."""
+
+import dask.dataframe as dd
+import numpy as np
+import pandas as pd
+import pytest
+
+import daskimg as di
+
+CELLS = pd.Series([np.full((4, 4, 3), n, "uint8") for n in range(2)], dtype="image[uint8, 4x4x3]")
+PIXELS = np.ones((2, 2, 3), "uint8")
+WRONG = [
+    (None, "text"),
+    (None, {"a": 1}),
+    (None, None),
+    ("image[uint8]", np.ones((2, 2), "float64") / 3),
+    ("image[uint8]", np.ones(3)),
+    ("image[uint8]", b"bytes"),
+    ("image[uint8, 2x2x3]", np.ones((2, 3, 3), "uint8")),
+    ("image[encoded]", PIXELS),
+    ("tensor[float32, 4]", [1, 2, 3]),
+    ("float64", "text"),
+    ("float64", [1.0, 2.0]),
+    ("Int64", 3.5),
+    ("Int64", PIXELS),
+]
+
+
+@pytest.mark.parametrize(("dtype", "value"), WRONG, ids=lambda x: type(x).__name__)
+@pytest.mark.parametrize("lazy", [False, True])
+def test_what_does_not_fit_is_a_failed_row(dtype, value, lazy, one_thread):
+    def function(pixels):
+        return value if pixels.max() else RIGHT[dtype]
+
+    cells = dd.from_pandas(CELLS, npartitions=1) if lazy else CELLS
+    made = cells.img.on_error("null").img.apply(function, dtype=dtype)
+    found = made.compute() if lazy else made
+    assert found.isna().tolist() == [False, True]
+    with pytest.raises(di.ImageError, match="apply: "):
+        dd.from_pandas(CELLS, npartitions=1).img.apply(function, dtype=dtype).compute()
+
+
+RIGHT = {
+    None: PIXELS,
+    "image[uint8]": PIXELS,
+    "image[uint8, 2x2x3]": PIXELS.astype("int64"),
+    "image[encoded]": b"bytes",
+    "tensor[float32, 4]": [1, 2, 3, 4],
+    "float64": np.float32(0.5),
+    "Int64": 3.0,
+}
+
+
+@pytest.mark.parametrize("dtype", [d for d in RIGHT if d is not None])
+def test_what_fits(dtype):
+    found = CELLS.img.apply(lambda pixels: RIGHT[dtype], dtype=dtype)
+    assert found.dtype == dtype
+    assert not found.isna().any()
+    assert CELLS.img.apply(lambda pixels: None, dtype="Int64").isna().all()
