@@ -8,14 +8,16 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from daskimg import metrics
 from daskimg.column.array import ImageArray
+from daskimg.column.dtype import ImageDtype
 from daskimg.errors import cause_of
 from daskimg.plan import Node
 from daskimg.program import CHEAP
 
-__all__ = ["Gauge", "gauge_of"]
+__all__ = ["HELD", "LATER", "OPENING", "READ", "Gauge", "gauge_of", "read"]
 
 MEASURES = {
     *("luma", "moments", "first_moment", "second_moment", "min", "max"),
@@ -24,6 +26,7 @@ MEASURES = {
 STAGES = {**dict.fromkeys(MEASURES, "measure"), "export": "encode"}
 OPENING = ("decode", "header", "fetch")  # how far a pass opens files
 LATER = "later steps"
+READ, HELD = "pixels read", "cells read"  # by readers: no pass opens the ones, one may the others
 WEIGHED = ("fetch", "decode", "encode")  # stages whose results are counted in bytes
 RUNS, SECONDS, BYTES, ERRORS = range(4)
 
@@ -55,14 +58,35 @@ class Gauge:
                 report[stage, what] += count[place]  # type: ignore[assignment]
         if measured:
             report["measure", "images"] = measured  # type: ignore[assignment]
-        rows = metrics.ROWS + self.kind
+        kind = LATER if cells.dtype.holds_pixels else self.kind
+        rows = metrics.ROWS + kind
         report[rows, "kept"] = int(cells.valid.sum()) - len(failed)
         for reason in failed.values():
             report[rows, cause_of(reason)] += 1
-        if self.kind in OPENING and cells.error is not None:  # recorded before, in a file perhaps
-            for i in np.flatnonzero(~cells.valid & cells.has_error):
-                report[rows, cause_of(cells.error[i].as_py())] += 1
+        if kind in OPENING:
+            _count_recorded(report, rows, cells)
         metrics.tell(report)
+
+
+def read(frame: pd.DataFrame) -> pd.DataFrame:
+    """A frame that a reader made, of whose pictures those are told who want a report."""
+    if metrics.wanted():
+        report: Counter[tuple[str, str]] = Counter()
+        for _, column in frame.items():
+            if isinstance(column.dtype, ImageDtype):
+                cells: ImageArray = column.array
+                rows = metrics.ROWS + (READ if cells.dtype.holds_pixels else HELD)
+                report[rows, "kept"] += int(cells.valid.sum())
+                _count_recorded(report, rows, cells)
+        metrics.tell(report)
+    return frame
+
+
+def _count_recorded(report: Counter[tuple[str, str]], rows: str, cells: ImageArray) -> None:
+    """Count the failures that cells hold: they were recorded before, in a file perhaps."""
+    if cells.error is not None:
+        for i in np.flatnonzero(~cells.valid & cells.has_error):
+            report[rows, cause_of(cells.error[i].as_py())] += 1
 
 
 def gauge_of(root: Node) -> Gauge | None:

@@ -91,6 +91,36 @@ def test_pandas_is_measured_too(paths):
     assert s.failed >= 1
 
 
+def test_what_a_reader_saw_fail(tmp_path):
+    np.save(tmp_path / "a.npy", np.zeros((4, 6, 5, 3), np.uint8))
+    whole = (tmp_path / "a.npy").read_bytes()
+    (tmp_path / "a.npy").write_bytes(whole[: len(whole) - 100])
+    df = di.read_numpy(tmp_path, on_error="null")
+    takes = {
+        "as it is": lambda: df.compute(),
+        "resized": lambda: df.image.img.resize(3, 3).compute(),
+        "a header": lambda: df.image.img.width.compute(),
+        "a measure": lambda: df.image.img.mean().compute(),
+        "written": lambda: df.img.write_parquet(tmp_path / "out"),
+        "cells of Parquet": lambda: di.read_parquet(tmp_path / "out").compute(),
+        "measured": lambda: di.read_parquet(tmp_path / "out").image.img.mean().compute(),
+        "encoded": lambda: df.assign(image=df.image.img.encode("png")).img.write_parquet(
+            tmp_path / "encoded"
+        ),
+        "bytes": lambda: di.read_parquet(tmp_path / "encoded").compute(),
+        "decoded": lambda: di.read_parquet(tmp_path / "encoded").image.img.mean().compute(),
+        "both": lambda: (
+            (frame := di.read_parquet(tmp_path / "encoded"))
+            .assign(mean=frame.image.img.mean(), wide=frame.image.img.width)
+            .compute()
+        ),
+    }
+    for name, take in takes.items():
+        with di.stats() as s:
+            take()
+        assert (s.kept, s.failed, s.causes) == (2, 2, {"truncated": 2}), name
+
+
 def test_a_summary_line(frame):
     with di.stats() as s:
         measured(frame).compute()

@@ -66,7 +66,7 @@ class Census(NamedTuple):
         }
 
 
-def count(frame: pd.DataFrame, columns: Sequence[str], others: Seen | None = None) -> Census:
+def count(frame: pd.DataFrame, columns: Sequence[str], *others: Seen) -> Census:
     """Look at the cells of `columns`, and at failures told by `others`; nothing is read."""
     n = len(frame)
     failed, null = np.zeros(n, bool), np.zeros(n, bool)
@@ -82,7 +82,7 @@ def count(frame: pd.DataFrame, columns: Sequence[str], others: Seen | None = Non
             column[rows] = name
         failed |= bad
         null |= ~cells.valid
-    for about, reasons in (others or {}).items():
+    for about, reasons in (told for seen in others for told in seen.items()):
         new = ~failed & pd.notna(reasons)
         reason[new], column[new] = reasons[new], about
         failed |= new

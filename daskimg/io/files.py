@@ -255,7 +255,7 @@ class Part:
         else:
             with ThreadPoolExecutor(PUTS) as pool:
                 files = list(pool.map(wanted.carried(run.put), names, data))
-        return {**census.ticket(), "files": files}
+        return {**census.ticket(), "files": files, "seen": {self.column: census.reason}}
 
     def _bases(self, frame: pd.DataFrame, number: int) -> list[str | None]:
         cells = frame[self.column].array

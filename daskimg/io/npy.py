@@ -14,7 +14,7 @@ import dask.dataframe as dd
 import numpy as np
 import pandas as pd
 
-from daskimg import fetch
+from daskimg import fetch, gauge
 from daskimg.column.array import ImageArray
 from daskimg.column.dtype import ImageDtype, check_policy
 from daskimg.column.storage import Uniform
@@ -100,7 +100,7 @@ def read_numpy(
     shards = sh.list_shards(urlpath, _names(file_extensions), source)
     with ThreadPoolExecutor(HEADERS) as pool:
         files = list(pool.map(lambda shard: _looked_at(shard, source, column_names), shards))
-    good = [file for file in files if file.error is None]
+    good = [file for file in files if file.arrays]  # whole, or cut off behind what they say
     strict = policy_of(ImageDtype("encoded", on_error=policy)) == "raise"
     if strict or not good:
         _refuse_damaged(files)
@@ -271,7 +271,8 @@ class Reader:
                 found[name].append(values)
         made = {name: self._column(found[name], dtypes[name], part) for name in columns}
         rows = sum(piece.rows for piece in part.pieces)
-        return pd.DataFrame(made, index=pd.RangeIndex(part.row, part.row + rows), copy=False)
+        index = pd.RangeIndex(part.row, part.row + rows)
+        return gauge.read(pd.DataFrame(made, index=index, copy=False))
 
     def _arrays(self, piece: Piece, keys: Iterable[str]) -> dict[str, Any]:
         """The rows of a piece by key, those of a damaged file that are there; or why not."""

@@ -252,9 +252,9 @@ class Failures:
         self.part.refuse_others(target, names)
 
     def __call__(
-        self, frame: pd.DataFrame, run: Run, number: int, others: Seen | None = None
+        self, frame: pd.DataFrame, run: Run, number: int, others: Sequence[Seen] = ()
     ) -> dict[str, Any]:
-        rows = failed_rows(frame, count(frame, self.columns, others))
+        rows = failed_rows(frame, count(frame, self.columns, *others))
         counts = {"rows": len(rows), "failed": 0, "missing": 0, "reasons": {}}
         return {**counts, "files": self.part.write(rows, run, number)}
 

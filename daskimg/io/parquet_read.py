@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from dask.utils import parse_bytes
 
-from daskimg import fetch
+from daskimg import fetch, gauge
 from daskimg.column.dtype import check_policy
 from daskimg.errors import quoted, reason_of
 from daskimg.io import parquet_scan as scan
@@ -225,14 +225,15 @@ def _read(
         for name, value, dtype in zip(reader.keys, rows.keys, dtypes, strict=True)
     }
     if rows.error is not None:
-        return lost_file(reader, rows, names, keys)
+        return gauge.read(lost_file(reader, rows, names, keys))
     try:
         table, index = reader.table(rows, names, keys)
-        return reader.frame(table, index, tuple(keys.items()), rows.path)[names]
+        frame = reader.frame(table, index, tuple(keys.items()), rows.path)[names]
     except scan.DamagedError:
         if not reader.tolerant:
             raise
-        return salvaged(reader, rows, names, keys)
+        frame = salvaged(reader, rows, names, keys)
+    return gauge.read(frame)
 
 
 @dataclass(frozen=True)

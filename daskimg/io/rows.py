@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from daskimg import metrics
+from daskimg import gauge, metrics
 from daskimg.column.array import ImageArray
 from daskimg.column.cells import lay_out
 from daskimg.column.dtype import ImageDtype
@@ -118,7 +118,8 @@ def to_frame(
     rows = [refuse(record, policy) for record in records]
     _tell(rows, every)
     made = {name: _column(name, dtype, rows) for name, dtype in columns.items()}
-    return pd.DataFrame(made, index=pd.RangeIndex(start, start + len(rows)), copy=False)
+    index = pd.RangeIndex(start, start + len(rows))
+    return gauge.read(pd.DataFrame(made, index=index, copy=False))
 
 
 def _tell(records: Sequence[Record], every: Mapping[str, TypeOf]) -> None:

@@ -50,7 +50,8 @@ class Job:
     ----------
     run : Run
     write : callable
-        ``write(frame, run, partition)`` puts the files of one partition and gives its ticket.
+        ``write(frame, run, partition)`` puts the files of one partition and gives its ticket; with
+        ``"seen"``, which says why rows failed in writing, beside those that the frame tells.
     blank : callable, optional
         ``blank(run)`` puts the files of a frame without rows.
     errors : Job, optional
@@ -79,12 +80,13 @@ class Job:
         """Write one partition, and say so."""
         self.run.announce()
         plain, others = settled(frame, self.seen)
+        written = self.write(plain, self.run, number)
+        in_writing = written.pop("seen", {})
         beside = {}
         if self.errors is not None and not self.errors.run.finished:
             kept: Any = self.errors.write
-            errors = replace(self.errors, write=partial(kept, others=others))
+            errors = replace(self.errors, write=partial(kept, others=(others, in_writing)))
             beside = {"errors": errors.ticket(plain, number)}
-        written = self.write(plain, self.run, number)
         if others:
             columns = picture_columns(plain) if self.columns is None else self.columns
             written |= more_failed(written, count(plain, columns), count(plain, columns, others))

@@ -14,7 +14,7 @@ from dask.utils import format_bytes
 from daskimg import metrics
 from daskimg.clients import active_client
 from daskimg.errors import counted
-from daskimg.gauge import LATER, OPENING
+from daskimg.gauge import HELD, LATER, OPENING, READ
 from daskimg.metrics import ROWS
 from daskimg.monitor.usage import Usage
 
@@ -60,7 +60,8 @@ class Stats:
     cpu : float
         Processor seconds of all processes, with all they did.
     kept, failed : int
-        Pictures that came through the passes that open files, and that did not.
+        Pictures that came through the passes that open files (of cells that no pass opened:
+        through their readers), and that did not.
     causes : dict
         How many failed for what.
     """
@@ -157,7 +158,8 @@ class Stats:
     @property
     def causes(self) -> dict[str, int]:
         total, found = self._total(), Counter[str]()
-        for kind in (*OPENING, LATER):
+        opened = any(_rows(total, kind) for kind in OPENING)  # with what was recorded before
+        for kind in (*OPENING, READ, LATER) if opened else (READ, HELD, LATER):
             found.update(_rows(total, kind, "failed"))
         return dict(found)
 
@@ -228,7 +230,7 @@ class Stats:
 
 def _kind(report: Report) -> str:
     """How far files were opened."""
-    return next((kind for kind in OPENING if _rows(report, kind)), LATER)
+    return next((kind for kind in (*OPENING, READ, HELD) if _rows(report, kind)), LATER)
 
 
 def _rows(report: Report, kind: str, which: str | None = None) -> dict[str, int]:

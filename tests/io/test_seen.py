@@ -94,6 +94,28 @@ def test_nothing_decoded_is_a_plain_copy(tmp_path, shop, one_thread):
     assert metrics.snapshot().get("decode", 0) == 0
 
 
+def test_a_picture_that_fails_in_writing_stands_among_the_failed(tmp_path, one_thread):
+    """Names of a function tell the format, so that pictures are encoded where they are written."""
+    for path in make_images(tmp_path / "shop", 4, size=(8, 8), formats=["png"])[:1]:
+        Path(path).write_bytes(b"nothing")
+    df = di.read_images(tmp_path / "shop", on_error="null")
+    third = df.image.img.mean().compute()[2]
+
+    def refuse_third(pixels):
+        if pixels.mean() == third:
+            raise RuntimeError("not this one")
+        return 1.0
+
+    frame = df.assign(value=df.image.img.apply(refuse_third, dtype="float64"))
+    with di.stats() as stats:
+        result = frame.img.write_images(
+            tmp_path / "rows", filename=lambda row: row["path"][-9:-4], errors=tmp_path / "errors"
+        )
+    told = di.read_parquet(tmp_path / "errors").compute()
+    assert (result.failed, stats.failed, len(told)) == (2, 2, 2)
+    assert [error.split(":")[0] for error in told.error] == ["decode", "apply"]
+
+
 def test_two_image_columns_each_blame_their_own(tmp_path, shop, one_thread):
     make_images(tmp_path / "other", 8, size=(8, 8), formats=["jpeg"])
     other = di.read_images(tmp_path / "other", on_error="null").compute()
