@@ -6,8 +6,11 @@ endpoint) is a `Source`, which travels with a program and never shows what it ho
 
 from __future__ import annotations
 
+import asyncio
 import io
 import os
+import time
+from concurrent.futures import wait
 from typing import Any, BinaryIO
 
 from fsspec.asyn import AsyncFileSystem
@@ -16,6 +19,7 @@ from daskimg.errors import TooManyBytesError
 from daskimg.retry import mask_url, retrying
 from daskimg.source import Source, common, recall
 from daskimg.stores import local_path
+from daskimg.wanted import EVERY, check
 
 __all__ = [
     "Source",
@@ -88,10 +92,8 @@ def read_bytes(
     fs, name = source.filesystem(path)
     if max_bytes is None:
         # s3fs asks for the size first to fetch pieces side by side: two requests for a picture
-        how = _in_time(fs)
-        if getattr(fs, "max_concurrency", 1) > 1:
-            how["max_concurrency"] = 1
-        return bytes(retrying(lambda: fs.cat_file(name, **how), path, retries, source.mask))
+        how = {"max_concurrency": 1} if getattr(fs, "max_concurrency", 1) > 1 else {}
+        return bytes(retrying(lambda: _request(fs, name, **how), path, retries, source.mask))
     if path.startswith(("http://", "https://")):  # a web server may ignore ranges
         data = retrying(lambda: _read_stream(fs, name, max_bytes), path, retries, source.mask)
     else:
@@ -231,9 +233,7 @@ class _Ranges(io.RawIOBase):
         try:
             return bytes(
                 retrying(
-                    lambda: self._fs.cat_file(
-                        self._name, start=start, end=end, **_in_time(self._fs)
-                    ),
+                    lambda: _request(self._fs, self._name, start=start, end=end),
                     self._path,
                     self._retries,
                     self._source.mask,
@@ -253,9 +253,22 @@ class _Ranges(io.RawIOBase):
         return self._size
 
 
-def _in_time(fs: Any) -> dict[str, Any]:
-    """A request's time limit, where the filesystem takes one."""
-    return {"timeout": LONGEST} if isinstance(fs, AsyncFileSystem) else {}
+def _request(fs: Any, name: str, **how: Any) -> Any:
+    """``fs.cat_file(name, **how)`` in limited time, as long as somebody wants it."""
+    if not isinstance(fs, AsyncFileSystem):
+        return fs.cat_file(name, **how)
+    if "cat_file" not in vars(fs):  # its own, not fsspec's copy of the asynchronous one
+        return fs.cat_file(name, timeout=LONGEST, **how)
+    answer = asyncio.run_coroutine_threadsafe(fs._cat_file(name, **how), fs.loop)
+    last = time.monotonic() + LONGEST
+    try:
+        while not wait([answer], EVERY).done:
+            check()
+            if time.monotonic() > last:
+                raise TimeoutError(f"no answer within {LONGEST:.0f} s")
+        return answer.result()
+    finally:
+        answer.cancel()  # no word where it has come
 
 
 def _check_size(size: int, most: int | None) -> None:

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from tests.patience import PATIENCE
+
 
 class S3Server(NamedTuple):
     endpoint: str
@@ -41,6 +43,7 @@ class WebServer:
         self.files: dict[str, bytes] = {}
         self.failures: dict[str, int] = {}  # path -> how many 503 answers first
         self.status: dict[str, int] = {}  # path -> the answer it always gets
+        self.waits: dict[str, threading.Event] = {}  # path -> what its answer waits for
         self.requests: Counter[str] = Counter()
         self.sent = 0
         self.ranges = True
@@ -61,6 +64,8 @@ def web_server() -> Iterator[WebServer]:
         def answer(self, body: bool) -> None:
             path = self.path.partition("?")[0]
             state.requests[path] += 1
+            if path in state.waits:
+                state.waits[path].wait(PATIENCE)
             if path in state.status:
                 return self.reply(state.status[path], b"", body)
             if state.failures.get(path, 0) > 0:

@@ -9,14 +9,19 @@ from pathlib import Path
 
 import dask
 import dask.dataframe as dd
+import numpy as np
 import pandas as pd
 import pytest
 
 import daskimg as di
-from daskimg import retry, wanted
+from daskimg import fetch, retry, wanted
+from daskimg.io import tf_example as tf
 from daskimg.testing import make_images
 from tests.interrupted import WAYS, begun
-from tests.patience import PATIENCE
+from tests.io.test_tfrecord import example
+from tests.io.test_webdataset import tar_bytes
+from tests.patience import PATIENCE, until
+from tests.servers import web_server  # noqa: F401
 
 ROOT = Path(__file__).parents[1]
 APART = {"DataLoader"}  # imports torch in a process of its own
@@ -127,6 +132,66 @@ def test_nobody_waits_to_try_again_what_is_not_wanted(monkeypatch):
 
     with pytest.raises(wanted.Unwanted):
         one.call(retry.retrying, fails, "s3://bucket/a.jpg", 3)
+
+
+class Ends(wanted.Run):
+    """A run that is over at the fourth look."""
+
+    looks = 0
+
+    def check(self):
+        self.looks += 1
+        if self.looks == 4:
+            self.end()
+        super().check()
+
+
+def tar(folder):
+    (folder / "a.tar").write_bytes(tar_bytes([(f"{n}.txt", b"a") for n in range(9)]))
+    return di.read_webdataset(folder)
+
+
+def tfrecords(folder):
+    (folder / "a.tfrecord").write_bytes(b"".join(tf.frame_bytes(example(n=[n])) for n in range(9)))
+    return di.read_tfrecords(folder)
+
+
+def npz(folder):
+    for n in range(9):
+        np.savez(folder / f"{n}.npz", n=np.arange(2))
+    return di.read_numpy(folder)
+
+
+def parquet(folder):
+    pd.DataFrame({"n": range(9)}).to_parquet(folder / "a.parquet", row_group_size=1)
+    return di.read_parquet(folder)
+
+
+@pytest.mark.parametrize("reader", [tar, tfrecords, npz, parquet])
+def test_readers_of_shards_look_between_records(reader, tmp_path):
+    df = reader(tmp_path)
+    assert df.npartitions == 1
+    with pytest.raises(wanted.Unwanted):
+        Ends().call(lambda: df.compute(scheduler="sync"))
+    assert len(df.compute(scheduler="sync")) == (18 if reader is npz else 9)
+
+
+@pytest.mark.parametrize("what", [fetch.read_bytes, fetch.open_head])
+def test_a_request_under_way_is_left(web_server, what):  # noqa: F811
+    web_server.files["/a"] = b"content"
+    web_server.waits["/a"] = answered = threading.Event()
+    one = wanted.Run()
+
+    def end():
+        until(lambda: web_server.requests["/a"], "nobody asked")
+        one.end()
+
+    threading.Thread(target=end, daemon=True).start()
+    with pytest.raises(wanted.Unwanted):
+        one.call(what, f"{web_server.url}/a")
+    assert not answered.is_set()
+    answered.set()
+    assert fetch.read_bytes(f"{web_server.url}/a") == b"content"
 
 
 def test_it_is_no_failure(folder):

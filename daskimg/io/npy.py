@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -25,6 +25,7 @@ from daskimg.io.npy_layout import Layout
 from daskimg.lazy.source import from_reader
 from daskimg.ops import policy_of
 from daskimg.program import STRING
+from daskimg.wanted import looking
 from daskimg.words import READERS, known_as
 
 __all__ = ["read_numpy"]
@@ -253,10 +254,22 @@ class Reader:
     strict: bool  # damage ends the run
 
     def __call__(self, part: Part, columns: Sequence[str]) -> pd.DataFrame:
+        with looking() as check:
+            found = self._found(part, columns, check)
+        made = {name: self._column(found[name], self.layout.dtypes[name], part) for name in columns}
+        rows = sum(piece.rows for piece in part.pieces)
+        index = pd.RangeIndex(part.row, part.row + rows)
+        return gauge.read(pd.DataFrame(made, index=index, copy=False))
+
+    def _found(
+        self, part: Part, columns: Sequence[str], check: Callable[[], None]
+    ) -> dict[str, list[Any]]:
+        """The values of each column, piece by piece."""
         dtypes, places = self.layout.dtypes, self.layout.places
         found: dict[str, list[Any]] = {name: [] for name in columns}
         keys = {places[name][0] for name in columns}
         for piece in part.pieces:
+            check()
             arrays = self._arrays(piece, keys)
             for name in columns:
                 key, field = places[name]
@@ -269,10 +282,7 @@ class Reader:
                 elif field is not None:
                     values = values[:, field]
                 found[name].append(values)
-        made = {name: self._column(found[name], dtypes[name], part) for name in columns}
-        rows = sum(piece.rows for piece in part.pieces)
-        index = pd.RangeIndex(part.row, part.row + rows)
-        return gauge.read(pd.DataFrame(made, index=index, copy=False))
+        return found
 
     def _arrays(self, piece: Piece, keys: Iterable[str]) -> dict[str, Any]:
         """The rows of a piece by key, those of a damaged file that are there; or why not."""

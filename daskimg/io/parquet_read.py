@@ -28,6 +28,7 @@ from daskimg.io.parquet_scan import Dnf, Group, Rows
 from daskimg.io.parquet_schema import Column
 from daskimg.io.parquet_types import common_schema, nulls, schemas_of
 from daskimg.lazy.source import from_reader
+from daskimg.wanted import looking
 from daskimg.words import READERS, known_as
 
 __all__ = ["read_parquet"]
@@ -316,8 +317,9 @@ class Reader:
         numbers: list[Any] = []
         if not rows.groups:
             return self.no_rows.select(stored), np.empty(0, np.int64)
-        with scan.opened(rows.path, self.source) as file:
+        with scan.opened(rows.path, self.source) as file, looking() as check:
             for group in rows.groups:
+                check()
                 n = file.metadata.row_group(group.number).num_rows
                 kept = np.arange(n)
                 if self.dnf is not None:

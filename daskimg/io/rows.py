@@ -18,6 +18,7 @@ from daskimg.column.json import JsonDtype
 from daskimg.errors import ImageError, reason_of
 from daskimg.ops import BYTES
 from daskimg.program import STRING
+from daskimg.wanted import looking
 
 __all__ = [
     "IMAGE",
@@ -115,7 +116,11 @@ def to_frame(
     ImageError
         Under the policy "raise".
     """
-    rows = [refuse(record, policy) for record in records]
+    rows = []
+    with looking() as check:
+        for record in records:
+            check()
+            rows.append(refuse(record, policy))
     _tell(rows, every)
     made = {name: _column(name, dtype, rows) for name, dtype in columns.items()}
     index = pd.RangeIndex(start, start + len(rows))

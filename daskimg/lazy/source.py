@@ -9,6 +9,7 @@ import dask
 import dask.dataframe as dd
 import pandas as pd
 
+from daskimg import wanted
 from daskimg.lazy.expr import (
     Expr,
     FromMapProjectable,
@@ -95,6 +96,11 @@ class Source(FromMapProjectable):  # type: ignore[misc]
             [parts[part] for part in self._partitions], columns
         )
         return rows
+
+    def _lower(self) -> Expr | None:
+        wanted.watch()
+        lowered: Expr | None = super()._lower()
+        return lowered
 
     def _simplify_up(self, parent: Expr, dependents: Any) -> Expr | None:
         if isinstance(parent, Len | Lengths) and self.counts is not None:
