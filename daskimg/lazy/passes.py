@@ -30,6 +30,7 @@ from daskimg.lazy.expr import (
     Expr,
     Filter,
     ImageNode,
+    Index,
     Narrowed,
     NLargest,
     NotNull,
@@ -259,6 +260,8 @@ class ImageAssign(AnyAssign):
     def _simplify_up(self, parent: Expr, dependents: Any) -> Expr | None:
         if type(parent) is Assign:  # it may hold arithmetic on ops, which have no say there
             return ImageAssign(*parent.operands)
+        if isinstance(parent, Index):
+            return Index(self.frame)
         if isinstance(parent, Projection):
             op = self._value(parent, dependents) if parent.ndim == 1 else None
             if op is None:
