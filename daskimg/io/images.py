@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from numbers import Real
 from typing import Any, NamedTuple
 
 import dask.dataframe as dd
@@ -159,12 +160,12 @@ def _pair(size: Any) -> tuple[int, int | None]:
         raise ValueError(f"size is (height, width); got {quoted(size)}")
     height, width = size
     sides = (height,) if width is None else (height, width)
-    if not all(hasattr(side, "__index__") for side in sides):
+    if not all(isinstance(x, Real) and x == x // 1 and not isinstance(x, bool) for x in sides):
         raise ValueError(
             "size is (height, width) in whole pixels, or (height, None), which keeps the aspect; "
             f"got {quoted(size)}"
         )
-    return height, width
+    return int(height), None if width is None else int(width)
 
 
 @dataclass(frozen=True, repr=False)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice, pairwise, repeat
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, cast
 
 import numpy as np
 import pandas as pd
@@ -331,6 +332,10 @@ def given_paths(urlpath: UrlPath | Iterable[UrlPath], source: Source) -> list[st
     return entries
 
 
+# How a URL begins; a file's may name this machine.
+_SCHEME = re.compile(r"\A(file://)localhost(?=/)|\A([a-z][a-z0-9+.-]+:/)", re.IGNORECASE)
+
+
 def _exists(path: str, source: Source) -> bool:
     local = local_path(path)
     tree: Tree = Local() if local is not None else Remote([path], source)
@@ -338,7 +343,8 @@ def _exists(path: str, source: Source) -> bool:
 
 
 def _entries(urlpath: UrlPath | Iterable[UrlPath]) -> list[str]:
-    given = [urlpath] if isinstance(urlpath, str | os.PathLike) else urlpath
+    single = isinstance(urlpath, str | bytes | os.PathLike) or not isinstance(urlpath, Iterable)
+    given: Iterable[Any] = [urlpath] if single else cast(Iterable[Any], urlpath)
     if isinstance(given, set | frozenset):  # whose order is another in each process
         given = sorted(given, key=str)
     entries: list[str] = []
@@ -349,6 +355,7 @@ def _entries(urlpath: UrlPath | Iterable[UrlPath]) -> list[str]:
                 "urlpath: expected a path (str or os.PathLike) or a list of these, got "
                 f"{type(one).__name__}"
             )
+        path = _SCHEME.sub(lambda found: (found[1] or found[2]).lower(), path)
         if not path:
             raise ValueError("urlpath: an empty string is no path; the current folder is '.'")
         entries.append(path)

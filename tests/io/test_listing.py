@@ -14,6 +14,7 @@ import pyarrow as pa
 import pytest
 from dask.tokenize import tokenize
 
+import daskimg as di
 from daskimg import fetch
 from daskimg.io.images import Partitions, Rows
 from daskimg.io.listing import (
@@ -577,3 +578,29 @@ def test_partitions_are_cut_from_the_listing_when_asked_for():
     one = pickle.dumps(parts[0])
     assert len(one) < len(pickle.dumps(parts))
     assert len(pickle.loads(one).table) == 4
+
+
+@pytest.mark.parametrize("begin", ["file:", "FILE:", "file://", "FILE://", "File://LocalHost"])
+def test_urls_of_files(begin, tmp_path, one_thread):
+    di.testing.make_images(tmp_path, 1, size=(4, 6))
+    found = di.read_images(f"{begin}{tmp_path}").image.img.height.compute()
+    assert found.tolist() == [4]
+
+
+@pytest.mark.parametrize("given", [None, 5, b"folder", [None], [b"a.png"]])
+def test_no_paths(given):
+    with pytest.raises(TypeError, match="urlpath: expected a path"):
+        di.read_images(given)
+
+
+@pytest.mark.parametrize("size", [(4.0, 5.0), (np.float32(4), np.int64(5)), np.array([4, 5])])
+def test_whole_sizes(size, tmp_path, one_thread):
+    di.testing.make_images(tmp_path, 1, size=(8, 9))
+    assert di.read_images(tmp_path, size=size).image.compute()[0].to_numpy().shape[:2] == (4, 5)
+
+
+@pytest.mark.parametrize("size", [(4.5, 5), (True, 5), (float("nan"), 5), (float("inf"), 5), "45"])
+def test_sizes_that_are_none(size, tmp_path):
+    di.testing.make_images(tmp_path, 1, size=(8, 9))
+    with pytest.raises(ValueError, match=r"\(height, width\)"):
+        di.read_images(tmp_path, size=size)
