@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from daskimg import crashes, limit, metrics
+from daskimg import crashes, fetch, limit, metrics
 from daskimg.column.array import ImageArray
 from daskimg.column.dtype import ImageDtype
 from daskimg.errors import ImageError, reason_of
@@ -131,6 +131,9 @@ class _Pass:
         self.counted: dict[int, str] = {}  # the rows that failed, where there is a limit
         self.failed: dict[int, str] = {}  # the rows that failed
         self.gauge = gauge_of(self.root)  # where somebody measures
+        own = fetch.recall(cells.dtype.source)
+        for node in plan.opening:  # the cells may know better than their column was declared
+            node.params[0] = (node.step.params[0] or fetch.Source.default).kept_to(own)
         for node in plan.nodes if alone else ():
             if node.step.name in ISOLATED:
                 node.params[-1] = node.params[-1] or (None,)

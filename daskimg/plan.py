@@ -21,6 +21,7 @@ __all__ = ["Node", "Plan"]
 # result's sides are kept: then the resize that follows gives the same picture to 0.3 grey levels.
 KEPT = 2
 COUNTED = ("fetch", "header", "decode")
+OPENING = ("fetch", "header", "size")  # their first parameter is with what a path is opened
 TORCH = ("resize", "random_resized_crop")
 HELD = 2**22  # bytes of scratch that a plan keeps from one partition to the next
 SIDES = {"header_height": 0, "header_width": 1}
@@ -92,6 +93,7 @@ class Plan:
         names = {node.step.name for node in self.nodes}
         self.resizes = not names.isdisjoint(TORCH)
         self.calls_users = "apply" in names
+        self.opening = [node for node in self.nodes if node.step.name in OPENING]
         limits = [p.max_errors for p in programs if p.max_errors is not None]
         self.max_errors = min(limits, default=None)
         for node in self.nodes:

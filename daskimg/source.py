@@ -45,6 +45,9 @@ class Source:
         and in no other. None: the caller named none, and cells may be in any plain store.
     allowed : iterable of str
         Stores, or folders of these, that ``daskimg.allow-paths`` adds.
+    for_paths : bool
+        Whether the options were given for what the cells name, wherever that is, and not for
+        `stores`: then they serve what is allowed too.
 
     Examples
     --------
@@ -56,9 +59,10 @@ class Source:
     Source()
     """
 
-    __slots__ = ("_allowed", "_digest", "_options", "_stores", "handle")
+    __slots__ = ("_allowed", "_digest", "_for_paths", "_options", "_stores", "handle")
     _allowed: tuple[str, ...]
     _digest: str
+    _for_paths: bool
     _options: dict[str, Any]
     _stores: tuple[str, ...] | None
     handle: str | None
@@ -71,6 +75,7 @@ class Source:
         *,
         stores: Iterable[str] | None = None,
         allowed: Iterable[str] = (),
+        for_paths: bool = False,
     ) -> None:
         if storage_options is not None and not isinstance(storage_options, Mapping):
             raise TypeError(
@@ -79,12 +84,13 @@ class Source:
             )
         options = _copied(dict(storage_options or {}))
         where = None if stores is None else tuple(sorted({str(store_of(s)) for s in stores}))
-        held: tuple[Any, ...] = (options, where, tuple(allowed))
-        text = repr(_canonical(options if held[1:] == (None, ()) else held)).encode()
+        held: tuple[Any, ...] = (options, where, tuple(allowed), for_paths)
+        text = repr(_canonical(options if held[1:] == (None, (), False) else held)).encode()
         digest = hashlib.blake2b(text, digest_size=16, key=b"daskimg.fetch.Source").hexdigest()
         object.__setattr__(self, "_options", options)
         object.__setattr__(self, "_stores", where)
         object.__setattr__(self, "_allowed", held[2])
+        object.__setattr__(self, "_for_paths", for_paths)
         object.__setattr__(self, "_digest", digest)
         if options or where is not None:
             handle = handle or _handles.get(digest) or _named(options, where)
@@ -121,7 +127,24 @@ class Source:
 
     def allowing(self, paths: Iterable[str]) -> Source:
         """The same, and cells may be in these places too."""
-        return Source(self._options, self.handle, stores=self._stores, allowed=paths)
+        held: dict[str, Any] = {"stores": self._stores, "for_paths": self._for_paths}
+        return Source(self._options, self.handle, allowed=paths, **held)
+
+    def kept_to(self, other: Source | None) -> Source:
+        """The same options, where `other` opens cells; where this one does, if it is kept already.
+
+        Examples
+        --------
+        >>> data = Source(stores=["s3://tables/t.parquet"])
+        >>> Source({"anon": True}).kept_to(data).for_cell("s3://tables/1.png").options
+        {'anon': True}
+        """
+        if other is None or other._stores is None or self._stores is not None:
+            return self
+        if not self._options:
+            return other.allowing(self._allowed or other._allowed)
+        held: dict[str, Any] = {"allowed": self._allowed or other._allowed, "for_paths": True}
+        return Source(self._options, stores=other._stores, **held)
 
     def for_cell(self, path: str) -> Source:
         """With what a path that a cell holds is opened.
@@ -144,6 +167,8 @@ class Source:
         if not named and (self._stores is not None or not place.plain):
             raise _refused(place, path, self._stores)
         if not self._options or place.protocol == "file":
+            return self
+        if self._for_paths and named:
             return self
         if self._stores is None or all(s.protocol in HERE for s in _places(self._stores)):
             # given for the paths: to a host that only a cell names they do not go
@@ -175,8 +200,12 @@ class Source:
         return f"Source(storage_options={shown})" if shown else "Source()"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        how = functools.partial(Source, stores=self._stores, allowed=self._allowed)
-        return how, (self._options, self.handle)
+        held: dict[str, Any] = {
+            "stores": self._stores,
+            "allowed": self._allowed,
+            "for_paths": self._for_paths,
+        }
+        return functools.partial(Source, **held), (self._options, self.handle)
 
     def __dask_tokenize__(self) -> tuple[str, str]:
         return "daskimg.fetch.Source", self._digest

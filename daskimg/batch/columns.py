@@ -11,7 +11,7 @@ import pandas as pd
 import PIL.Image
 
 from daskimg.column.array import ImageArray
-from daskimg.column.cells import as_image, check, is_missing, lay_out
+from daskimg.column.cells import as_image, check, is_missing, kept_to, lay_out
 from daskimg.column.dtype import ImageDtype
 from daskimg.column.image import Image
 from daskimg.column.json import JsonDtype
@@ -159,6 +159,7 @@ class ImageColumn(Column):
     def _start(self, n: int) -> None:
         self.uniform: Uniform | None = None
         self.cells: list[Any] = []
+        self.paths: list[Image | None] = []  # cells that are to be opened
         if self.dtype.shape is not None and self.dtype.cell_dtype is not None:
             self.uniform = Uniform.empty(n, self.dtype.cell_dtype, self.dtype.shape)
         else:
@@ -179,6 +180,8 @@ class ImageColumn(Column):
                 )
             cell = as_image(value, self.dtype.tensor)
             content = None if cell is None else _content(cell, self.dtype)
+            if isinstance(content, str):
+                self.paths.append(cell)
             if content is not None and self.uniform is not None:
                 self.uniform.values[row] = content
             elif self.uniform is None:
@@ -193,7 +196,8 @@ class ImageColumn(Column):
             paths = [b if a is None else a for a, b in zip(self.cells, known, strict=True)]
         elif data is None:
             data = lay_out(self.cells, self.dtype)
-        return ImageArray(self.dtype, self.filled & ~self.kept, data, paths, reasons)
+        dtype = kept_to(self.dtype, self.paths)
+        return ImageArray(dtype, self.filled & ~self.kept, data, paths, reasons)
 
     def _blank(self) -> None:
         for row in np.flatnonzero(~self.filled | self.kept):

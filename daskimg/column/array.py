@@ -99,7 +99,7 @@ class ImageArray(ByContent):
         """
         contents = [None if x is None or x.failed else c.check(x, dtype) for x in cells]
         return cls(
-            dtype,
+            c.kept_to(dtype, cells),
             np.array([content is not None for content in contents], bool),
             c.lay_out(contents, dtype),
             [None if x is None else x.path for x in cells],

@@ -27,6 +27,7 @@ __all__ = [
     "digest",
     "infer",
     "is_missing",
+    "kept_to",
     "label",
     "lay_out",
     "place",
@@ -158,6 +159,18 @@ def fit(pixels: Array, dtype: ImageDtype) -> Array:
             "scale them first (.img.astype, .img.convert)"
         )
     return cast
+
+
+def kept_to(dtype: ImageDtype, cells: Iterable[Image | None]) -> ImageDtype:
+    """`dtype`, which opens paths where their cells were to be opened, if it says nothing of that.
+
+    What came out of data stays data, whatever it was kept in.
+    """
+    if dtype.source is not None or not dtype.holds_paths:
+        return dtype
+    handles = {x.source for x in cells if x is not None and x.data is None and not x.failed}
+    handle = fetch.common(handles) if handles else None
+    return dtype if handle is None else dtype.derive(dtype.cells, dtype.shape, source=handle)
 
 
 def lay_out(contents: Sequence[Any], dtype: ImageDtype) -> Ragged | Uniform | None:

@@ -100,6 +100,15 @@ class Image:
         """What the cell holds: pixels, bytes or (a path only, a failure) None."""
         return self._data
 
+    @property
+    def source(self) -> str | None:
+        """The handle of what `path` is opened with."""
+        return None if self._source is None else self._source.handle
+
+    def kept_to(self, source: fetch.Source) -> Image:
+        """The same cell, whose path is opened where `source` allows it."""
+        return Image(self._data, self.path, self.error, source)
+
     def to_bytes(self) -> bytes:
         """The encoded bytes; read from `path` if need be, PNG when the cell holds pixels.
 

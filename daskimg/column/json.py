@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
@@ -23,12 +24,14 @@ from pandas.api.extensions import (
 )
 from pandas.api.indexers import check_array_indexer
 
+from daskimg import fetch
 from daskimg.column.image import Image
 
 __all__ = ["JsonArray", "JsonDtype", "is_picture", "plain"]
 
 
 BYTES, IMAGE = "daskimg.bytes", "daskimg.image"  # keys of what JSON has no word for
+ALIKE = re.compile(r"~*daskimg\.")  # keys of others, which stand with a ~ more in the text
 
 
 def plain(value: Any) -> Any:
@@ -84,7 +87,7 @@ def _packed(value: Any) -> dict[str, Any]:
     """Bytes and pictures as JSON can hold them."""
     if isinstance(value, bytes):
         return {BYTES: base64.b64encode(value).decode()}
-    known = {"path": value.path, "error": value.error}
+    known = {"path": value.path, "error": value.error, "source": value.source}
     if isinstance(value.data, np.ndarray):
         pixels = np.ascontiguousarray(value.data)
         known |= {"shape": pixels.shape, "dtype": pixels.dtype.name}
@@ -97,7 +100,7 @@ def _packed(value: Any) -> dict[str, Any]:
 def _unpacked(value: dict[str, Any]) -> Any:
     """The inverse; what only looks like it, as a file may hold it, stays a dict."""
     if len(value) != 1 or not value.keys() & {BYTES, IMAGE}:
-        return value
+        return {k[1:] if k[:1] == "~" and ALIKE.match(k) else k: v for k, v in value.items()}
     try:
         if BYTES in value:
             return base64.b64decode(value[BYTES], validate=True)
@@ -108,13 +111,43 @@ def _unpacked(value: dict[str, Any]) -> Any:
             data = flat.reshape(known["shape"])
         elif "bytes" in known:
             data = base64.b64decode(known["bytes"], validate=True)
-        return Image(data, known.get("path"), known.get("error"))
-    except (ValueError, TypeError, KeyError):
+        source = fetch.recall(known.get("source"))
+        return Image(data, known.get("path"), known.get("error"), source)
+    except (ValueError, TypeError, KeyError, OverflowError):
         return value
 
 
+def _alike(value: Any) -> bool:
+    """Whether a dict in it has a key that looks like one of ours."""
+    if isinstance(value, dict):
+        return any(ALIKE.match(key) or _alike(item) for key, item in value.items())
+    return isinstance(value, list) and any(map(_alike, value))
+
+
+def _apart(value: Any) -> Any:
+    """The same, whose keys are none of ours."""
+    if isinstance(value, dict):
+        return {f"~{k}" if ALIKE.match(k) else k: _apart(item) for k, item in value.items()}
+    return [_apart(item) for item in value] if isinstance(value, list) else value
+
+
+def _written(value: Any) -> str:
+    text = json.dumps(value, default=_packed)
+    if "daskimg." in text and _alike(value):
+        text = json.dumps(_apart(value), default=_packed)
+    return text
+
+
 def _read(text: str) -> Any:
-    return json.loads(text, object_hook=_unpacked if '"daskimg.' in text else None)
+    return json.loads(text, object_hook=_unpacked if "daskimg." in text else None)
+
+
+def _kept_to(value: Any, source: fetch.Source) -> Any:
+    if isinstance(value, dict):
+        return {key: _kept_to(item, source) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_kept_to(item, source) for item in value]
+    return value.kept_to(source) if isinstance(value, Image) else value
 
 
 @register_extension_dtype
@@ -215,6 +248,12 @@ class JsonArray(ExtensionArray):
         pairs = zip(self, cells, strict=True)
         return np.array([a is not pd.NA and b is not pd.NA and a == b for a, b in pairs], bool)
 
+    def kept_to(self, source: fetch.Source) -> JsonArray:
+        """The same, whose pictures are opened where `source` allows it: what stood in a file."""
+        values = np.empty(len(self), object)
+        values[:] = [_kept_to(value, source) for value in self._values]
+        return JsonArray(values)
+
     def isna(self) -> npt.NDArray[np.bool_]:
         """True where a cell is missing."""
         return np.array([value is None for value in self._values], bool)
@@ -252,7 +291,7 @@ class JsonArray(ExtensionArray):
         return out if dtype is None else out.astype(dtype, copy=False)
 
     def _texts(self) -> list[str | None]:
-        return [None if x is None else json.dumps(x, default=_packed) for x in self._values]
+        return [None if x is None else _written(x) for x in self._values]
 
     def _values_for_factorize(self) -> tuple[npt.NDArray[Any], Any]:
         values = np.empty(len(self), object)

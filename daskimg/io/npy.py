@@ -123,6 +123,7 @@ def read_numpy(
         divisions=divisions,
         lengths=[sum(piece.rows for piece in part.pieces) for part in parts],
         label="read-numpy",
+        stores=[file.shard.path for file in files],
     )
 
 

@@ -17,6 +17,7 @@ from daskimg.column.json import JsonDtype
 from daskimg.errors import quoted, shown
 from daskimg.io.roots import held_root
 from daskimg.kernels.inline import as_base64
+from daskimg.lazy.origin import stores_of
 from daskimg.lazy.passes import image_op
 from daskimg.program import Program
 from daskimg.words import READERS, known_as
@@ -34,13 +35,21 @@ def images(
 ) -> Any:
     """A column of paths as an image column; nothing is fetched.
 
-    What a column holds is data, wherever it came from. Local paths and plain URLs (http, s3, gs,
-    abfs, ...) are opened. Chains of filesystems (``::``) and what opens more than the path
-    (reference, zip, caches, ...) are failed rows, unless ``daskimg.allow-paths`` lists their
-    store (``zip://::s3://bucket/x.zip``); `read_images` opens any that you write in code.
+    Local paths and plain URLs (http, s3, gs, abfs, ...) are opened. Chains of filesystems (``::``)
+    and what opens more than the path (reference, zip, caches, ...) are failed rows, unless
+    ``daskimg.allow-paths`` lists their store (``zip://::s3://bucket/x.zip``); `read_images` opens
+    any that you write in code.
+
+    Text that stands in remote files is data: where a Dask frame was read from s3, http or another
+    store (by daskimg's readers, ``dd.read_parquet``, ``dd.read_csv``), its own column names paths
+    of that store only, and of those that ``daskimg.allow-paths`` lists (``"https://"``: any web
+    server). That holds for ``astype("image[file]")`` and what is ``.img`` of it too, through
+    filters, joins and concatenations. A frame in memory is yours, and so is what you make of a
+    column in code: ``"https://host/" + df.name``, ``map``, ``.str``, `map_batches`.
+
     `storage_options` are used for object stores, whose endpoint is theirs (s3, gs, ...), and sent
-    to another host (http, sftp, ...) only if ``daskimg.allow-paths`` lists it: what a row names
-    is no reason to send a password there.
+    to another host (http, sftp, ...) only if ``daskimg.allow-paths`` lists it, or the data came
+    from there: what a row names is no reason to send a password there.
 
     Parameters
     ----------
@@ -100,6 +109,8 @@ def images(
         meta = pd.Series([], dtype=encoded, name=series.name)
         return series.map_partitions(_of_base64, encoded, meta=meta, enforce_metadata=False)
     source = fetch.Source(storage_options)
+    if hasattr(series, "dask") and (stores := stores_of(series)):
+        source = source.kept_to(fetch.Source().within(stores))
     if dtype == np.dtype(object) or not (
         isinstance(dtype, ImageDtype) or pd.api.types.is_string_dtype(dtype)
     ):
@@ -125,7 +136,8 @@ def pictures_of(series: Any, opened: fetch.Source, policy: str | None, root: str
     """A column of paths below `root` as pictures."""
     dtype, cells, source = series.dtype, "file", opened.handle
     if isinstance(dtype, ImageDtype):
-        cells, policy, source = dtype.cells, policy or dtype.on_error, source or dtype.source
+        cells, policy = dtype.cells, policy or dtype.on_error
+        source = opened.kept_to(fetch.recall(dtype.source)).handle or dtype.source
     target = ImageDtype(cells, on_error=policy, source=source, root=root)
     program = Program((), target)
     if isinstance(series, pd.Series):

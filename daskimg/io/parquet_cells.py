@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from daskimg.column.array import ImageArray
 from daskimg.column.arrow import ImageArrowType, from_arrow
 from daskimg.column.dtype import ImageDtype
 from daskimg.column.lists import ImageListArray, of_lists
-from daskimg.column.storage import Uniform
+from daskimg.column.storage import PATH, Ragged, Uniform
 from daskimg.errors import quoted
 from daskimg.io.parquet_schema import HF_KEY, KEY, Column
 from daskimg.io.tensors import Tensors, tensors_of, values_of
@@ -190,13 +191,34 @@ def _plain(kind: pa.DataType) -> pa.DataType:
     return kind.value_type if pa.types.is_dictionary(kind) else kind
 
 
-def decode_column(column: Column, table: pa.Table) -> ImageArray | ImageListArray:
-    """An image column of a table that was read."""
+def decode_column(
+    column: Column, table: pa.Table, folder: str | None = None
+) -> ImageArray | ImageListArray:
+    """An image column of a table that was read; relative paths are those below `folder`."""
     own = table.column(column.name)
     if column.lists:
         parts = {part: _items(table.column(part)) for part in column.parts}
-        return of_lists(own, _cells(replace(column, lists=False), pa.table(parts)))
-    return _cells(column, table)
+        flat = _cells(replace(column, lists=False), pa.table(parts))
+        return of_lists(own, _below(flat, folder))
+    return _below(_cells(column, table), folder)
+
+
+def _below(cells: ImageArray, folder: str | None) -> ImageArray:
+    """The cells, of which relative paths of files are those below a folder.
+
+    Nothing is looked at but the text: a path that climbs out of the store is refused where it is
+    to be opened (`Source.for_cell`), like any other.
+    """
+    if folder is None or cells.path is None or not cells.dtype.holds_paths:
+        return cells
+    relative = pc.match_substring_regex(cells.path, r"^[^/\\:][^\\:]*$")
+    if isinstance(cells.data, Ragged) and cells.data.code is not None:
+        relative = pc.and_(relative, pa.array(cells.data.code == PATH))
+    inside = pc.replace_substring_regex(cells.path, r"^(\./+)+", "")
+    start, nothing = (pa.scalar(word, pa.large_string()) for word in (folder, ""))
+    joined = pc.binary_join_element_wise(start, inside, nothing)
+    path = pc.if_else(relative, joined, cells.path)
+    return ImageArray(cells.dtype, cells.valid, cells.data, path, cells.error)
 
 
 def _items(lists: pa.ChunkedArray) -> pa.ChunkedArray:

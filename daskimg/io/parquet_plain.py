@@ -8,6 +8,8 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
+from daskimg.column.json import JsonDtype
+from daskimg.fetch import Source
 from daskimg.io.parquet_scan import STRING
 from daskimg.io.rows import JSON
 
@@ -22,7 +24,9 @@ NULLABLE = {
 }
 
 
-def plain_frame(table: pa.Table, schema: pa.Schema, nullable: Sequence[str]) -> pd.DataFrame:
+def plain_frame(
+    table: pa.Table, schema: pa.Schema, nullable: Sequence[str], home: Source
+) -> pd.DataFrame:
     """A table as a frame, with the index that the schema tells.
 
     Parameters
@@ -32,6 +36,8 @@ def plain_frame(table: pa.Table, schema: pa.Schema, nullable: Sequence[str]) -> 
         Of the first file; others may have narrower numbers.
     nullable : sequence of str
         Columns that hold nulls in some file: whole numbers keep their dtype.
+    home : Source
+        With what pictures among lists and dicts are opened.
     """
     for place, stored in enumerate(table.schema):
         wanted = schema.field(stored.name).type
@@ -47,6 +53,8 @@ def plain_frame(table: pa.Table, schema: pa.Schema, nullable: Sequence[str]) -> 
     for name, dtype in frame.dtypes.items():
         if isinstance(dtype, pd.StringDtype) and dtype != STRING:
             frame[name] = frame[name].astype(STRING)
+        if isinstance(dtype, JsonDtype):
+            frame[name] = pd.Series(frame[name].array.kept_to(home), frame.index, copy=False)
     return frame
 
 

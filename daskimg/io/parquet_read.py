@@ -27,6 +27,7 @@ from daskimg.io.parquet_plain import plain_frame
 from daskimg.io.parquet_scan import Dnf, Group, Rows
 from daskimg.io.parquet_schema import Column
 from daskimg.io.parquet_types import common_schema, nulls, schemas_of
+from daskimg.io.walk import own_part
 from daskimg.lazy.source import from_reader
 from daskimg.wanted import looking
 from daskimg.words import READERS, known_as
@@ -81,8 +82,9 @@ def read_parquet(
         failed row at the end. For their sake whole numbers and booleans have nullable dtypes.
     storage_options : dict, optional
         Options of the filesystem. A picture that the files name by its path is opened in their
-        own store, local files of local Parquet (relative ones from the working directory), with
-        these options, and in places that ``daskimg.allow-paths`` lists; elsewhere it fails.
+        own store, with these options, and in places that ``daskimg.allow-paths`` lists; elsewhere
+        it fails. A relative path is one below the dataset's folder, of local Parquet below the
+        working directory.
     blocksize : int or str, optional
         Bytes in the file that a partition holds at most, in whole row groups; default 64 MiB.
 
@@ -142,7 +144,9 @@ def read_parquet(
         or counts.get(name, NOTHING).nulls != 0
     )
     layout = schema.serialize().to_pybytes()
-    reader = Reader(layout, images, tuple(keys), nullable, dnf, source, tolerant)
+    folders = {own_part(path)[:n] for path, n in zip(paths, listing.roots, strict=True)}
+    remote = tuple(sorted((f for f in folders if fetch.local_path(f) is None), reverse=True))
+    reader = Reader(layout, images, tuple(keys), nullable, dnf, source, tolerant, remote)
     reader.check(columns)
     start = scan.range_start(footers)
     parts = scan.cut([paths[k] for k in whole], footers, keys, dnf, limit, start)
@@ -178,6 +182,7 @@ def read_parquet(
         divisions=divisions,
         lengths=lengths,
         known=FolderColumns(keys) if keys else None,
+        stores=paths,
         label="read-parquet",
         enforce_metadata=False,
     )
@@ -248,6 +253,7 @@ class Reader:
     dnf: Dnf | None
     source: fetch.Source
     tolerant: bool  # of damage
+    folders: tuple[str, ...]  # that were listed elsewhere than here
 
     @cached_property
     def schema(self) -> pa.Schema:
@@ -344,6 +350,9 @@ class Reader:
         terms = [list(one) for one in self.dnf or ()]
         return table.filter(pq.filters_to_expression(terms)).column("row\0").to_numpy()
 
+    def _folder(self, path: str) -> str | None:
+        return next((folder for folder in self.folders if path.startswith(folder)), None)
+
     def frame(
         self, table: pa.Table, numbers: Any, keys: tuple[Any, ...], path: str = ""
     ) -> pd.DataFrame:
@@ -359,7 +368,8 @@ class Reader:
         }
         beside = {part for column in images.values() for part in column.parts}
         plain = table.select([name for name in table.column_names if name not in beside])
-        frame = plain_frame(plain, self.schema, self.nullable)
+        home = self.source.within([path])
+        frame = plain_frame(plain, self.schema, self.nullable, home)
         if not self.index_names and not isinstance(frame.index, pd.RangeIndex):
             frame = frame.reset_index(drop=True)
         if not self.index_names:
@@ -370,7 +380,7 @@ class Reader:
         found: dict[str, Any] = {}
         for name, column in images.items():
             with scan.telling(path):
-                found[name] = decode_column(column, table)
+                found[name] = decode_column(column, table, self._folder(path))
         for name, (value, dtype) in keys:
             found[name] = pd.array([value] * len(frame), dtype=dtype)
         for name in self.keys if not keys else ():

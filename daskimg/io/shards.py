@@ -170,14 +170,17 @@ def from_shards(
     label: str,
 ) -> dd.DataFrame:
     """A lazy frame of a partition for each shard, or of at most so many rows: then counted."""
-    meta = rooted(meta, common_root(shard.path.rpartition("/")[0] + "/" for shard in shards))
+    paths = [shard.path for shard in shards]
+    meta = rooted(meta, common_root(path.rpartition("/")[0] + "/" for path in paths))
     if most is None:
         whole = [Part(shard, n * EXTENT) for n, shard in enumerate(shards)]
-        return from_reader(reader, whole, meta=meta, divisions=numbered(len(shards)), label=label)
+        divisions = numbered(len(shards))
+        return from_reader(reader, whole, meta=meta, divisions=divisions, label=label, stores=paths)
     parts = list(_cut(shards, most, positions))
     lengths = [part.rows or 0 for part in parts]
     divisions = [*(part.row for part in parts), max(sum(lengths) - 1, 0)]
-    return from_reader(reader, parts, meta=meta, divisions=divisions, lengths=lengths, label=label)
+    counted: dict[str, Any] = {"divisions": divisions, "lengths": lengths}
+    return from_reader(reader, parts, meta=meta, label=label, stores=paths, **counted)
 
 
 def _cut(

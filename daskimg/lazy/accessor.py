@@ -13,6 +13,7 @@ from daskimg.column.array import ImageArray
 from daskimg.errors import quoted
 from daskimg.lazy.arrays import dask_array
 from daskimg.lazy.expr import new_collection
+from daskimg.lazy.origin import at_home
 from daskimg.lazy.passes import image_op
 from daskimg.lazy.tree import co_aligned, frame_behind
 from daskimg.program import Program
@@ -23,6 +24,10 @@ __all__ = ["LazyImageAccessor"]
 @register_series_accessor("img")
 class LazyImageAccessor(ImageAccessor):
     """The ops of `ImageAccessor`, lazy: nothing is read before ``compute``."""
+
+    def __init__(self, series: Any) -> None:
+        super().__init__(series)
+        self._series = at_home(series)
 
     def _run(self, program: Program, args: Sequence[Any]) -> Any:
         for arg in args:

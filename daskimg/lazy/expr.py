@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import functools
 import operator
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pandas as pd
@@ -50,6 +51,8 @@ from dask.dataframe.dask_expr._expr import (
 from dask.dataframe.dask_expr._reductions import Len, NLargest
 from dask.dataframe.dask_expr._repartition import RepartitionToFewer
 from dask.dataframe.dask_expr.io.io import FromMapProjectable, FromPandas
+from dask.dataframe.dask_expr.io.parquet import ReadParquet
+from fsspec.core import OpenFile
 
 from daskimg import onepass, wanted
 from daskimg.program import Program
@@ -101,6 +104,7 @@ __all__ = [
     "are_co_aligned",
     "convert_legacy_graph",
     "empty_like",
+    "files_of",
     "gather",
     "has_placed_stage",
     "is_valid_blockwise_op",
@@ -180,6 +184,27 @@ class Gather(Expr):  # type: ignore[misc]
 def stable(expr: Expr) -> bool:
     """No merge or shuffle below: evaluating it twice gives the same rows in the same order."""
     return all(isinstance(node, Blockwise) for node in expr.walk())
+
+
+def files_of(expr: Expr) -> list[str]:
+    """The files that one of Dask's own readers reads: Parquet and text."""
+    if isinstance(expr, ReadParquet):
+        path = expr.operand("path")
+        return [str(one) for one in ([path] if isinstance(path, str | os.PathLike) else path)]
+    blocks = [part for part in expr.operands if isinstance(part, Sequence)]
+    tasks = [task for part in blocks for one in part for task in _tasks(one)]
+    files = [arg for task in tasks for arg in task.args if isinstance(arg, OpenFile)]
+    return [*dict.fromkeys(file.full_name for file in files)]
+
+
+def _tasks(value: Any) -> list[Task]:
+    values = value if isinstance(value, list | tuple) else [value]
+    return [
+        one
+        for many in values
+        for one in (many if isinstance(many, tuple) else (many,))
+        if isinstance(one, Task)
+    ]
 
 
 # -- stages: see `daskimg.stage` ------------------------------------------------------------------

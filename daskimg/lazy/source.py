@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 import dask
@@ -19,6 +19,7 @@ from daskimg.lazy.expr import (
     new_collection,
 )
 from daskimg.lazy.tree import decider
+from daskimg.stores import store_of
 
 __all__ = ["from_reader", "row_counts"]
 
@@ -43,6 +44,7 @@ def from_reader(
     divisions: Sequence[Any] | None = None,
     lengths: Sequence[int] | None = None,
     known: Known | None = None,
+    stores: Iterable[str] = (),
     **options: Any,
 ) -> dd.DataFrame:
     """A lazy frame of ``read(part, columns=..., **options)``, its dtypes as they are declared.
@@ -55,6 +57,8 @@ def from_reader(
         Rows of each part, where they are known without reading: ``len()`` reads nothing then.
     known : Known, optional
         What the parts tell of their rows without reading.
+    stores : iterable of str, optional
+        The files that the rows are in: texts in them are data (see `origin`).
     """
     # lists, dates and bytes would become strings
     with dask.config.set({"dataframe.convert-string": False}):
@@ -62,7 +66,8 @@ def from_reader(
     if not isinstance(frame.expr, FromMapProjectable):
         return frame
     counted = None if lengths is None else tuple(map(int, lengths))
-    return new_collection(Source(*frame.expr.operands, counted, known))
+    homes = tuple(sorted({str(store_of(path)) for path in stores}))
+    return new_collection(Source(*frame.expr.operands, counted, known, homes))
 
 
 def row_counts(frame: Any) -> tuple[int, ...] | None:
@@ -74,14 +79,23 @@ def row_counts(frame: Any) -> tuple[int, ...] | None:
 class Source(FromMapProjectable):  # type: ignore[misc]
     """A ``from_map`` that knows how many rows its partitions have."""
 
-    _parameters = [*FromMapProjectable._parameters, "lengths", "known"]  # noqa: RUF012
-    _defaults = {**FromMapProjectable._defaults, "lengths": None, "known": None}  # noqa: RUF012
+    _parameters = [*FromMapProjectable._parameters, "lengths", "known", "stores"]  # noqa: RUF012
+    _defaults = {  # noqa: RUF012
+        **FromMapProjectable._defaults,
+        **{"lengths": None, "known": None, "stores": ()},
+    }
 
     @property
     def counts(self) -> tuple[int, ...] | None:
         """Rows of each partition that was chosen."""
         known = self.operand("lengths")
         return None if known is None else tuple(known[part] for part in self._partitions)
+
+    @property
+    def homes(self) -> tuple[str, ...]:
+        """The stores that its files are in, where they are files."""
+        found: tuple[str, ...] = self.operand("stores")
+        return found
 
     @property
     def known_columns(self) -> list[str]:

@@ -107,6 +107,10 @@ def table(paths: list[str], kind: str = "struct") -> bytes:
     return out.getvalue()
 
 
+def through_arrow(cells: pd.Series) -> pd.Series:
+    return pa.Table.from_pandas(pd.DataFrame({"x": cells})).to_pandas().x
+
+
 def reasons(cells) -> list[str | None]:
     """Why each cell fails, asked of a header, of all bytes, of pixels: all the same."""
     found = [cells.img.check(), cells.img.width, cells.img.nbytes, cells.img.mean()]
@@ -209,7 +213,7 @@ def test_remote_data_opens_its_own_store_alone(hosts, picture):
         f"{other.url}/a.png",
         str(picture),
         picture.as_uri(),
-        "a.png",
+        "../a.png",
         "memory://a.png",
         own.url.replace("http://", "http://me:pw@") + "/pics/a.png",
         own.url.replace("http://", "http://x\\@") + "/pics/a.png",
@@ -446,3 +450,154 @@ def test_allow_paths_is_a_list_of_texts():
             pytest.raises((ValueError, TypeError)),
         ):
             di.images(pd.Series(["a.png"])).img.mean()
+
+
+READERS = {
+    "di.parquet": lambda url: di.read_parquet(f"{url}/t.parquet"),
+    "dd.parquet": lambda url: dd.read_parquet(f"{url}/t.parquet"),
+    "dd.csv": lambda url: dd.read_csv(f"{url}/t.csv"),
+}
+
+
+@pytest.mark.parametrize("reader", [*READERS])
+def test_text_of_a_remote_file_is_data(hosts, picture, reader):
+    """Until an operation of the caller's makes something of it."""
+    own, other = hosts
+    for host in hosts:
+        host.files["/a.png"] = png()
+    rows = pd.DataFrame({"path": [f"{own.url}/a.png", f"{other.url}/a.png", str(picture)]})
+    rows = rows.assign(n=[0, 1, 2])
+    out = io.BytesIO()
+    rows.to_parquet(out)
+    own.files.update({"/t.parquet": out.getvalue(), "/t.csv": rows.to_csv(index=False).encode()})
+    df = READERS[reader](own.url)
+    mine = dd.from_pandas(pd.DataFrame({"n": [0, 1, 2], "local": str(picture)}), npartitions=1)
+    joined = df.merge(mine, on="n")
+    for texts in (
+        df.path,
+        df[df.n >= 0].path,
+        df.assign(other=df.path).other,
+        df.rename(columns={"path": "other"}).other,
+        dd.concat([df, df]).path.partitions[0],
+        df.astype({"path": "object"}).path,
+        joined.sort_values("n").path,
+    ):
+        assert [bool(text) for text in reasons(di.images(texts, on_error="null"))] == [
+            False,
+            True,
+            True,
+        ]
+    cells = df.path.astype("image[file]")
+    assert [bool(text) for text in reasons(cells.img.on_error("null"))] == [False, True, True]
+    with pytest.raises(di.ImageError, match="allow-paths"):
+        df.assign(image=cells)[["image"]].img.take_batch(3)
+    assert other.seen == []
+    with dask.config.set({"daskimg.allow-paths": ["http://"]}):
+        allowed = reasons(di.images(df.path, on_error="null"))
+    assert [bool(text) for text in allowed] == [False, False, True]
+    # what the caller wrote, and what he makes of a column
+    assert reasons(di.images(joined.local)) == [None] * 3
+    for made in (
+        str(picture.parent) + "/a.png" + df.n.astype(str).str.slice(0, 0),
+        df.n.map(lambda n: str(picture), meta=("path", "string")),
+    ):
+        assert reasons(di.images(made)) == [None] * 3
+
+
+def test_options_for_texts_of_a_remote_file(hosts):
+    """They are for the paths: also for a store that is allowed, and for no other."""
+    own, other = hosts
+    for host in hosts:
+        host.files["/a.png"] = png()
+    rows = pd.DataFrame({"path": [f"{own.url}/a.png", f"{other.url}/a.png"]})
+    own.files["/t.csv"] = rows.to_csv(index=False).encode()
+    texts = dd.read_csv(f"{own.url}/t.csv").path
+    cells = di.images(texts, on_error="null", storage_options=TOKEN)
+    assert [bool(text) for text in reasons(cells)] == [False, True]
+    assert other.seen == []
+    again = di.images(cells.compute(), storage_options={"headers": {"X-Api-Key": "NEW"}})
+    assert [bool(text) for text in reasons(again)] == [False, True]  # other options, same data
+    with dask.config.set({"daskimg.allow-paths": [other.url]}):
+        cells = di.images(texts, on_error="null", storage_options=TOKEN)
+        assert reasons(cells) == [None, None]
+    assert "TOKEN" in other.told
+
+
+def test_texts_of_local_files_and_of_memory_name_what_they_will(tmp_path, hosts, picture):
+    own, _ = hosts
+    own.files["/a.png"] = png()
+    rows = pd.DataFrame({"path": [f"{own.url}/a.png", str(picture)]})
+    rows.to_csv(tmp_path / "t.csv", index=False)
+    rows.to_parquet("memory://who/t.parquet")
+    for df in (dd.read_csv(tmp_path / "t.csv"), di.read_parquet("memory://who/t.parquet")):
+        assert reasons(di.images(df.path)) == [None, None]
+
+
+def test_relative_paths_are_below_the_datasets_folder(hosts, picture, monkeypatch):
+    own, other = hosts
+    inside = dict.fromkeys(("/d/pics/a.png", "/a.png", "/d/b:c.png", "/x.png"), png())
+    names = ["pics/a.png", "./pics/a.png", "../a.png", "pics/../../a.png", "pics/%2e%2e/x.png"]
+    names += ["/a.png", "..\\a.png", "b:c.png", "//" + other.url[7:] + "/a.png", "x@y/../../a.png"]
+    own.files.update(inside)
+    monkeypatch.chdir(picture.parent)
+    for kind in ("struct", "text"):
+        own.files["/d/t.parquet"] = table(names, kind)
+        df = di.read_parquet(f"{own.url}/d/t.parquet", on_error="null", image_columns=["image"])
+        assert [text is None for text in reasons(df.image)] == [True] * 2 + [False] * 8
+        assert df.image.img.path.compute()[1] == f"{own.url}/d/pics/a.png"
+    assert other.seen == []
+
+
+def test_cells_in_lists_dicts_and_files_of_these(hosts, picture):
+    """A picture among other values is opened where the column that it came from is."""
+    own, _ = hosts
+    own.files["/a.png"] = png()
+    own.files["/t.parquet"] = table([f"{own.url}/a.png", str(picture)])
+    cells = di.read_parquet(f"{own.url}/t.parquet").compute().image
+    good, bad = cells
+    for held in (
+        pd.Series([[good, 1], {"k": bad}], dtype="json"),
+        pd.Series([[good], [bad]], dtype="list[image]"),
+    ):
+        for again in (held, pickle.loads(pickle.dumps(held)), through_arrow(held)):
+            one, two = again
+            one, two = one[0], two["k"] if isinstance(two, dict) else two[0]
+            assert one.to_numpy().shape == (4, 5, 3)
+            with pytest.raises(PermissionError, match="outside its store"):
+                two.to_numpy()
+            why = reasons(pd.Series([one, two], dtype=di.ImageDtype("file", on_error="null")))
+            assert [bool(text) for text in why] == [False, True]
+    lazy = dd.from_pandas(pd.DataFrame({"n": [0, 1]}), npartitions=1)
+    meta = {"one": "image[file]", "many": "list[image[file]]"}
+    made = lazy.img.map_batches(lambda b: {"one": [good, bad], "many": [[good], [bad]]}, meta=meta)
+    for column in (made.one, made.explode("many").many):
+        assert [bool(text) for text in reasons(column.img.on_error("null"))] == [False, True]
+
+
+def test_json_of_a_file_makes_no_picture_that_opens_more(hosts, picture, tmp_path):
+    own, _ = hosts
+    own.files["/a.png"] = png()
+    held = pd.Series([[di.Image(path=f"{own.url}/a.png")], [di.Image(path="@")]], dtype="json")
+    out = io.BytesIO()
+    pa_table = pa.Table.from_pandas(pd.DataFrame({"x": held}))
+    text = pa_table.column("x").combine_chunks().storage.to_pylist()
+    made_up = json.dumps([{"daskimg.image": {"path": str(picture), "source": '["file://"]'}}])
+    words = pa.ExtensionArray.from_storage(pa.json_(pa.string()), pa.array([text[0], made_up]))
+    pq.write_table(pa_table.set_column(0, "x", words), out)
+    own.files["/t.parquet"] = out.getvalue()
+    good, bad = di.read_parquet(f"{own.url}/t.parquet").compute().x
+    assert good[0].to_numpy().shape == (4, 5, 3)
+    with pytest.raises(PermissionError, match="outside its store"):
+        bad[0].to_numpy()
+
+
+def test_what_only_looks_like_a_picture_stays_what_it_is(picture):
+    one = {"daskimg.image": {"path": str(picture)}}
+    values = [
+        [one, {"~daskimg.bytes": "AAAA"}],
+        {"daskimg.bytes": "AAAA"},
+        {"a": {"~~daskimg.": 1}},
+    ]
+    values += [[{"daskimg.image": one, "b": b"1"}, di.Image(path="x.png")]]
+    held = pd.Series(values, dtype="json")
+    assert through_arrow(held).tolist() == values
