@@ -47,6 +47,11 @@ KINDS = {
 }
 
 
+GZIP = b"\x1f\x8b"
+# What a packed archive may become, in bytes: so many in any case, so many times its own.
+UNPACKED, RATIO = 2**28, 16
+
+
 class Sample(NamedTuple):
     """Members of one key, by extension, or why there is none; where the first begins.
 
@@ -134,11 +139,17 @@ def _array(data: bytes) -> np.ndarray[Any, Any]:
 
 
 def plain_tar(file: BinaryIO, most: int | None = None) -> tuple[BinaryIO, Exception | None]:
-    """A tar file without compression (`most` bytes of it), and what went wrong on the way."""
+    """A tar file without compression (`most` bytes of it), and what went wrong on the way.
+
+    It is unpacked into memory: what becomes far larger than pictures ever do ends there.
+    """
     head = file.read(2)
+    packed = head == GZIP
+    held = file.seek(0, io.SEEK_END) if packed and most is None else 0
     file.seek(0)
-    if head != b"\x1f\x8b":
+    if not packed:
         return file, None
+    limit = max(UNPACKED, RATIO * held)
     out, error = io.BytesIO(), None
     try:
         unpacked = gzip.GzipFile(fileobj=file)
@@ -146,6 +157,11 @@ def plain_tar(file: BinaryIO, most: int | None = None) -> tuple[BinaryIO, Except
             out.write(block)
             if most is not None and out.tell() >= most:
                 break
+            if out.tell() > limit:
+                raise OSError(
+                    f"{held:,} bytes unpack to more than {limit:,}, which no pictures do; if you "
+                    "trust the file, gunzip it first"
+                )
     except (EOFError, OSError, zlib.error) as problem:
         error = problem
     out.seek(0)

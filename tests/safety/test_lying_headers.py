@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import struct
 import tarfile
@@ -17,6 +18,7 @@ from PIL import Image
 
 import daskimg as di
 from daskimg.errors import TooManyPixelsError
+from daskimg.io import tar_samples
 from daskimg.kernels import codec, headers
 from daskimg.kernels.codec import encode
 from tests.safety.bombs import png, png_text
@@ -135,6 +137,23 @@ def test_members_of_tars(tmp_path):
     assert found.img.errors().error.str.contains("ends|announce").any()
     assert found["npy"].isna().all()
     assert found["png"].isna().all()
+
+
+def test_packed_tars_that_never_end(tmp_path, monkeypatch):
+    """What was unpacked before it became too much is there."""
+    monkeypatch.setattr(tar_samples, "UNPACKED", 2**20)
+    plain = io.BytesIO()
+    with tarfile.open(fileobj=plain, mode="w") as file:
+        for name, data in (("a.png", png(4, 4)), ("b.png", bytes(2**24)), ("c.png", png(4, 4))):
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            file.addfile(member, io.BytesIO(data))
+    (tmp_path / "0.tar.gz").write_bytes(gzip.compress(plain.getvalue()))
+    df = di.read_webdataset(str(tmp_path), on_error="null")
+    found = df.compute()
+    assert found["__key__"].tolist() == ["a", "b"]
+    assert found.png.img.error.isna().tolist() == [True, False]
+    assert "unpack to more than" in found.png.img.error.iloc[1]
 
 
 # -- pictures -------------------------------------------------------------------------------------
