@@ -6,9 +6,10 @@ import errno
 import json
 from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
 from daskimg.io.commit import CLAIM, RUN, Run, number_of
-from daskimg.io.manifest import MARK, never_finished, read_manifest, told
+from daskimg.io.manifest import FAULTS, MARK, never_finished, read_manifest, told
 from daskimg.io.target import OWN, Target
 from daskimg.lasting import Facts, differences
 
@@ -89,12 +90,15 @@ def _resumed(run: Run) -> Run:
         raise FileExistsError(
             errno.EEXIST, "The target is not empty, and there is no write to resume", target.shown
         )
-    asked = [] if manifest is None else [manifest.get("asked", {})]
+    asked: list[Any] = [] if manifest is None else [manifest.get("asked", {})]
     names = [name for name in sizes if RUN.fullmatch(name) and name.endswith("/query.json")]
     for name in names:
-        with suppress(ValueError):
+        with suppress(*FAULTS):
             asked.insert(0, dict(json.loads(target.read(name))))
-    words = [differences(facts, run.facts) for facts in asked if facts]
+    words = []
+    for facts in filter(None, asked):
+        with suppress(*FAULTS, IndexError):  # another's text
+            words.append(differences(facts, run.facts))
     raise ValueError(
         f"{target.shown} holds another query's output"
         + (f": what differs is {words[0]}. " if words else ". ")

@@ -13,6 +13,7 @@ from daskimg.io.result import MANIFEST
 from daskimg.io.target import OWN, FileNameError, Target, check_name, is_safe
 
 __all__ = [
+    "FAULTS",
     "MARK",
     "compose",
     "mark_of",
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 MARK = f"{OWN}/_SUCCESS"
 SIDE_FILES = {"_metadata", "_common_metadata"}  # of a Parquet folder, about files that go
 COUNTS = ("rows", "failed", "missing")
+FAULTS = (ValueError, KeyError, TypeError, RecursionError)  # of text that is no manifest or ticket
 
 
 def read_manifest(target: Target) -> dict[str, Any] | None:
@@ -47,7 +49,7 @@ def read_manifest(target: Target) -> dict[str, Any] | None:
         _check(manifest)
     except FileNameError as error:
         raise ValueError(f"the manifest of {target.shown} is not to be trusted: {error}") from None
-    except (ValueError, KeyError, TypeError) as error:
+    except FAULTS as error:
         if not target.has(MARK):  # a power cut while it was put
             return None
         raise ValueError(
@@ -58,9 +60,13 @@ def read_manifest(target: Target) -> dict[str, Any] | None:
 
 
 def _check(manifest: Mapping[str, Any]) -> None:
-    for key in (*COUNTS, "generation"):
-        int(manifest[key])
-    int(manifest["before"]["files"])
+    before = manifest["before"]
+    told = [*(manifest[key] for key in (*COUNTS, "generation")), before["files"]]
+    if not all(map(_is_count, [*told, *(before[key] for key in COUNTS)])):
+        raise TypeError("counts are numbers")
+    _check_reasons(manifest["reasons"])
+    if not isinstance(manifest.get("asked", {}), Mapping):
+        raise TypeError("no facts")
     if not isinstance(manifest["query"], str) or not isinstance(manifest["format"], str):
         raise TypeError("no query")
     for part in manifest["partitions"]:
@@ -71,14 +77,25 @@ def _check(manifest: Mapping[str, Any]) -> None:
 
 
 def _check_counts(told: Mapping[str, Any]) -> None:
-    if not all(type(told[key]) is int for key in ("partition", *COUNTS)):
+    if not all(_is_count(told[key]) for key in ("partition", *COUNTS)):
         raise TypeError("counts are numbers")
+
+
+def _check_reasons(reasons: Any) -> None:
+    if not isinstance(reasons, Mapping) or not all(map(_is_count, reasons.values())):
+        raise TypeError("reasons are counted")
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 2**63
 
 
 def _check_files(files: Iterable[Mapping[str, Any]]) -> None:
     for file in files:
+        if not isinstance(file, Mapping):
+            raise TypeError("a file is told by its name and size")
         check_name(file["name"])
-        if type(file["bytes"]) is not int:
+        if not all(map(_is_count, (file["bytes"], file.get("start", 0)))):
             raise TypeError("sizes are numbers")
 
 
@@ -95,11 +112,11 @@ def parse_ticket(text: bytes, partition: int) -> dict[str, Any] | None:
         for each in (ticket, ticket["errors"]) if "errors" in ticket else (ticket,):
             _check_counts(each)
             _check_files(each["files"])
-            dict(each["reasons"])
+            _check_reasons(each["reasons"])
         return ticket if ticket["partition"] == partition else None
     except FileNameError:
         raise
-    except (ValueError, KeyError, TypeError):
+    except FAULTS:
         return None
 
 

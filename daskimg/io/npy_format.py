@@ -20,6 +20,7 @@ ZIP = b"PK"
 RATIO = 1032  # deflate makes at most so many bytes of one
 PACKINGS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 ROW = 2**31  # bytes of one, where there is none
+ARRAYS = 500  # that become columns unasked
 
 
 class RefusedError(ValueError):
@@ -159,10 +160,16 @@ def read_headers(
     found = {}
     try:
         with zipfile.ZipFile(file) as members:
-            known = [n.removesuffix(".npy") for n in members.namelist() if n.endswith(".npy")]
+            names = members.namelist()
+            known = dict.fromkeys(n.removesuffix(".npy") for n in names if n.endswith(".npy"))
+            if len(known) > ARRAYS and keys is None:
+                raise RefusedError(
+                    f"the .npz file holds {len(known):,} arrays; of more than {ARRAYS} choose with "
+                    "column_names="
+                )
             for key in known if keys is None else keys:
                 if key not in known:
-                    raise RefusedError(f"column_names: no key {quoted(key)}; there are {known}")
+                    raise RefusedError(f"column_names: no key {quoted(key)}; there are {[*known]}")
                 info = members.getinfo(f"{key}.npy")
                 _check_member(info, held)
                 with members.open(info) as member:

@@ -221,6 +221,11 @@ class FileRun(Run):
             path = self.target.at(self._rows)
             os.makedirs(os.path.dirname(path), exist_ok=True)
             with open(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b") as file:
+                held = max(file.seek(0, os.SEEK_END), len(header))
+                if held < ends[-1]:
+                    gone = f"{ends[-1] - held:,} bytes of it are gone"
+                    raise OSError(errno.EIO, gone, self.target.shown)
+                file.seek(0)
                 file.write(header)
                 file.truncate(ends[-1])
             yield path
@@ -244,8 +249,11 @@ class FileRun(Run):
                 continue
             with open(self.target.at(self._waiting(piece)), "rb") as rows:
                 rows.seek(piece["start"])
-                for start in range(0, piece["bytes"], BLOCK):
-                    file.write(rows.read(min(BLOCK, piece["bytes"] - start)))
+                left = piece["bytes"]
+                while left and (block := rows.read(min(BLOCK, left))):
+                    left -= file.write(block)
+                if left:
+                    raise OSError(errno.EIO, f"{left:,} bytes of it are gone", self.target.shown)
         if packed:
             file.close()
 

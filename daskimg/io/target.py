@@ -57,8 +57,9 @@ def check_name(name: str) -> str:
     daskimg.io.target.FileNameError: unsafe file name '../1.png': it leaves the target. Names are \
 relative, such as 'cats/1.png'; give others with filename=
     """
-    reason = _unsafe(name)
-    if reason:
+    if not isinstance(name, str):
+        raise TypeError(f"a file name is text; got {name!r:.80}")
+    if reason := _unsafe(name):
         raise FileNameError(
             f"unsafe file name {quoted(name)}: {reason}. Names are relative, such as "
             "'cats/1.png'; give others with filename="

@@ -13,7 +13,14 @@ from PIL import UnidentifiedImageError
 from daskimg.errors import FormatNotAllowedError
 from daskimg.kernels.exif import scan_jpeg, scan_webp
 from daskimg.kernels.pixels import Pixels, mode_of
-from daskimg.kernels.reader import READERS, check_count, explain, open_image, pixel_mode
+from daskimg.kernels.reader import (
+    READERS,
+    check_chunks,
+    check_count,
+    explain,
+    open_image,
+    pixel_mode,
+)
 
 __all__ = [
     "EXTENSIONS",
@@ -194,6 +201,9 @@ def read_header(
     else:
         file.seek(0)
     try:
+        if kind == "PNG" and not check_chunks(io.BytesIO(data)):
+            check_chunks(file)
+            file.seek(0)
         image, told = open_image(file, kind, max_pixels, len(data))
         width, height = image.size
         if told > 4 and orientation != hasattr(image, "tag_v2"):  # a TIFF's is turned already

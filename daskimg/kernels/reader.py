@@ -36,6 +36,7 @@ from daskimg.kernels.pixels import Pixels, from_pil
 __all__ = [
     "READERS",
     "TURN",
+    "check_chunks",
     "check_count",
     "check_scans",
     "explain",
@@ -75,6 +76,11 @@ TURN = {
 }
 # WebP's own limit; the canvas of an animation can claim 16 million, and takes minutes to fill
 SIDES = {"WEBP": 16_383}
+SIDE = (
+    10**6
+)  # of any other picture, as libpng has it: rows of a few bytes cost as much as long ones
+CHUNKS = 1000  # of a PNG beside its pixels, as libpng has it; Pillow takes each apart in Python
+SMALL = 64  # bytes of pixels in a chunk, of which no encoder makes thousands
 # A blank page of 600 dpi by fax (group 4) has 40,000 pixels a byte. What has more, and is not
 # small, costs its reader seconds a kilobyte. Files of more bytes cannot break it under the default
 # limit of pixels, so that the beginning of a file tells.
@@ -105,16 +111,16 @@ def check_count(
     held : int, optional
         Bytes of the file, or of its beginning that was read.
     """
-    pixels, side = height * width, SIDES.get(kind)
+    pixels, side = height * width, SIDES.get(kind, SIDE)
     if max_pixels is not None and pixels > max_pixels:
         raise TooManyPixelsError(
             f"the header announces {height} x {width} = {pixels:,} pixels, more than the "
             f"{max_pixels:,} that daskimg.max-image-pixels allows"
         )
-    if side is not None and max(height, width) > side:
+    if max(height, width) > side:
         raise TooManyPixelsError(
-            f"the header announces {height} x {width} pixels, and a side of a {kind} has at most "
-            f"{side:,}"
+            f"the header announces {height} x {width} pixels, and a side of a {kind or 'picture'} "
+            f"has at most {side:,}"
         )
     if max_pixels is None or held is None or held >= WHOLE:
         return
@@ -132,6 +138,24 @@ def check_scans(data: bytes | memoryview) -> None:
     scans = np.count_nonzero(flat[marks + 1] == 0xDA)
     if scans > SCANS:
         raise OSError(f"a JPEG of {scans:,} scans; at most {SCANS} are decoded")
+
+
+def check_chunks(file: BinaryIO, whole: bool = False) -> bool:
+    """Refuse a PNG of more chunks than any encoder makes; whether its pixels begin in `file`.
+
+    Those behind them are counted too with `whole`.
+    """
+    at, found, begun = 8, 0, False
+    while file.seek(at) == at and len(head := file.read(8)) == 8:
+        size, name = struct.unpack(">L4s", head)
+        begun = begun or name == b"IDAT"
+        if name == b"IEND" or (begun and not whole):
+            break
+        found += name not in (b"IDAT", b"fcTL", b"fdAT") or (size < SMALL and name == b"IDAT")
+        if found > CHUNKS:
+            raise OSError(f"a PNG of more than {CHUNKS:,} chunks beside its pixels")
+        at += size + 12
+    return begun
 
 
 def open_image(
@@ -175,6 +199,8 @@ def read_pixels(
     try:
         if kind == "JPEG":
             check_scans(data)
+        elif kind == "PNG":
+            check_chunks(io.BytesIO(data), whole=True)
         image, told = open_image(io.BytesIO(data), kind, max_pixels, len(data))
         turn = told if orientation else 1
         reason = _load(image, turn, min_size)

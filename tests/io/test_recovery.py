@@ -5,12 +5,14 @@ from __future__ import annotations
 import functools
 import json
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
 import threading
 import uuid
 import zlib
+from contextlib import suppress
 
 import dask
 import fsspec
@@ -495,6 +497,39 @@ def test_names_out_of_manifests_and_tickets_are_checked(
     except ValueError as error:
         assert "unsafe file name" in str(error)  # noqa: PT017
     assert (precious / "x").read_text() == "dear"
+
+
+WRONG = [None, 2**70, 1e308, float("inf"), "x", {"a": []}]
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=repr)
+def test_values_of_wrong_kinds_in_manifests_and_tickets(pictures, tmp_path, monkeypatch, wrong):
+    """An error that says what is damaged, or another write of that partition; never more."""
+    frame = read(pictures)
+    frame.img.write_parquet(tmp_path / "whole")
+    file = tmp_path / "whole" / "_daskimg" / "manifest.json"
+    manifest = json.loads(file.read_text())
+    for key in manifest:
+        file.write_text(json.dumps({**manifest, key: wrong}))
+        with suppress(ValueError):
+            assert len(di.read_parquet(tmp_path / "whole")) == 6
+        with suppress(ValueError):
+            frame.img.write_parquet(tmp_path / "whole", mode="resume")
+    for key in ("name", "bytes"):
+        file.write_text(json.dumps({**manifest, "files": [{**manifest["files"][0], key: wrong}]}))
+        with suppress(ValueError, FileNotFoundError):
+            di.read_parquet(tmp_path / "whole")
+    killed(frame, tmp_path / "half", monkeypatch)
+    monkeypatch.undo()
+    for key in ("partition", "rows", "files", "reasons"):
+        shutil.rmtree(tmp_path / "again", ignore_errors=True)
+        shutil.copytree(tmp_path / "half", tmp_path / "again")
+        for ticket in (tmp_path / "again").rglob("0*.json"):
+            ticket.write_text(json.dumps({**json.loads(ticket.read_text()), key: wrong}))
+        for facts in (tmp_path / "again").rglob("query.json"):
+            facts.write_text(json.dumps({"the writer": wrong}))
+        with suppress(ValueError):
+            frame.img.write_parquet(tmp_path / "again", mode="resume")
 
 
 # -- stores that answer 503 -----------------------------------------------------------------------

@@ -21,7 +21,7 @@ from daskimg.errors import TooManyPixelsError
 from daskimg.io import tar_samples
 from daskimg.kernels import codec, headers
 from daskimg.kernels.codec import encode
-from tests.safety.bombs import png, png_text
+from tests.safety.bombs import png, png_chunk, png_text
 
 MOST = 64 * 2**20  # bytes: none of these files has a hundred kilobytes
 
@@ -103,6 +103,17 @@ def test_arrays_that_are_honest(tmp_path):
     df = di.read_numpy(str(tmp_path / "b.npz"))
     assert len(df) == 300
     assert df.image.img.max().compute().tolist() == [0] * 300
+
+
+def test_arrays_without_end(tmp_path):
+    one = npy((2, 4, 4))
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as file:
+        for number in range(2000):
+            file.writestr(f"{number}.npy", one)
+    with pytest.raises(ValueError, match=r"2,000 arrays.*column_names="):
+        di.read_numpy(str(tmp_path / "a.npz"))
+    df = di.read_numpy(str(tmp_path / "a.npz"), column_names=["7", "1999"])
+    assert df.compute().shape == (2, 2)
 
 
 def test_records(tmp_path):
@@ -225,6 +236,35 @@ def test_limits_that_no_real_picture_meets():
     assert headers.read_header(png(13_000, 13_000, rows=0), max_pixels=None).width == 13_000
     with pytest.raises(TooManyPixelsError, match="pixels in a file of"):
         headers.read_header(png(13_000, 13_000, rows=0))
+
+
+def test_sides_that_no_picture_has(tmp_path):
+    """Ten million rows of a byte cost what ten million rows cost."""
+    for number, size in enumerate([(10**7, 1), (1, 10**7)]):
+        (tmp_path / f"{number}.png").write_bytes(png(*size, rows=1))
+        (tmp_path / f"{number}.pgm").write_bytes(b"P5\n%d %d\n255\n" % size + bytes(10**7))
+    df = di.read_images(tmp_path, on_error="null")
+    frame = df.assign(why=df.image.img.check(), width=df.image.img.width).compute()
+    assert frame.why.str.contains("a side of a P.. has at most 1,000,000").tolist() == [True] * 4
+    assert frame.width.isna().all()
+
+
+@pytest.mark.parametrize("name, body", [(b"abCd", b""), (b"tEXt", b"a\0b"), (b"IDAT", b"")])
+@pytest.mark.parametrize("behind", [False, True])
+def test_chunks_without_end(tmp_path, name, body, behind):
+    data = png(4, 4, rows=4)
+    at = data.index(b"IEND" if behind else b"IDAT") - 4
+    first = png_chunk(b"tEXt", b"a\0" + bytes(2**16))  # what is read of a header ends in it
+    few, many = (data[:at] + first + png_chunk(name, body) * n + data[at:] for n in (900, 50_000))
+    (tmp_path / "few.png").write_bytes(few)
+    (tmp_path / "many.png").write_bytes(many)
+    df = di.read_images(tmp_path, on_error="null")
+    frame = df.assign(why=df.image.img.check(), side=df.image.img.decode().img.width).compute()
+    assert frame.why.isna().tolist() == [True, False]
+    assert frame.side.isna().tolist() == [False, True]
+    assert "more than 1,000 chunks" in frame.why.iloc[1]
+    early = not behind and name != b"IDAT"
+    assert df.image.img.width.compute().isna().tolist() == [False, early]
 
 
 def test_texts_that_unpack_to_gigabytes(tmp_path):
