@@ -5,8 +5,18 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any
 
+from dask.tokenize import tokenize
+
 from daskimg.lasting import Facts, content_of, named
-from daskimg.lazy.expr import Assign, ColumnsSetter, Expr, Projection, RenameFrame, RenameSeries
+from daskimg.lazy.expr import (
+    RULES,
+    Assign,
+    ColumnsSetter,
+    Expr,
+    Projection,
+    RenameFrame,
+    RenameSeries,
+)
 from daskimg.lazy.source import Source
 
 __all__ = ["query_of"]
@@ -32,7 +42,8 @@ def query_of(frame: Any, part: Any, *more: Any) -> Facts:
     processes and their time limits, how many may fail, the size of batches, where a stage runs.
     """
     facts = Facts()
-    facts.add("the operations, or their order", named(frame.expr, facts))
+    ops = named(frame.expr, facts) if RULES else tokenize(frame)
+    facts.add("the operations, or their order", ops)
     facts.add("the writer", named(type(part), facts))
     for field in fields(part):
         value = named(getattr(part, field.name), facts)

@@ -22,7 +22,8 @@ from daskimg.io.manifest import read_manifest
 from daskimg.io.result import WriteResult
 from daskimg.io.target import Target
 from daskimg.lasting import Facts
-from daskimg.lazy.expr import Expr, ImageNode, gather, stable
+from daskimg.lazy.expr import Expr
+from daskimg.lazy.nodes import ImageNode, computed, gather, stable
 from daskimg.lazy.seen import watched
 
 __all__ = ["Job", "Output", "as_dask", "submit"]
@@ -225,7 +226,7 @@ def submit(frame: dd.DataFrame, job: Job, compute: bool) -> Any:
         if numbers is not None:
             frame = frame.partitions[list(numbers)]
         result = _gathered(frame, job, _Finish(job))
-        return result.optimize().compute() if compute else result
+        return computed(result) if compute else result
     except FileNameError:
         job.discard()
         raise
@@ -251,7 +252,7 @@ def _in_windows(frame: dd.DataFrame, job: Job, numbers: tuple[int, ...]) -> Writ
         window = numbers[start : start + WINDOW]
         chosen = frame.partitions[list(window)]
         result = _gathered(chosen, replace(job, numbers=window), _collected)
-        parts += result.optimize().compute()
+        parts += computed(result)
     return _Finish(job)(parts)
 
 

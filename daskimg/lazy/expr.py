@@ -1,261 +1,103 @@
-"""Dask's expressions, and the few of our own that all others stand on.
+"""Private Dask, looked up by name: nothing else imports it.
 
-The only file that imports private Dask.
+Of a group of names of which this Dask lacks one, each becomes a class that nothing is an instance
+of: what needs the group is off. Without the first group there are no rules at all (`RULES` is
+False), and `plain` does everything with public Dask: right, only slower.
 """
 
 from __future__ import annotations
 
-import functools
 import operator
-import os
-from collections.abc import Callable, Sequence
-from typing import Any
+import warnings
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-from dask._task_spec import Alias, List, Task, TaskRef, convert_legacy_graph
-from dask.dataframe.dask_expr import new_collection
-from dask.dataframe.dask_expr._accessor import FunctionMap, PropertyMap
-from dask.dataframe.dask_expr._expr import (
-    And,
-    Apply,
-    ArrowStringConversion,
-    Assign,
-    AsType,
-    Between,
-    Binop,
-    Blockwise,
-    ColumnsSetter,
-    DropnaFrame,
-    DropnaSeries,
-    Elemwise,
-    Expr,
-    Fillna,
-    Filter,
-    Index,
-    Isin,
-    IsNa,
-    Lengths,
-    Literal,
-    Map,
-    MapPartitions,
-    NotNull,
-    Partitions,
-    Projection,
-    RenameFrame,
-    RenameSeries,
-    Unaryop,
-    are_co_aligned,
-    is_valid_blockwise_op,
-    optimize_blockwise_fusion,
-)
-from dask.dataframe.dask_expr._reductions import Len, NLargest
-from dask.dataframe.dask_expr._repartition import RepartitionToFewer
-from dask.dataframe.dask_expr.io.io import FromMapProjectable, FromPandas
-from dask.dataframe.dask_expr.io.parquet import ReadParquet
-from fsspec.core import OpenFile
+__all__ = ["GROUPS", "RULES"]
 
-from daskimg import onepass, wanted
-from daskimg.program import Program
-
-__all__ = [
-    "Alias",
-    "And",
-    "Apply",
-    "ArrowStringConversion",
-    "AsType",
-    "Assign",
-    "Between",
-    "Binop",
-    "Blockwise",
-    "ColumnsSetter",
-    "DropnaFrame",
-    "DropnaSeries",
-    "Elemwise",
-    "Expr",
-    "Fillna",
-    "Filter",
-    "FromMapProjectable",
-    "FromPandas",
-    "FunctionMap",
-    "ImageNode",
-    "Index",
-    "IsNa",
-    "Isin",
-    "Len",
-    "Lengths",
-    "List",
-    "Literal",
-    "Map",
-    "MapPartitions",
-    "NLargest",
-    "Narrowed",
-    "NotNull",
-    "Passed",
-    "PlacedStage",
-    "Projection",
-    "PropertyMap",
-    "RenameFrame",
-    "RenameSeries",
-    "RepartitionToFewer",
-    "Stage",
-    "Task",
-    "TaskRef",
-    "Unaryop",
-    "are_co_aligned",
-    "convert_legacy_graph",
-    "empty_like",
-    "files_of",
-    "gather",
-    "has_placed_stage",
-    "is_valid_blockwise_op",
-    "new_collection",
-    "optimize_blockwise_fusion",
-    "stable",
-    "stage",
-]
+KNOWN = "2026.7.1"  # the Dask that all tests have passed with
+# What is done by each group, and its names by their modules (those of methods are only checked).
+GROUPS = {
+    "image ops merge into one pass": {
+        "dask._task_spec": "Alias List Task TaskRef convert_legacy_graph",
+        "dask.dataframe.dask_expr": "new_collection",
+        "dask.dataframe.dask_expr._expr": (
+            "And Apply ArrowStringConversion Assign AsType Binop Blockwise ColumnsSetter "
+            "DropnaFrame DropnaSeries Elemwise Expr Fillna Filter Index IsNa Map MapPartitions NotNull "
+            "Partitions Projection RenameFrame RenameSeries Unaryop are_co_aligned "
+            "is_valid_blockwise_op optimize_blockwise_fusion "
+            "Blockwise._blockwise_arg Blockwise._layer Blockwise._task Expr._lower "
+            "Expr._simplify_down Expr._simplify_up Expr.dependencies Expr.find_operations "
+            "Expr.operand Expr.substitute Expr.substitute_parameters Expr.walk "
+            "Expr._filter_passthrough_available"
+        ),
+        "dask.dataframe.dask_expr._reductions": "NLargest",
+        "dask.dataframe.dask_expr.io.io": "FromMapProjectable",
+        "dask.dataframe.dask_expr.io.parquet": "ReadParquet",
+    },
+    "len() of files that tell it reads nothing": {
+        "dask.dataframe.dask_expr._expr": "Lengths Literal",
+        "dask.dataframe.dask_expr._reductions": "Len",
+    },
+    "partitions that a filter empties are left out": {
+        "dask.dataframe.dask_expr._accessor": "FunctionMap PropertyMap",
+        "dask.dataframe.dask_expr._expr": "Between Isin",
+    },
+    "what compute() gives becomes pandas once": {
+        "dask.dataframe.dask_expr._repartition": (
+            "RepartitionToFewer RepartitionToFewer._partitions_boundaries"
+        ),
+    },
+    "files are named below the folder that the paths of a pandas frame share": {
+        "dask.dataframe.dask_expr.io.io": "FromPandas",
+    },
+}
 
 
-def gather(frame: Any, finish: Callable[[list[Any]], Any], result: Any) -> Any:
-    """A Dask scalar: `finish` of the list of all partitions of `frame`, such as `result`."""
-    return new_collection(Gather(frame.expr, finish, result))
+class _Absent:
+    """Stands for what this Dask lacks."""
+
+    _parameters: tuple[str, ...] = ()
+    _defaults: dict[str, Any] = {}  # noqa: RUF012
 
 
-# -- nodes that the questions know ----------------------------------------------------------------
-def _run_one(series: pd.Series, program: Program, out: Any, *args: pd.Series) -> pd.Series:
-    return onepass.run(series, [program], *args)[0].rename(out)
+def _look_up(names: dict[str, str]) -> tuple[dict[str, Any], list[str]]:
+    """All that is there of `names`, and where the others were looked for."""
+    found, gone = {}, []
+    for place, held in names.items():
+        for name in held.split():
+            try:
+                found[name] = operator.attrgetter(name)(import_module(place))
+            except (ImportError, AttributeError):
+                gone.append(f"{place}.{name}")
+    return found, gone
 
 
-def empty_like(meta: Any, dtype: Any, name: Any = None) -> pd.Series:
-    """No rows of `dtype`, with the index of `meta`."""
-    return pd.Series([], dtype=dtype, index=meta.index[:0], name=name)
+def _bind() -> bool:
+    """Make the names attributes of this module; whether the rules have theirs."""
+    off = {}
+    for does, names in GROUPS.items():
+        found, gone = _look_up(names)
+        if gone:
+            off[does] = gone
+            every = " ".join(names.values()).split()
+            found = {name: type(name, (_Absent,), {}) for name in every}
+        globals().update({name: value for name, value in found.items() if "." not in name})
+    if off:
+        import dask
+
+        told = "; ".join(f"that {does} (no {', '.join(gone)})" for does, gone in off.items())
+        warnings.warn(
+            f"Dask {dask.__version__} lacks private names that daskimg makes use of. Results are "
+            f"right, only slower; switched off is {told}. Dask {KNOWN} is known to work: "
+            f"pip install 'dask[dataframe,distributed]=={KNOWN}', or a newer daskimg",
+            stacklevel=2,
+        )
+    return next(iter(GROUPS)) not in off
 
 
-class ImageNode(Elemwise):  # type: ignore[misc]
-    """One program over one column, then an expression for each row-wise argument."""
+RULES = _bind()
 
-    _parameters = ["frame", "program", "out"]  # noqa: RUF012  (Dask's own convention)
-    operation = staticmethod(_run_one)
+if TYPE_CHECKING:
 
-    @functools.cached_property
-    def _meta(self) -> pd.Series:
-        return empty_like(self.frame._meta, self.program.dtype, self.out)
-
-    @functools.cached_property
-    def _name(self) -> str:
-        return f"image-op-{self.deterministic_token}"
-
-
-class Passed(Blockwise):  # type: ignore[misc]
-    """The rows that pass: a `Filter` that Dask does not move, nor merge with one of other rows."""
-
-    _parameters = ["frame", "predicate"]  # noqa: RUF012
-    operation = operator.getitem
-
-
-class Narrowed(Passed):
-    """A predicate itself, on the rows that pass another one."""
-
-
-class Gather(Expr):  # type: ignore[misc]
-    """One value from all partitions at once, in order: the end of a write."""
-
-    _parameters = ["frame", "finish", "result"]  # noqa: RUF012
-
-    @functools.cached_property
-    def _meta(self) -> Any:
-        return self.result
-
-    @functools.cached_property
-    def _name(self) -> str:
-        return f"gather-{self.deterministic_token}"
-
-    def _divisions(self) -> tuple[None, None]:
-        return (None, None)
-
-    def _layer(self) -> dict[Any, Any]:
-        parts = [TaskRef((self.frame._name, i)) for i in range(self.frame.npartitions)]
-        key = (self._name, 0)
-        return {key: Task(key, self.finish, List(*parts))}
-
-
-# -- questions -----------------------------------------------------------------------------------
-
-
-def stable(expr: Expr) -> bool:
-    """No merge or shuffle below: evaluating it twice gives the same rows in the same order."""
-    return all(isinstance(node, Blockwise) for node in expr.walk())
-
-
-def files_of(expr: Expr) -> list[str]:
-    """The files that one of Dask's own readers reads: Parquet and text."""
-    if isinstance(expr, ReadParquet):
-        path = expr.operand("path")
-        return [str(one) for one in ([path] if isinstance(path, str | os.PathLike) else path)]
-    blocks = [part for part in expr.operands if isinstance(part, Sequence)]
-    tasks = [task for part in blocks for one in part for task in _tasks(one)]
-    files = [arg for task in tasks for arg in task.args if isinstance(arg, OpenFile)]
-    return [*dict.fromkeys(file.full_name for file in files)]
-
-
-def _tasks(value: Any) -> list[Task]:
-    values = value if isinstance(value, list | tuple) else [value]
-    return [
-        one
-        for many in values
-        for one in (many if isinstance(many, tuple) else (many,))
-        if isinstance(one, Task)
-    ]
-
-
-# -- stages: see `daskimg.stage` ------------------------------------------------------------------
-def stage(frame: Any, call: Any, meta: pd.DataFrame) -> Any:
-    """`call` on every partition; the scheduler has its say where ``call.placed``."""
-    return new_collection(Stage(frame.expr, call, meta))
-
-
-def has_placed_stage(expr: Expr) -> bool:
-    """Whether a stage that has to be placed stands anywhere in the tree."""
-    return any(isinstance(node, PlacedStage | Stage) and node.call.placed for node in expr.walk())
-
-
-class Stage(Elemwise):  # type: ignore[misc]
-    """A callable on every partition that leaves the rows what they are."""
-
-    _parameters = ["frame", "call", "meta"]  # noqa: RUF012
-
-    @functools.cached_property
-    def _meta(self) -> pd.DataFrame:
-        return self.operand("meta")
-
-    @functools.cached_property
-    def _name(self) -> str:
-        return f"{self.call.label}-{self.deterministic_token}"
-
-    def _task(self, name: Any, index: int) -> Task:
-        return Task(name, self.call, TaskRef((self.frame._name, index)))
-
-    def _lower(self) -> Expr | None:
-        wanted.watch()
-        if not self.call.placed:
-            return None
-        self.call.prepare()
-        return PlacedStage(*self.operands)
-
-
-class PlacedStage(Expr):  # type: ignore[misc]
-    """A stage about to run. Not a Blockwise, so that it never fuses with its neighbours."""
-
-    _parameters = ["frame", "call", "meta"]  # noqa: RUF012
-    _is_length_preserving = True
-    _meta = Stage._meta
-    _name = Stage._name
-    _task = Stage._task
-
-    def _divisions(self) -> Any:
-        return self.frame.divisions
-
-    def _simplify_up(self, parent: Expr, dependents: Any) -> Expr | None:
-        if isinstance(parent, Partitions):
-            chosen = Partitions(self.frame, parent.partitions)
-            return PlacedStage(chosen, *self.operands[1:])
-        return None
+    def __getattr__(name: str) -> Any:
+        """Any of the names."""

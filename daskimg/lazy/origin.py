@@ -19,14 +19,11 @@ from daskimg.lazy.expr import (
     FunctionMap,
     Map,
     MapPartitions,
-    Passed,
-    PlacedStage,
     Projection,
     PropertyMap,
-    Stage,
     Unaryop,
-    files_of,
 )
+from daskimg.lazy.nodes import Passed, PlacedStage, Stage, files_of
 from daskimg.lazy.passes import image_op
 from daskimg.lazy.source import Source
 from daskimg.program import Program

@@ -13,7 +13,9 @@ from typing import Any
 
 from dask.order import order
 
+from daskimg.lazy import plain as in_plain
 from daskimg.lazy.expr import (
+    RULES,
     Alias,
     Apply,
     Blockwise,
@@ -24,15 +26,14 @@ from daskimg.lazy.expr import (
     Filter,
     Map,
     MapPartitions,
-    PlacedStage,
     Projection,
-    Stage,
     TaskRef,
     convert_legacy_graph,
     new_collection,
     optimize_blockwise_fusion,
 )
 from daskimg.lazy.fusion import run_bare, twin_of, unfused
+from daskimg.lazy.nodes import PlacedStage, Stage
 from daskimg.lazy.prune import pruned
 from daskimg.lazy.source import row_counts
 from daskimg.lazy.table import as_pandas
@@ -112,9 +113,9 @@ class Parts:
         self.counts = None if below is None else row_counts(new_collection(below))
 
     @functools.cached_property
-    def whole(self) -> list[Part]:
+    def whole(self) -> list[Any]:
         """Each partition."""
-        return _parts(self._expr)
+        return _parts(self._expr) if RULES else in_plain.parts(self._expr)
 
     @functools.cached_property
     def sources(self) -> list[Part]:
@@ -124,6 +125,8 @@ class Parts:
 
 def settled(frame: Any, **options: Any) -> Any:
     """`frame` lowered, with what several partitions need (a shuffle, a small table) computed."""
+    if not RULES:
+        return in_plain.settled(frame, **options)
     with unfused():
         expr = pruned(frame).optimize(fuse=False).expr
     if expr.dependencies() and not isinstance(expr, Blockwise) and _shares(expr):
@@ -172,7 +175,9 @@ def _replaced(expr: Expr, new: Callable[[Expr], Expr | None]) -> Expr:
 
 
 def with_programs(frame: Any, change: Callable[[Program], Program]) -> Any:
-    """A lowered frame with each of its image programs changed."""
+    """A lowered frame with each of its image programs changed; itself, where none is."""
+    if not RULES:
+        return in_plain.Changed(frame, change)
 
     def put(value: Any) -> Any:
         if isinstance(value, Expr):
@@ -187,11 +192,14 @@ def with_programs(frame: Any, change: Callable[[Program], Program]) -> Any:
         same = all(a is b for a, b in zip(operands, expr.operands, strict=True))
         return expr if same else type(expr)(*operands)
 
-    return new_collection(moved(frame.expr))
+    new = moved(frame.expr)
+    return frame if new is frame.expr else new_collection(new)
 
 
 def parts(frame: Any) -> Parts:
     """A `settled` frame as one task for each partition, with all that can be fused in it."""
+    if not RULES:
+        return Parts(frame, None)
     whole = expr = frame.expr
     # rows that are dropped before any picture is opened are dropped where rows are read
     sources, filters = _sources(expr, _drops_unseen)
@@ -300,6 +308,8 @@ def _rowwise(expr: Expr) -> bool:
 
 def plain(frame: Any) -> bool:
     """Whether neither pictures are opened for a frame nor a user's function called."""
+    if not RULES:  # nobody knows
+        return False
     with unfused():
         return _plain(pruned(frame).optimize(fuse=False).expr)
 

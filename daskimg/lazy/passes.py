@@ -15,7 +15,7 @@ hoist         an op on the survivors of a decoding filter is computed before the
               filter's pass; there it records failures, and `Settle` raises for survivors only
 merge         passes of equal source and level become their union
 
-If private Dask moves, unmerged passes still give the right values, only slower.
+Where private Dask has moved, ops are steps of their own instead (`plain`): right, only slower.
 """
 
 from __future__ import annotations
@@ -25,21 +25,20 @@ from typing import Any
 
 from daskimg import crashes, wanted
 from daskimg.column.dtype import ImageDtype
+from daskimg.lazy import plain
 from daskimg.lazy.expr import (
+    RULES,
     Assign,
     Expr,
     Filter,
-    ImageNode,
     Index,
-    Narrowed,
     NLargest,
     NotNull,
-    Passed,
     Projection,
     are_co_aligned,
     new_collection,
-    stable,
 )
+from daskimg.lazy.nodes import ImageNode, Narrowed, Passed, stable
 from daskimg.lazy.physical import AnyAssign, ImagePass, PlainAssign, Settle, Spread, Take
 from daskimg.lazy.tree import (
     ARITHMETIC,
@@ -72,6 +71,8 @@ __all__ = ["ImageOp", "ImagePass", "image_op"]
 
 def image_op(series: Any, program: Program, args: list[Any]) -> Any:
     """A Dask Series of what `program` makes of `series`."""
+    if not RULES:
+        return plain.image_op(series, program, args)
     if isinstance(series.expr, Projection) and isinstance(series.expr.frame, NLargest):
         # Dask would choose the rows among this column alone, which lacks what they are chosen by
         chosen = new_collection(series.expr.frame)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from daskimg.column.dtype import ImageDtype
-from daskimg.lazy.expr import Expr, ImageNode, new_collection
+from daskimg.lazy.expr import RULES, Expr, new_collection
+from daskimg.lazy.nodes import ImageNode
 from daskimg.lazy.passes import ImageOp
 from daskimg.lazy.tree import rows_of, source_of
 
@@ -31,7 +32,7 @@ def watched(frame: Any, prefix: str) -> tuple[Any, dict[str, str | None]]:
         The image column, not decoded yet, of the same pictures as each new column; None where
         there is none.
     """
-    if not any(isinstance(node, ImageNode) for node in frame.expr.walk()):
+    if not RULES or not any(isinstance(node, ImageNode) for node in frame.expr.walk()):
         return frame, {}
     expr = frame.expr.simplify()
     rows = rows_of(expr)

@@ -10,14 +10,8 @@ import dask.dataframe as dd
 import pandas as pd
 
 from daskimg import wanted
-from daskimg.lazy.expr import (
-    Expr,
-    FromMapProjectable,
-    Len,
-    Lengths,
-    Literal,
-    new_collection,
-)
+from daskimg.lazy import plain
+from daskimg.lazy.expr import RULES, Expr, FromMapProjectable, Len, Lengths, Literal, new_collection
 from daskimg.lazy.tree import decider
 from daskimg.stores import store_of
 
@@ -61,12 +55,15 @@ def from_reader(
         The files that the rows are in: texts in them are data (see `origin`).
     """
     # lists, dates and bytes would become strings
+    homes = tuple(sorted({str(store_of(path)) for path in stores}))
+    if not RULES:
+        read = plain.at_home(read, homes)
     with dask.config.set({"dataframe.convert-string": False}):
         frame = dd.from_map(read, parts, meta=meta, divisions=divisions, label=label, **options)
     if not isinstance(frame.expr, FromMapProjectable):
+        wanted.watch()
         return frame
     counted = None if lengths is None else tuple(map(int, lengths))
-    homes = tuple(sorted({str(store_of(path)) for path in stores}))
     return new_collection(Source(*frame.expr.operands, counted, known, homes))
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import dask.dataframe as dd
 import pandas as pd
 
-from daskimg.lazy.expr import has_placed_stage, stage
+from daskimg.lazy.nodes import has_placed_stage, stage
 from daskimg.stage.call import StageCall, resources_of
 from daskimg.stage.client import register
 

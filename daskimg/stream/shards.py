@@ -182,7 +182,7 @@ class Dataset:
     def work(self, place: Place, epoch: int, seed: int | None) -> Work:
         """What the reader at `place` has to do; in the frame's order where `seed` is None."""
         found = self.parts
-        if epoch and (later := reseeded(self.frame, epoch)).expr._name != self.frame.expr._name:
+        if epoch and (later := reseeded(self.frame, epoch)) is not self.frame:
             found = parts(later)
         draw = None if seed is None else [seed, epoch]
         if self.lengths is None:

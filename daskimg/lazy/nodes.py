@@ -1,0 +1,200 @@
+"""The expressions of our own that all others stand on, and what is asked of any."""
+
+from __future__ import annotations
+
+import functools
+import operator
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pandas as pd
+from fsspec.core import OpenFile
+
+from daskimg import onepass, wanted
+from daskimg.lazy import plain
+from daskimg.lazy.expr import (
+    RULES,
+    Blockwise,
+    Elemwise,
+    Expr,
+    List,
+    Partitions,
+    ReadParquet,
+    Task,
+    TaskRef,
+    new_collection,
+)
+from daskimg.program import Program
+
+__all__ = [
+    "ImageNode",
+    "Narrowed",
+    "Passed",
+    "PlacedStage",
+    "Stage",
+    "computed",
+    "empty_like",
+    "files_of",
+    "gather",
+    "has_placed_stage",
+    "stable",
+    "stage",
+]
+
+
+def gather(frame: Any, finish: Callable[[list[Any]], Any], result: Any) -> Any:
+    """A Dask scalar: `finish` of the list of all partitions of `frame`, such as `result`."""
+    if not RULES:
+        return plain.gather(frame, finish)
+    return new_collection(Gather(frame.expr, finish, result))
+
+
+# -- nodes that the questions know ----------------------------------------------------------------
+def _run_one(series: pd.Series, program: Program, out: Any, *args: pd.Series) -> pd.Series:
+    return onepass.run(series, [program], *args)[0].rename(out)
+
+
+def empty_like(meta: Any, dtype: Any, name: Any = None) -> pd.Series:
+    """No rows of `dtype`, with the index of `meta`."""
+    return pd.Series([], dtype=dtype, index=meta.index[:0], name=name)
+
+
+class ImageNode(Elemwise):  # type: ignore[misc]
+    """One program over one column, then an expression for each row-wise argument."""
+
+    _parameters = ["frame", "program", "out"]  # noqa: RUF012  (Dask's own convention)
+    operation = staticmethod(_run_one)
+
+    @functools.cached_property
+    def _meta(self) -> pd.Series:
+        return empty_like(self.frame._meta, self.program.dtype, self.out)
+
+    @functools.cached_property
+    def _name(self) -> str:
+        return f"image-op-{self.deterministic_token}"
+
+
+class Passed(Blockwise):  # type: ignore[misc]
+    """The rows that pass: a `Filter` that Dask does not move, nor merge with one of other rows."""
+
+    _parameters = ["frame", "predicate"]  # noqa: RUF012
+    operation = operator.getitem
+
+
+class Narrowed(Passed):
+    """A predicate itself, on the rows that pass another one."""
+
+
+class Gather(Expr):  # type: ignore[misc]
+    """One value from all partitions at once, in order: the end of a write."""
+
+    _parameters = ["frame", "finish", "result"]  # noqa: RUF012
+
+    @functools.cached_property
+    def _meta(self) -> Any:
+        return self.result
+
+    @functools.cached_property
+    def _name(self) -> str:
+        return f"gather-{self.deterministic_token}"
+
+    def _divisions(self) -> tuple[None, None]:
+        return (None, None)
+
+    def _layer(self) -> dict[Any, Any]:
+        parts = [TaskRef((self.frame._name, i)) for i in range(self.frame.npartitions)]
+        key = (self._name, 0)
+        return {key: Task(key, self.finish, List(*parts))}
+
+
+# -- questions -----------------------------------------------------------------------------------
+
+
+def stable(expr: Expr) -> bool:
+    """No merge or shuffle below: evaluating it twice gives the same rows in the same order."""
+    return all(isinstance(node, Blockwise) for node in expr.walk())
+
+
+def files_of(expr: Expr) -> list[str]:
+    """The files that one of Dask's own readers reads: Parquet and text."""
+    if not RULES:
+        return plain.files_of(expr.operands)
+    if isinstance(expr, ReadParquet):
+        path = expr.operand("path")
+        return [str(one) for one in ([path] if isinstance(path, str | os.PathLike) else path)]
+    blocks = [part for part in expr.operands if isinstance(part, Sequence)]
+    tasks = [task for part in blocks for one in part for task in _tasks(one)]
+    files = [arg for task in tasks for arg in task.args if isinstance(arg, OpenFile)]
+    return [*dict.fromkeys(file.full_name for file in files)]
+
+
+def _tasks(value: Any) -> list[Task]:
+    values = value if isinstance(value, list | tuple) else [value]
+    return [
+        one
+        for many in values
+        for one in (many if isinstance(many, tuple) else (many,))
+        if isinstance(one, Task)
+    ]
+
+
+# -- stages: see `daskimg.stage` ------------------------------------------------------------------
+def stage(frame: Any, call: Any, meta: pd.DataFrame) -> Any:
+    """`call` on every partition; the scheduler has its say where ``call.placed``."""
+    if not RULES:
+        return plain.stage(frame, call, meta)
+    return new_collection(Stage(frame.expr, call, meta))
+
+
+def computed(scalar: Any) -> Any:
+    """What `gather` gave, computed, with as few tasks as there can be."""
+    return (scalar.optimize() if RULES else scalar).compute()
+
+
+def has_placed_stage(expr: Expr) -> bool:
+    """Whether a stage that has to be placed stands anywhere in the tree."""
+    return any(isinstance(node, PlacedStage | Stage) and node.call.placed for node in expr.walk())
+
+
+class Stage(Elemwise):  # type: ignore[misc]
+    """A callable on every partition that leaves the rows what they are."""
+
+    _parameters = ["frame", "call", "meta"]  # noqa: RUF012
+
+    @functools.cached_property
+    def _meta(self) -> pd.DataFrame:
+        return self.operand("meta")
+
+    @functools.cached_property
+    def _name(self) -> str:
+        return f"{self.call.label}-{self.deterministic_token}"
+
+    def _task(self, name: Any, index: int) -> Task:
+        return Task(name, self.call, TaskRef((self.frame._name, index)))
+
+    def _lower(self) -> Expr | None:
+        wanted.watch()
+        if not self.call.placed:
+            return None
+        self.call.prepare()
+        return PlacedStage(*self.operands)
+
+
+class PlacedStage(Expr):  # type: ignore[misc]
+    """A stage about to run. Not a Blockwise, so that it never fuses with its neighbours."""
+
+    _parameters = ["frame", "call", "meta"]  # noqa: RUF012
+    _is_length_preserving = True
+    _meta = Stage._meta
+    _name = Stage._name
+    _task = Stage._task
+
+    def _divisions(self) -> Any:
+        return self.frame.divisions
+
+    def _simplify_up(self, parent: Expr, dependents: Any) -> Expr | None:
+        if isinstance(parent, Partitions):
+            chosen = Partitions(self.frame, parent.partitions)
+            return PlacedStage(chosen, *self.operands[1:])
+        return None
