@@ -31,7 +31,7 @@ class ByContent(ExtensionArray):
     """Equality, hashing and grouping of an `ImageArray`."""
 
     valid: Mask
-    _readonly: bool
+    _readonly = False  # (pandas 2 does not know of it)
 
     @property
     def dtype(self) -> ImageDtype:

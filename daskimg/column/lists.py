@@ -46,7 +46,7 @@ class ImageListArray(ExtensionArray):
     cells : ImageArray
     """
 
-    _readonly: bool
+    _readonly = False  # (pandas 2 does not know of it)
 
     def __init__(self, ends: Index, valid: Mask, cells: ImageArray) -> None:
         self.ends, self.valid, self.cells = ends, valid, cells

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 __all__ = ["GROUPS", "RULES"]
 
 KNOWN = "2026.7.1"  # the Dask that all tests have passed with
-# What is done by each group, and its names by their modules (those of methods are only checked).
+# What each group serves, and its names by their modules (those of methods are only checked).
 GROUPS = {
-    "image ops merge into one pass": {
+    "merging image ops into one pass": {
         "dask._task_spec": "Alias List Task TaskRef convert_legacy_graph",
         "dask.dataframe.dask_expr": "new_collection",
         "dask.dataframe.dask_expr._expr": (
@@ -34,20 +34,20 @@ GROUPS = {
         "dask.dataframe.dask_expr.io.io": "FromMapProjectable",
         "dask.dataframe.dask_expr.io.parquet": "ReadParquet",
     },
-    "len() of files that tell it reads nothing": {
+    "len() without reading": {
         "dask.dataframe.dask_expr._expr": "Lengths Literal",
         "dask.dataframe.dask_expr._reductions": "Len",
     },
-    "partitions that a filter empties are left out": {
+    "leaving out partitions that a filter empties": {
         "dask.dataframe.dask_expr._accessor": "FunctionMap PropertyMap",
         "dask.dataframe.dask_expr._expr": "Between Isin",
     },
-    "what compute() gives becomes pandas once": {
+    "making pandas of what compute() gives only once": {
         "dask.dataframe.dask_expr._repartition": (
             "RepartitionToFewer RepartitionToFewer._partitions_boundaries"
         ),
     },
-    "files are named below the folder that the paths of a pandas frame share": {
+    "naming files below the folder that paths of a pandas frame share": {
         "dask.dataframe.dask_expr.io.io": "FromPandas",
     },
 }
@@ -61,14 +61,14 @@ class _Absent:
 
 
 def _look_up(names: dict[str, str]) -> tuple[dict[str, Any], list[str]]:
-    """All that is there of `names`, and where the others were looked for."""
+    """All that is there of `names`, and those that are not."""
     found, gone = {}, []
     for place, held in names.items():
         for name in held.split():
             try:
                 found[name] = operator.attrgetter(name)(import_module(place))
             except (ImportError, AttributeError):
-                gone.append(f"{place}.{name}")
+                gone += [name] if name.partition(".")[0] not in gone else []
     return found, gone
 
 
@@ -85,11 +85,11 @@ def _bind() -> bool:
     if off:
         import dask
 
-        told = "; ".join(f"that {does} (no {', '.join(gone)})" for does, gone in off.items())
+        told = "; ".join(f"{does} (needs {', '.join(gone)})" for does, gone in off.items())
         warnings.warn(
             f"Dask {dask.__version__} lacks private names that daskimg makes use of. Results are "
-            f"right, only slower; switched off is {told}. Dask {KNOWN} is known to work: "
-            f"pip install 'dask[dataframe,distributed]=={KNOWN}', or a newer daskimg",
+            f"right, only slower: it goes without {told}. Dask {KNOWN} is known to work, and a "
+            "newer daskimg may know this one",
             stacklevel=2,
         )
     return next(iter(GROUPS)) not in off

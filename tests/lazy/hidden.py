@@ -1,7 +1,7 @@
 """Work on pictures while Dask lacks a private name: a process for each name.
 
-``python -m tests.lazy.hidden FOLDER [NAME ...]`` prints a line of JSON for each name, "" first
-(all names are there). Dask and pandas are imported once; each name's process is forked from there,
+``python -m tests.lazy.hidden FOLDER OUT [MODULE:NAME ...]`` prints a line of JSON for each name;
+"" hides none. Dask and pandas are imported once; each name's process is forked from there,
 and hides the name from all that is imported later.
 """
 
@@ -16,6 +16,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import dask
 import dask.array
@@ -56,54 +57,81 @@ def work(folder: str, out: Path, hidden: str) -> dict[str, object]:
         from daskimg.lazy.expr import RULES
 
     metrics.reset()
-    df = di.read_images(folder, files_per_partition=2, on_error="null")
-    df["n"] = df.path.str.extract(r"(\d+)[^/]*$", expand=False).astype("int64")
+    found = {**some(di, folder, out), **more(di, folder, out)}
+    decodes = metrics.snapshot().get("decode", 0)
+    ours = [str(one.message) for one in told if "private" in str(one.message)]
+    return {"found": found, "decodes": decodes, "told": ours, "rules": RULES}
+
+
+def some(di: Any, folder: str, out: Path) -> dict[str, object]:
+    """Read, ops, filter, merge, write."""
+    df = listed(di, folder)
+    df = df.assign(
+        bright=df.image.img.brightness(), small=df.image.img.decode("RGB").img.resize(4, 4)
+    )
+    bright = df[(df.bright > 120) & (df.n > 0)].merge(SALES, on="n", how="left")
+    written = bright.img.write_parquet(out / "some")
+    back = di.read_parquet(out / "some").compute()
+    return {
+        "written": [written.rows, written.failed],
+        "back": cells(back[["n", "bright", "sold"]].sort_values("n")),
+        "pixels": pixels(back.sort_values("n")),
+    }
+
+
+def more(di: Any, folder: str, out: Path) -> dict[str, object]:
+    """All that goes its own way without the rules."""
+    from daskimg.lazy.table import as_pandas
+    from daskimg.stream.runners import Here
+    from daskimg.stream.shards import Dataset, Place
+    from daskimg.stream.window import pieces
+
+    df = listed(di, folder)
     pictures = df.image.img
     df = df.assign(
-        bright=pictures.brightness(),
         height=pictures.height,
         reason=pictures.check(),
         small=pictures.decode("RGB").img.resize(4, 4),
     )
-    bright = df[df.bright > df.bright.mean()]
     good = df[df.reason.isna() & (df.n > 0)]
-    merged = df.merge(SALES, on="n", how="left")
-    merged = merged.assign(grey=merged.image.img.convert("L").img.mean())
-    result = good.img.write_parquet(out / "good")
-    back = di.read_parquet(out / "good").compute()
-    resumed = good.img.write_parquet(out / "good", mode="resume")
+    first = good.img.write_parquet(out / "good")
+    again = good.img.write_parquet(out / "good", mode="resume")
     named = df[["image"]].img.write_images(out / "png", file_format="png", errors=out / "failed")
-    dark, small = dask.compute(df.bright.min(), df.small)
-    found = {
-        "all": cells(df[["n", "bright", "height", "reason"]].compute()),
-        "bright": cells(bright[["n", "bright"]].compute()),
+    turned = df.assign(image=pictures.decode("RGB").img.random_flip(seed=1))[["image", "n"]]
+    turned = Dataset(turned[df.reason.isna()])
+    epochs = [
+        [
+            [row.n, int(row.image.to_numpy()[:, 0].sum())]
+            for rows in made
+            for row in as_pandas(rows).itertuples()
+        ]
+        for made in (pieces(turned.work(Place(), epoch, None), Here()) for epoch in (0, 1, 0))
+    ]
+    return {
         "passed": cells(good.assign(again=good.image.img.mean())[["n", "again"]].compute()),
-        "merged": cells(merged[["n", "sold", "grey"]].compute().sort_values("n")),
-        "rows": [len(df), len(good), result.rows, resumed.rows, named.rows, named.failed],
-        "dark": round(float(dark), 6),
-        "back": cells(back[["n", "bright", "height"]].sort_values("n")),
-        "small": [None if c is pd.NA or c.failed else c.to_numpy().tolist() for c in small],
-        "pixels": cells(pixels(back.sort_values("n"))),
-        "array": df[df.reason.isna()].small.img.to_dask_array(lengths=True).sum().compute().item(),
+        "rows": [len(df), len(good), first.rows, again.rows, named.rows, named.failed],
+        "array": good.small.img.to_dask_array(lengths=True).sum().compute().item(),
         "files": sorted(str(p.relative_to(out)) for p in (out / "png").rglob("*.png")),
         "batches": [batch["n"].tolist() for batch in good.img.iter_batches(2)],
         "mapped": good.img.map_batches(doubled, columns="n").twice.compute().tolist(),
         "failed": cells(df[["image"]].img.errors()[["column", "stage"]].compute()),
-        "given": cells(given(folder).compute()),
+        "given": cells(given(di, folder).compute()),
+        "epochs": epochs,
     }
-    decodes = metrics.snapshot().get("decode", 0)
-    ours = [str(one.message) for one in told if "private" in str(one.message)]
-    return {"found": found, "decodes": decodes, "told": ours, "rules": RULES}
+
+
+def listed(di: Any, folder: str) -> dd.DataFrame:
+    """The pictures of a folder, numbered by their names."""
+    df = di.read_images(folder, files_per_partition=2, on_error="null")
+    return df.assign(n=df.path.str.extract(r"(\d+)[^/]*$", expand=False).astype("int64"))
 
 
 def doubled(batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {"twice": batch["n"] * 2}
 
 
-def given(folder: str) -> dd.DataFrame:
+def given(di: Any, folder: str) -> dd.DataFrame:
     """Pictures that a table names, and boxes that its rows hold."""
-    import daskimg as di
-
     paths = sorted(str(p) for p in Path(folder).glob("0*.*"))
     table = pd.DataFrame({"path": paths, "box": [[0, 0, 2 + k, 3] for k in range(len(paths))]})
     with dask.config.set({"dataframe.convert-string": False}):
@@ -112,8 +140,10 @@ def given(folder: str) -> dd.DataFrame:
     return rows[["path"]].assign(mean=cut.img.mean(), size=di.images(rows.path).img.width)
 
 
-def pixels(frame: pd.DataFrame) -> pd.DataFrame:
-    return pd.DataFrame({"sum": [int(cell.to_numpy().sum()) for cell in frame.small]})
+def pixels(frame: pd.DataFrame) -> list[object]:
+    return [
+        None if cell is pd.NA or cell.failed else cell.to_numpy().tolist() for cell in frame.small
+    ]
 
 
 def cells(frame: pd.DataFrame) -> list[list[object]]:
