@@ -57,6 +57,7 @@ def put(values: Text, order: Index, new: Text, k: int) -> Text:
 
 def concat(parts: Sequence[tuple[Text, int]]) -> Text:
     """One array of several, each given with its length."""
+    parts = [(part, n) for part, n in parts if n]  # (Arrow stumbles over an empty slice)
     if all(part is None for part, _ in parts):
         return None
     return pa.concat_arrays(

@@ -16,7 +16,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from daskimg import config, fetch
+from daskimg import compat, config, fetch
 from daskimg.errors import quoted
 from daskimg.io.listing import Listing, list_images, parse_partitions
 from daskimg.io.manifest import published
@@ -139,11 +139,11 @@ def opened(path: str, source: fetch.Source) -> Iterator[pq.ParquetFile]:
     with ExitStack() as stack:
         with telling(path):
             if local is not None:
-                file = stack.enter_context(pq.ParquetFile(local))
+                file = stack.enter_context(compat.ParquetFile(local))
             else:
                 fs, name = source.filesystem(path)
                 raw = stack.enter_context(fs.open(name, "rb"))
-                file = stack.enter_context(pq.ParquetFile(raw, pre_buffer=True))
+                file = stack.enter_context(compat.ParquetFile(raw, pre_buffer=True))
         yield file
 
 

@@ -22,8 +22,8 @@ GROUPS = {
         "dask.dataframe.dask_expr": "new_collection",
         "dask.dataframe.dask_expr._expr": (
             "And Apply ArrowStringConversion Assign AsType Binop Blockwise ColumnsSetter "
-            "DropnaFrame DropnaSeries Elemwise Expr Fillna Filter Index IsNa Map MapPartitions NotNull "
-            "Partitions Projection RenameFrame RenameSeries Unaryop are_co_aligned "
+            "DropnaFrame DropnaSeries Elemwise Expr Fillna Filter Index IsNa Map MapPartitions "
+            "NotNull Partitions Projection RenameFrame RenameSeries Unaryop are_co_aligned "
             "is_valid_blockwise_op optimize_blockwise_fusion "
             "Blockwise._blockwise_arg Blockwise._layer Blockwise._task Expr._lower "
             "Expr._simplify_down Expr._simplify_up Expr.dependencies Expr.find_operations "
