@@ -92,11 +92,13 @@ def files_of(value: Any) -> list[str]:
         return [str(value)]
     if isinstance(value, OpenFile):
         return [value.full_name]
-    if hasattr(value, "homes"):
-        return list(value.homes)
-    inner = value.values() if isinstance(value, dict) else value
-    if not isinstance(value, dict | list | tuple):
-        inner = getattr(value, "args", ())  # of a task
+    if isinstance(value, functools.partial):
+        return list(getattr(value, "homes", ()))
+    inner: Any = getattr(value, "args", None)  # of a task
+    if isinstance(value, dict | list | tuple):
+        inner = value.values() if isinstance(value, dict) else value
+    elif not isinstance(inner, tuple):
+        return []
     return [file for one in inner for file in files_of(one)]
 
 
