@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import io
-from functools import cached_property
+from base64 import b64encode
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-__all__ = ["ParquetFile"]
+__all__ = ["ParquetFile", "ParquetWriter", "nulled"]
 
 REFUSED = "Expected all lists to be of size"
 SCHEMA = b"\x0cARROW:schema"  # as a key of a footer: its length comes first
+
+
+def nulled(values: pa.Array, where: pa.BooleanArray) -> pa.Array:
+    """`values`, null `where` it is said (a null there says nothing).
+
+    ``if_else`` with a scalar would do, but up to pyarrow 19 it makes zeros of the texts of a slice.
+    """
+    where = where.fill_null(False).to_numpy(zero_copy_only=False)
+    return values.take(pa.array(np.arange(len(values)), mask=where))
 
 
 class ParquetFile(pq.ParquetFile):  # type: ignore[misc]
@@ -55,6 +65,64 @@ class ParquetFile(pq.ParquetFile):  # type: ignore[misc]
         told = before + SCHEMA.lower() + after if before else after
         source, options = self._opened
         return pq.ParquetFile(source, metadata=pq.read_metadata(io.BytesIO(told)), **options)
+
+
+class ParquetWriter(pq.ParquetWriter):  # type: ignore[misc]
+    """Writes lists of fixed size that may be missing, which some versions of pyarrow refuse.
+
+    There they go as Parquet has them, lists of any size, into a file that tells Arrow's types.
+    """
+
+    def __init__(self, where: Any, schema: pa.Schema, **options: Any) -> None:
+        if _writes_missing() or not any(_is_fixed(field.type) for field in schema):
+            super().__init__(where, schema, **options)
+            return
+        plain = pa.schema([field.with_type(_any_size(field.type)) for field in schema])
+        super().__init__(where, plain, store_schema=False, **options)
+        told = {**(schema.metadata or {}), b"ARROW:schema": b64encode(schema.serialize())}
+        self.add_key_value_metadata(told)
+
+    def write_table(self, table: pa.Table, *args: Any, **options: Any) -> None:
+        """As pyarrow's own."""
+        if table.schema.types != self.schema.types:
+            columns = [
+                pa.chunked_array([_as_lists(chunk) for chunk in column.chunks], kind)
+                for column, kind in zip(table.columns, self.schema.types, strict=True)
+            ]
+            table = pa.Table.from_arrays(columns, schema=self.schema)
+        super().write_table(table, *args, **options)
+
+
+@cache
+def _writes_missing() -> bool:
+    gone = pa.array([False, True, False, True])
+    cell = pa.FixedSizeListArray.from_arrays(pa.array(range(8)), 2, mask=gone)
+    try:
+        pq.write_table(pa.table({"cell": cell}), io.BytesIO())
+    except pa.ArrowNotImplementedError:
+        return False
+    return True
+
+
+def _is_fixed(kind: pa.DataType) -> bool:
+    storage = kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
+    return bool(pa.types.is_fixed_size_list(storage))
+
+
+def _any_size(kind: pa.DataType) -> pa.DataType:
+    storage = kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
+    return pa.list_(storage.value_field) if _is_fixed(kind) else kind
+
+
+def _as_lists(array: pa.Array) -> pa.Array:
+    """Lists of fixed size as lists of any size; a missing one is empty."""
+    if not _is_fixed(array.type):
+        return array
+    lists = array.storage if isinstance(array, pa.ExtensionArray) else array
+    gone = lists.is_null().to_numpy(zero_copy_only=False)
+    ends = np.concatenate([[0], np.cumsum(~gone * lists.type.list_size)]).astype(np.int32)
+    starts = pa.array(ends, mask=np.append(gone, False)) if gone.any() else pa.array(ends)
+    return pa.ListArray.from_arrays(starts, lists.flatten(), type=_any_size(array.type))
 
 
 def _holds_fixed(kind: pa.DataType) -> bool:

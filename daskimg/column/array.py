@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 from pandas.api.extensions import no_default
 from pandas.api.indexers import check_array_indexer
 
@@ -24,6 +23,7 @@ from daskimg.column.image import Image
 from daskimg.column.json import JsonArray
 from daskimg.column.storage import Ragged, Uniform, mixed
 from daskimg.column.text import Text
+from daskimg.compat import nulled
 
 __all__ = ["ImageArray"]
 
@@ -312,7 +312,7 @@ class ImageArray(ByContent):
             elif words is None:
                 words = pa.nulls(len(self), pa.large_string())
             else:
-                words = pc.if_else(pa.array(self.valid), words, None)
+                words = nulled(words, pa.array(~self.valid))
             return dtype.__from_arrow__(words)  # type: ignore[attr-defined]
         return super().astype(dtype, copy=copy)
 

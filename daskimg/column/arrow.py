@@ -13,6 +13,7 @@ from daskimg.column import text
 from daskimg.column.dtype import ImageDtype
 from daskimg.column.storage import KINDS, PATH, Ragged, Uniform, mixed
 from daskimg.column.text import Text
+from daskimg.compat import nulled
 
 if TYPE_CHECKING:
     from daskimg.column.array import ImageArray
@@ -237,7 +238,7 @@ def _text(words: pa.Array | None, valid: Any) -> Text:
     if words is None or words.null_count == len(words):
         return None
     words = words.cast(pa.large_string())
-    return words if valid.all() else pc.if_else(pa.array(valid), words, None)
+    return words if valid.all() else nulled(words, pa.array(~valid))
 
 
 def _uniform(ragged: Ragged, valid: Any, cell: np.dtype[Any], shape: tuple[int, ...]) -> Uniform:

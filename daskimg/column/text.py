@@ -10,6 +10,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from daskimg.compat import nulled
+
 __all__ = [
     "Text",
     "compact",
@@ -97,7 +99,7 @@ def places(values: Text) -> Text:
     if values is None:
         return None
     held = pc.starts_with(values, "data:", ignore_case=True)
-    return pc.if_else(held, None, values) if held.true_count else values
+    return nulled(values, held) if held.true_count else values
 
 
 def nbytes(values: Text) -> int:

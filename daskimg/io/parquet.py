@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from daskimg import onepass
+from daskimg import compat, onepass
 from daskimg.column.dtype import ImageDtype
 from daskimg.column.lists import ImageListArray, ImageListDtype, failing_with_cells
 from daskimg.errors import quoted
@@ -189,7 +188,7 @@ class Part:
         first = self.layout.fill(plain.slice(0, step), frame.iloc[:step])
         plain_names = [name for name in first.column_names if name not in self.layout.image_names]
         looked_up, split = self.layout.encodings(self.compression is not None)
-        with pq.ParquetWriter(
+        with compat.ParquetWriter(
             sink,
             first.schema,
             compression=self.compression or "none",

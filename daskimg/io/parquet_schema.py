@@ -35,6 +35,7 @@ from daskimg.column.arrow import to_arrow
 from daskimg.column.dtype import ImageDtype
 from daskimg.column.lists import ImageListArray, ImageListDtype, lists_of
 from daskimg.column.storage import Uniform
+from daskimg.compat import nulled
 from daskimg.errors import ImageError
 from daskimg.fetch import mask_url
 from daskimg.io.failures import picture_columns
@@ -148,7 +149,7 @@ def _contents(cells: ImageArray, kinds: bool) -> tuple[pa.Array, list[pa.Array]]
     if not kinds:
         return data, []
     shape, dtype = (storage.field(name) for name in KINDS)
-    return pc.if_else(pc.equal(dtype, "path"), None, data), [shape, dtype]
+    return nulled(data, pc.equal(dtype, "path")), [shape, dtype]
 
 
 def _hf_struct(cells: ImageArray, data: pa.Array) -> pa.Array:

@@ -352,6 +352,9 @@ def test_how_pixels_are_encoded(frame, tmp_path):
     assert "RLE_DICTIONARY" in pq.read_metadata(file).row_group(0).column(0).encodings
 
 
+@pytest.mark.skipif(
+    int(pa.__version__.partition(".")[0]) < 26, reason="a missing tensor is read by pyarrow from 26"
+)
 def test_plain_pandas_and_pyarrow_read_it(frame, tmp_path):
     small = frame.image.img.decode("RGB").img.resize(4, 5)
     frame = frame.assign(small=small, any=frame.image.img.decode())
