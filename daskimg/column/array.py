@@ -305,7 +305,8 @@ class ImageArray(ByContent):
         dtype = pd.api.types.pandas_dtype(dtype)
         if isinstance(dtype, ImageDtype):
             return self._as_kind(dtype, copy)
-        if isinstance(dtype, pd.StringDtype):
+        named = isinstance(dtype, np.dtype) and dtype.kind == "U"  # what `str` is before pandas 3
+        if named or isinstance(dtype, pd.StringDtype):
             words: Any = self.path
             if self.dtype.cells != "file":
                 words = pa.array([None if x is pd.NA else str(x) for x in self], pa.large_string())
@@ -313,6 +314,8 @@ class ImageArray(ByContent):
                 words = pa.nulls(len(self), pa.large_string())
             else:
                 words = nulled(words, pa.array(~self.valid))
+            if named:
+                return words.to_numpy(zero_copy_only=False)
             return dtype.__from_arrow__(words)  # type: ignore[attr-defined]
         return super().astype(dtype, copy=copy)
 

@@ -12,6 +12,9 @@ from pandas.tests.extension import base
 from pandas.tests.extension.conftest import *  # noqa: F403
 
 import daskimg as di
+from tests.versions import PANDAS
+
+PLOTTING = [base.BasePlottingTests] if PANDAS >= 3 else []
 
 IMAGES = (
     "image[file]",
@@ -157,7 +160,7 @@ class TestNumbers(
     base.BaseArithmeticOpsTests,
     base.BaseComparisonOpsTests,
     base.BaseParsingTests,
-    getattr(base, "BasePlottingTests", object),  # since pandas 3
+    *PLOTTING,
     base.BaseReduceTests,
     base.BaseUnaryOpsTests,
 ):

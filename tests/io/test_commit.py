@@ -229,7 +229,10 @@ def test_append_to_what_another_program_wrote(frame, tmp_path):
 CHANGES = {
     "a column more": (lambda d: d.assign(m=1.5), "'m' is not there and double here"),
     "a column less": (lambda d: d.drop(columns="n"), "'n' is int64 there and not here"),
-    "another dtype": (lambda d: d.assign(n=d.n.astype(str)), "'n' is int64 there and large_string"),
+    "another dtype": (
+        lambda d: d.assign(n=d.n.astype("string[pyarrow]")),
+        "'n' is int64 there and large_string",
+    ),
     "other pictures": (
         lambda d: d.assign(image=d.image.img.resize(2, 3)),
         "'image' is struct.* there and",

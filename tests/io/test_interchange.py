@@ -16,6 +16,9 @@ from PIL import Image
 
 import daskimg as di
 from daskimg.testing import make_images
+from tests.versions import ARROW
+
+HUGGING_FACE = pytest.mark.skipif(ARROW < 24, reason="Hugging Face's datasets need pyarrow 24")
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +59,7 @@ def test_duckdb_reads_our_pixels(tmp_path):
     np.testing.assert_array_equal(np.array([row[1] for row in rows], "float32"), vectors)
 
 
+@HUGGING_FACE
 def test_hugging_face_reads_ours_as_images(written, tmp_path):
     import datasets
 
@@ -67,6 +71,7 @@ def test_hugging_face_reads_ours_as_images(written, tmp_path):
         np.testing.assert_array_equal(np.asarray(row["image"].convert("RGB")), wanted)
 
 
+@HUGGING_FACE
 def test_we_read_hugging_faces(written, tmp_path):
     import datasets
 

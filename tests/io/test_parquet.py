@@ -19,6 +19,7 @@ import pytest
 
 import daskimg as di
 from daskimg.testing import make_images
+from tests.versions import ARROW
 
 RNG = np.random.default_rng(0)
 
@@ -352,9 +353,7 @@ def test_how_pixels_are_encoded(frame, tmp_path):
     assert "RLE_DICTIONARY" in pq.read_metadata(file).row_group(0).column(0).encodings
 
 
-@pytest.mark.skipif(
-    int(pa.__version__.partition(".")[0]) < 26, reason="a missing tensor is read by pyarrow from 26"
-)
+@pytest.mark.skipif(ARROW < 26, reason="a missing tensor is read by pyarrow from 26 on")
 def test_plain_pandas_and_pyarrow_read_it(frame, tmp_path):
     small = frame.image.img.decode("RGB").img.resize(4, 5)
     frame = frame.assign(small=small, any=frame.image.img.decode())
