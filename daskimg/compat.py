@@ -8,11 +8,15 @@ from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-__all__ = ["ParquetFile", "ParquetWriter", "nulled"]
+__all__ = ["STR", "ParquetFile", "ParquetWriter", "nulled"]
 
+# The dtype of a column of text: before pandas 3 there is no better one than Arrow's.
+_OLD = int(pd.__version__.partition(".")[0]) < 3
+STR: Any = pd.StringDtype("pyarrow") if _OLD else pd.api.types.pandas_dtype("str")
 REFUSED = "Expected all lists to be of size"
 SCHEMA = b"\x0cARROW:schema"  # as a key of a footer: its length comes first
 

@@ -7,3 +7,4 @@ import pyarrow as pa
 
 ARROW = int(pa.__version__.partition(".")[0])
 PANDAS = int(pd.__version__.partition(".")[0])
+STR = "str" if PANDAS >= 3 else "string"  # the name of the dtype of text

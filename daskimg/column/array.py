@@ -316,7 +316,7 @@ class ImageArray(ByContent):
                 words = nulled(words, pa.array(~self.valid))
             if named:
                 return words.to_numpy(zero_copy_only=False)
-            return dtype.__from_arrow__(words)  # type: ignore[attr-defined]
+            return dtype.__from_arrow__(words)
         return super().astype(dtype, copy=copy)
 
     def _as_kind(self, dtype: ImageDtype, copy: bool) -> ImageArray:

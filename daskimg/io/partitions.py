@@ -14,6 +14,7 @@ import pandas as pd
 from dask.utils import parse_bytes
 from pandas.api.extensions import ExtensionArray
 
+from daskimg.compat import STR
 from daskimg.errors import quoted
 from daskimg.fetch import mask_url
 from daskimg.io.walk import own_part
@@ -225,7 +226,7 @@ def _levels(listing: Listing, names: list[str]) -> dict[str, Column]:
         return dict(zip(names, parts, strict=False))
 
     columns, codes = _by_folder(listing, parse)
-    return {name: pd.array(columns.get(name, []), dtype="str").take(codes) for name in names}
+    return {name: pd.array(columns.get(name, []), dtype=STR).take(codes) for name in names}
 
 
 def _template(listing: Listing, template: str) -> dict[str, Column]:
@@ -287,7 +288,7 @@ def _typed(name: str, texts: list[str], kind: str) -> Column:
     if kind == "f":
         return np.array([float(text) for text in texts], np.float64)
     if kind != "d":
-        return pd.array(texts, dtype="str")
+        return pd.array(texts, dtype=STR)
     try:
         return np.array([int(text) for text in texts], np.int64)
     except OverflowError:
@@ -308,4 +309,4 @@ def _inferred(values: list[str | None]) -> Column:
             return np.array(numbers, np.int64)
     if known and all(re.fullmatch(_FLOAT, value) for value in known):
         return np.array([np.nan if value is None else float(value) for value in values])
-    return pd.array(values, dtype="str")
+    return pd.array(values, dtype=STR)

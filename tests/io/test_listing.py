@@ -25,6 +25,7 @@ from daskimg.io.listing import (
     split_rows,
 )
 from tests.servers import S3Server, WebServer, s3_server, web_server  # noqa: F401
+from tests.versions import STR
 
 
 def tree(root: Path, *names: str) -> str:
@@ -398,10 +399,10 @@ class TestPartitions:
         assert frame.dtypes.astype(str).tolist() == [
             "int64",
             "float64",
-            "str",
+            STR,
             "Int64",
-            "str",
-            "str",
+            STR,
+            STR,
         ]
         assert frame["i"].tolist() == [1, -2]
         assert frame["f"].tolist() == [1.0, 25.0]
@@ -442,7 +443,7 @@ class TestPartitions:
             "label": ["01", "02", "01"],
             "sub": ["a", "b", "c"],
         }
-        assert columns["label"].dtype == "str"
+        assert columns["label"].dtype == STR
 
     def test_too_few_levels(self) -> None:
         with pytest.raises(ValueError, match=r"/d/cat/x\.jpg: has 1 folder levels"):
@@ -453,7 +454,7 @@ class TestPartitions:
             listed("/d/cat/007_a_b.jpg", "/d/dog (2)/-12_c.JPG"), "{category}/{id:d}_{n}.jpg"
         )
         frame = pd.DataFrame(columns)
-        assert frame.dtypes.astype(str).to_dict() == {"category": "str", "id": "int64", "n": "str"}
+        assert frame.dtypes.astype(str).to_dict() == {"category": STR, "id": "int64", "n": STR}
         assert frame.values.tolist() == [["cat", 7, "a_b"], ["dog (2)", -12, "c"]]
 
     @pytest.mark.parametrize(
