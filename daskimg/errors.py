@@ -7,7 +7,7 @@ import reprlib
 from collections.abc import Mapping
 from typing import Any
 
-from daskimg.retry import mask_url
+from daskimg.secrets import mask_url
 
 __all__ = [
     "FormatNotAllowedError",

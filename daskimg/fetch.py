@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 from fsspec.asyn import AsyncFileSystem
 
 from daskimg.errors import TooManyBytesError
-from daskimg.retry import mask_url, retrying
+from daskimg.retry import retrying
 from daskimg.source import Source, common, recall
 from daskimg.stores import local_path
 from daskimg.wanted import EVERY, check
@@ -26,7 +26,6 @@ __all__ = [
     "common",
     "for_cell",
     "local_path",
-    "mask_url",
     "open_head",
     "read_bytes",
     "read_start",

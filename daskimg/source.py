@@ -18,7 +18,7 @@ from typing import Any, ClassVar, NoReturn
 from fsspec import AbstractFileSystem
 from fsspec.core import url_to_fs
 
-from daskimg.retry import SECRET_NAME, mask_url
+from daskimg.secrets import SECRET_NAME, mask_url
 from daskimg.stores import HERE, WEB, Place, local_path, parse, store_of
 
 __all__ = ["Source", "common", "recall"]

@@ -23,7 +23,8 @@ from dask.base import tokenize
 
 import daskimg as di
 from daskimg import fetch, retry
-from daskimg.fetch import Source, local_path, mask_url, open_head, read_bytes, size
+from daskimg.fetch import Source, local_path, open_head, read_bytes, size
+from daskimg.secrets import mask_url
 from tests.servers import S3Server, WebServer, s3_server, web_server  # noqa: F401
 
 

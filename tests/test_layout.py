@@ -12,7 +12,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "daskimg"
 # From the bottom up; a module imports from its own level's package and from below.
 LEVELS = [
-    ("wanted", "compat"),
+    ("wanted", "secrets", "compat"),
     ("retry", "stores"),
     ("errors", "config", "metrics", "clients", "words"),
     ("limit", "kernels", "crashes"),

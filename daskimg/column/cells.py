@@ -11,12 +11,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from daskimg import fetch
 from daskimg.column.dtype import ImageDtype
 from daskimg.column.image import Image, pixels_of
 from daskimg.column.storage import Ragged, Uniform, mixed
 from daskimg.errors import quoted, shown
 from daskimg.kernels.inline import as_base64, inline
+from daskimg.secrets import mask_url
 
 if TYPE_CHECKING:
     from daskimg.column.array import ImageArray
@@ -223,7 +223,7 @@ def label(cell: Any, boxed: bool) -> str:
         return f"<{'x'.join(map(str, cell.shape))} {cell.dtype}>"
     if isinstance(cell, Image) and boxed:
         if cell.data is None and cell.path is not None and not cell.failed:
-            name = os.path.basename(fetch.mask_url(cell.path))
+            name = os.path.basename(mask_url(cell.path))
             return name if inline(cell.path) is None else f"<{len(cell.path)} characters>"
         if isinstance(cell.data, np.ndarray):
             return f"<{'x'.join(map(str, cell.data.shape))}>"

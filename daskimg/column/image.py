@@ -17,6 +17,7 @@ from daskimg.errors import ImageError, brief, quoted
 from daskimg.kernels import codec, color
 from daskimg.kernels.inline import inline
 from daskimg.kernels.reader import image_pixels
+from daskimg.secrets import mask_url
 
 __all__ = ["Image", "pixels_of"]
 
@@ -194,9 +195,9 @@ class Image:
         return out.getvalue()
 
     def __repr__(self) -> str:
-        path = f" {brief(fetch.mask_url(self.path), 200)}" if self.path else ""
+        path = f" {brief(mask_url(self.path), 200)}" if self.path else ""
         if self.failed:
-            return f"<Image failed{path}: {brief(fetch.mask_url(str(self.error)), 300)}>"
+            return f"<Image failed{path}: {brief(mask_url(str(self.error)), 300)}>"
         if self._data is None:
             return f"<Image{path}>"
         if isinstance(self._data, bytes):

@@ -11,12 +11,11 @@ from __future__ import annotations
 import logging
 import sys
 
-from daskimg import metrics
 from daskimg.clients import active_client, ensure, other_clients
+from daskimg.crashes.mark import suspected
 
-__all__ = ["MARK", "suspected", "watch"]
+__all__ = ["suspected", "watch"]
 
-MARK = "daskimg-suspected"  # an annotation of tasks
 logger = logging.getLogger("daskimg.crashes")
 
 
@@ -31,12 +30,3 @@ def watch() -> None:
         ensure(CrashPlugin, [client, *other_clients(client)])
     except Exception as error:  # a scheduler that may not be given plugins: all else works
         logger.warning("the scheduler does not mark what crashes workers: %s", error)
-
-
-def suspected() -> bool:
-    """Whether a worker died that had the task at hand."""
-    worker = metrics.worker()
-    if worker is None:
-        return False
-    task = worker.state.tasks.get(worker.get_current_task())
-    return task is not None and MARK in (task.annotations or {})

@@ -6,7 +6,7 @@ from typing import Any
 
 from distributed import SchedulerPlugin
 
-from daskimg.crashes import MARK
+from daskimg.crashes.mark import MARK
 
 __all__ = ["CrashPlugin"]
 

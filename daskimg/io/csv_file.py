@@ -20,6 +20,7 @@ from daskimg.io.single import Whole, write_single
 from daskimg.io.target import Target
 from daskimg.io.walk import own_part
 from daskimg.io.write import Output, as_dask
+from daskimg.secrets import mask_url
 from daskimg.words import WRITERS, known_as
 
 __all__ = ["write_csv"]
@@ -92,7 +93,7 @@ def write_csv(
     single = ending.endswith((".csv", ".csv.gz"))
     if compression is not None and single and not ending.endswith(".gz"):
         raise ValueError(
-            f'one file is compressed if it ends in ".csv.gz"; got {fetch.mask_url(ending)!r}'
+            f'one file is compressed if it ends in ".csv.gz"; got {mask_url(ending)!r}'
         )
     packed = ending.endswith(".gz") if single else compression == "gzip"
     part = Part(sep, with_index, packed)

@@ -18,14 +18,9 @@ from pandas.arrays import ArrowStringArray
 from daskimg import fetch
 from daskimg.column.dtype import check_policy
 from daskimg.errors import quoted
-from daskimg.io.listing import (
-    given_paths,
-    list_images,
-    parse_partitions,
-    shuffle_order,
-    split_rows,
-)
+from daskimg.io.listing import given_paths, list_images
 from daskimg.io.of_column import pictures_of
+from daskimg.io.partitions import parse_partitions, shuffle_order, split_rows
 from daskimg.kernels import geometry, headers
 from daskimg.lazy.fusion import bare
 from daskimg.lazy.source import from_reader

@@ -19,20 +19,13 @@ import pyarrow.compute as pc
 
 from daskimg.column.dtype import common_root
 from daskimg.errors import brief, quoted
-from daskimg.fetch import Source, local_path, mask_url
+from daskimg.fetch import Source, local_path
 from daskimg.io.braces import expanded
-from daskimg.io.partitions import parse_partitions, shuffle_order, split_rows
 from daskimg.io.walk import Found, Local, Remote, Tree, own_part
 from daskimg.kernels.headers import EXTENSIONS
+from daskimg.secrets import mask_url
 
-__all__ = [
-    "Listing",
-    "given_paths",
-    "list_images",
-    "parse_partitions",
-    "shuffle_order",
-    "split_rows",
-]
+__all__ = ["Listing", "given_paths", "list_images"]
 
 UrlPath: TypeAlias = str | os.PathLike[str]
 

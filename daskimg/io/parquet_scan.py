@@ -18,13 +18,15 @@ import pyarrow.parquet as pq
 
 from daskimg import compat, config, fetch
 from daskimg.errors import quoted
-from daskimg.io.listing import Listing, list_images, parse_partitions
+from daskimg.io.listing import Listing, list_images
 from daskimg.io.manifest import published
 from daskimg.io.parquet_schema import KEY
 from daskimg.io.parquet_types import nulls
+from daskimg.io.partitions import parse_partitions
 from daskimg.io.target import Target
 from daskimg.io.tensors import tensors_of
 from daskimg.io.walk import own_part
+from daskimg.secrets import mask_url
 
 __all__ = [
     "FOOTERS",
@@ -108,7 +110,7 @@ def _footer(path: str, source: fetch.Source) -> pq.FileMetaData:
     except (pa.ArrowInvalid, OSError) as error:
         if getattr(error, "errno", None) is not None:
             raise
-        raise DamagedError(f"{fetch.mask_url(path)} is no Parquet file: {error}") from None
+        raise DamagedError(f"{mask_url(path)} is no Parquet file: {error}") from None
 
 
 def _believed(found: pq.FileMetaData, held: int) -> pq.FileMetaData:
@@ -186,7 +188,7 @@ def telling(path: str, column: str | None = None) -> Iterator[None]:
             raise
         why = " ".join(str(error).split())
         where = "" if column is None else f", column {column!r},"
-        raise DamagedError(f"{fetch.mask_url(path)}{where} cannot be read: {why}") from None
+        raise DamagedError(f"{mask_url(path)}{where} cannot be read: {why}") from None
 
 
 def folder_keys(listing: Listing, paths: list[str], schema: pa.Schema) -> dict[str, pd.Series]:

@@ -37,9 +37,9 @@ from daskimg.column.lists import ImageListArray, ImageListDtype, lists_of
 from daskimg.column.storage import Uniform
 from daskimg.compat import nulled
 from daskimg.errors import ImageError
-from daskimg.fetch import mask_url
 from daskimg.io.failures import picture_columns
 from daskimg.ops import policy_of
+from daskimg.secrets import mask_url
 
 __all__ = ["HF_IMAGE", "HF_KEY", "KEY", "Column", "Layout"]
 

@@ -9,8 +9,8 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
-from daskimg import fetch
 from daskimg.io.tensors import tensors_of
+from daskimg.secrets import mask_url
 
 __all__ = ["common_schema", "nulls", "schemas_of"]
 
@@ -41,8 +41,8 @@ def common_schema(paths: Sequence[str], schemas: Sequence[pa.Schema]) -> pa.Sche
             continue
         for name in index - {*schema.names}:
             raise ValueError(
-                f"{fetch.mask_url(path)}: the index column {name!r} is not there, and in "
-                f"{fetch.mask_url(paths[0])} it is; read such files apart"
+                f"{mask_url(path)}: the index column {name!r} is not there, and in "
+                f"{mask_url(paths[0])} it is; read such files apart"
             )
         for field in schema:
             if field.name not in fields and field.name not in _index_names(schema):
@@ -52,8 +52,8 @@ def common_schema(paths: Sequence[str], schemas: Sequence[pa.Schema]) -> pa.Sche
                 common = _common(known, field)
                 if common is None:
                     raise ValueError(
-                        f"{fetch.mask_url(path)}: the column {field.name!r} is {field.type}, and "
-                        f"{known.type} in {fetch.mask_url(whence[field.name])}, and no type holds "
+                        f"{mask_url(path)}: the column {field.name!r} is {field.type}, and "
+                        f"{known.type} in {mask_url(whence[field.name])}, and no type holds "
                         "both; read such files apart"
                     )
                 fields[field.name] = common

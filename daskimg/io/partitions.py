@@ -6,7 +6,7 @@ import operator
 import re
 import string
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 from urllib.parse import unquote
 
 import numpy as np
@@ -16,11 +16,9 @@ from pandas.api.extensions import ExtensionArray
 
 from daskimg.compat import STR
 from daskimg.errors import quoted
-from daskimg.fetch import mask_url
+from daskimg.io.listing import Listing
 from daskimg.io.walk import own_part
-
-if TYPE_CHECKING:
-    from daskimg.io.listing import Listing
+from daskimg.secrets import mask_url
 
 __all__ = ["parse_partitions", "shuffle_order", "split_rows"]
 

@@ -20,6 +20,7 @@ from daskimg.io.roots import rooted
 from daskimg.io.target import Target
 from daskimg.io.walk import own_part
 from daskimg.lazy.source import from_reader
+from daskimg.secrets import mask_url
 
 __all__ = [
     "EXTENT",
@@ -49,7 +50,7 @@ class Shard(NamedTuple):
     @property
     def shown(self) -> str:
         """The path without credentials."""
-        return fetch.mask_url(self.path)
+        return mask_url(self.path)
 
 
 def list_shards(
@@ -81,7 +82,7 @@ def list_shards(
         if not right:
             seen = ", ".join(path.rpartition("/")[2] for path in itertools.islice(files, 3))
             raise FileNotFoundError(
-                f"no file in {fetch.mask_url(entry)!r} that ends as {names.pattern!r}; it holds "
+                f"no file in {mask_url(entry)!r} that ends as {names.pattern!r}; it holds "
                 f"{seen or 'none'}{', ...' if len(files) > 3 else ''}. Name the files, or give a "
                 "glob"
             )

@@ -33,6 +33,7 @@ from daskimg.io.target import Target
 from daskimg.io.write import Job, Output, submit
 from daskimg.lazy.prune import pruned
 from daskimg.lazy.source import row_counts
+from daskimg.secrets import mask_url
 
 __all__ = ["Whole", "write_single"]
 
@@ -110,7 +111,7 @@ def refuse(final: Target, name: str, mode: str) -> None:
     """Stop where there is a file already that is not to be replaced."""
     if mode == "error" and final.has(name):
         text = 'The file exists: use mode="overwrite"'
-        raise FileExistsError(errno.EEXIST, text, fetch.mask_url(final.href(name)))
+        raise FileExistsError(errno.EEXIST, text, mask_url(final.href(name)))
 
 
 def places(frame: dd.DataFrame, whole: Whole) -> tuple[int, ...]:
@@ -278,6 +279,6 @@ class FileRun(Run):
         if not same:
             self.discard()
             raise ValueError(
-                f'{fetch.mask_url(there)} holds something else: mode="resume" goes on with the '
+                f'{mask_url(there)} holds something else: mode="resume" goes on with the '
                 'same call only; use mode="overwrite", or another path'
             )

@@ -13,11 +13,11 @@ import numpy as np
 import pandas as pd
 
 from daskimg.errors import quoted
-from daskimg.fetch import mask_url
 from daskimg.io.write import as_dask
 from daskimg.lazy.source import from_reader
 from daskimg.ops import BYTES
 from daskimg.program import STRING
+from daskimg.secrets import mask_url
 from daskimg.words import READERS, known_as
 
 __all__ = ["read_sql"]

@@ -17,6 +17,7 @@ import pandas as pd
 
 from daskimg import config, fetch
 from daskimg.errors import quoted
+from daskimg.secrets import mask_url
 
 __all__ = [
     "FileNameError",
@@ -176,7 +177,7 @@ class Target:
     @property
     def shown(self) -> str:
         """The URL without credentials."""
-        return fetch.mask_url(self.url)
+        return mask_url(self.url)
 
     @property
     def local(self) -> bool:
@@ -266,7 +267,7 @@ class Target:
                     raise
             except OSError as error:
                 if error.errno and error.filename is None:
-                    error.filename = fetch.mask_url(self.href(name))  # a full disk does not say
+                    error.filename = mask_url(self.href(name))  # a full disk does not say
                 raise
 
     def create(self, name: str, data: Any) -> bool:

@@ -140,11 +140,14 @@ def _tasks(value: Any) -> list[Task]:
 
 
 # -- stages: see `daskimg.stage` ------------------------------------------------------------------
-def stage(frame: Any, call: Any, meta: pd.DataFrame) -> Any:
-    """`call` on every partition; the scheduler has its say where ``call.placed``."""
+def stage(frame: Any, call: Any, meta: pd.DataFrame, prepare: Callable[[Any], None]) -> Any:
+    """`call` on every partition; the scheduler has its say where ``call.placed``.
+
+    `prepare` gets the call where a computation of it is about to start.
+    """
     if not RULES:
-        return plain.stage(frame, call, meta)
-    return new_collection(Stage(frame.expr, call, meta))
+        return plain.stage(frame, call, meta, prepare)
+    return new_collection(Stage(frame.expr, call, meta, prepare))
 
 
 def computed(scalar: Any) -> Any:
@@ -160,7 +163,7 @@ def has_placed_stage(expr: Expr) -> bool:
 class Stage(Elemwise):  # type: ignore[misc]
     """A callable on every partition that leaves the rows what they are."""
 
-    _parameters = ["frame", "call", "meta"]  # noqa: RUF012
+    _parameters = ["frame", "call", "meta", "prepare"]  # noqa: RUF012
 
     @functools.cached_property
     def _meta(self) -> pd.DataFrame:
@@ -177,14 +180,14 @@ class Stage(Elemwise):  # type: ignore[misc]
         wanted.watch()
         if not self.call.placed:
             return None
-        self.call.prepare()
+        self.operand("prepare")(self.call)
         return PlacedStage(*self.operands)
 
 
 class PlacedStage(Expr):  # type: ignore[misc]
     """A stage about to run. Not a Blockwise, so that it never fuses with its neighbours."""
 
-    _parameters = ["frame", "call", "meta"]  # noqa: RUF012
+    _parameters = ["frame", "call", "meta", "prepare"]  # noqa: RUF012
     _is_length_preserving = True
     _meta = Stage._meta
     _name = Stage._name

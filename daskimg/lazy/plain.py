@@ -70,11 +70,11 @@ def gather(frame: Any, finish: Callable[[list[Any]], Any]) -> Any:
     return dask.delayed(finish)(frame.to_delayed())
 
 
-def stage(frame: Any, call: Any, meta: pd.DataFrame) -> Any:
+def stage(frame: Any, call: Any, meta: pd.DataFrame, prepare: Callable[[Any], None]) -> Any:
     """`call` on every partition. Placed, it is for the cluster there is now."""
     wanted.watch()
     if call.placed and clients.active_client() is not None:
-        call.prepare()
+        prepare(call)
     return frame.map_partitions(call, meta=meta, enforce_metadata=False, token=call.label)
 
 

@@ -16,7 +16,7 @@ import pandas as pd
 
 from daskimg.lazy.nodes import has_placed_stage, stage
 from daskimg.stage.call import StageCall, resources_of
-from daskimg.stage.client import register
+from daskimg.stage.client import prepare, register
 
 __all__ = ["is_placed", "register", "resources_of", "run_stage"]
 
@@ -65,7 +65,7 @@ def run_stage(
         When it is computed and no live worker offers `resources`.
     """
     call = StageCall(task, label, resources or {}, concurrency, heavy)
-    return stage(frame, call, meta)
+    return stage(frame, call, meta, prepare)
 
 
 def is_placed(frame: Any) -> bool:

@@ -97,7 +97,7 @@ class StageCall:
     @property
     def wants(self) -> str:
         """The resources, as ``dask worker --resources`` takes them."""
-        return ",".join(f"{name}={amount:g}" for name, amount in self.resources.items())
+        return _listed(self.resources)
 
     def offered_by(self, supplied: dict[str, float] | None) -> bool:
         """Whether a worker that supplies these resources can run it."""
@@ -119,12 +119,6 @@ class StageCall:
             self._task = cloudpickle.loads(self._pickled)
         return self._task
 
-    def prepare(self) -> None:
-        """Called where a computation is about to start."""
-        from daskimg.stage.client import prepare
-
-        prepare(self)
-
     def check_local(self) -> None:
         """Raise unless this process alone has what the stage asks for."""
         others = [name for name in self.resources if name != self.gpu_resource]
@@ -135,6 +129,24 @@ class StageCall:
                 f"di.start_cluster(), connect a distributed.Client to one that has workers "
                 f"started with --resources {self.wants}, or run on CPUs: num_gpus=0"
             )
+
+    def no_worker(self, workers: dict[str, dict[str, Any]], scheduler: str) -> PlacementError:
+        """What there is, and what to do. `workers`: address to name, nthreads and resources."""
+        lines = [
+            f"  {address} ({worker['name']}): {worker['nthreads']} threads, resources "
+            + (
+                ", ".join(f"{k}={v:g}" for k, v in (worker.get("resources") or {}).items())
+                or "none"
+            )
+            for address, worker in workers.items()
+        ]
+        listed = "\n".join(lines) or "  none"
+        return PlacementError(
+            f"{self.label} asks for {self.wants} on one worker, and after {self.timeout:g} s no "
+            f"live worker offers it. Workers:\n{listed}\n"
+            f"Start one: dask worker {scheduler} --resources {self.wants} (dask cuda worker for "
+            "GPUs), or di.start_cluster(gpus=1). Or run it on CPU workers: num_gpus=0"
+        )
 
     def _check_placed(self, worker: Any) -> None:
         key = worker.get_current_task()
@@ -173,6 +185,10 @@ class StageCall:
 @content_of.register
 def _content(value: StageCall, facts: Facts) -> Any:
     return ["stage", named(value._open(), facts)]
+
+
+def _listed(resources: dict[str, float]) -> str:
+    return ",".join(f"{name}={amount:g}" for name, amount in resources.items())
 
 
 def _limit_of(concurrency: int | tuple[int, int] | None, label: str) -> int | None:

@@ -6,7 +6,6 @@ import logging
 from typing import Any
 
 from daskimg.clients import active_client, ensure, other_clients
-from daskimg.errors import PlacementError
 from daskimg.stage.call import StageCall
 
 __all__ = ["prepare", "register"]
@@ -43,21 +42,3 @@ def prepare(call: StageCall) -> None:
             logger.warning(
                 "%s waits up to %g s for a worker with %s", call.label, call.timeout, call.wants
             )
-
-
-def no_worker(
-    call: StageCall, workers: dict[str, dict[str, Any]], scheduler: str
-) -> PlacementError:
-    """What there is, and what to do. `workers`: address to name, nthreads and resources."""
-    lines = [
-        f"  {address} ({worker['name']}): {worker['nthreads']} threads, resources "
-        + (", ".join(f"{k}={v:g}" for k, v in (worker.get("resources") or {}).items()) or "none")
-        for address, worker in workers.items()
-    ]
-    listed = "\n".join(lines) or "  none"
-    return PlacementError(
-        f"{call.label} asks for {call.wants} on one worker, and after {call.timeout:g} s no live "
-        f"worker offers it. Workers:\n{listed}\n"
-        f"Start one: dask worker {scheduler} --resources {call.wants} (dask cuda worker for "
-        "GPUs), or di.start_cluster(gpus=1). Or run it on CPU workers: num_gpus=0"
-    )

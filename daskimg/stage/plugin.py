@@ -24,7 +24,6 @@ from typing import Any
 from distributed.diagnostics.plugin import SchedulerPlugin
 
 from daskimg.stage.call import MARK, StageCall
-from daskimg.stage.client import no_worker
 from daskimg.stage.feeders import feeders_of
 
 __all__ = ["StagePlugin"]
@@ -290,7 +289,7 @@ class StagePlugin(SchedulerPlugin):
             address: {"name": ws.name, "nthreads": ws.nthreads, "resources": ws.resources}
             for address, ws in scheduler.workers.items()
         }
-        error = pickle.dumps(no_worker(call, workers, scheduler.address))
+        error = pickle.dumps(call.no_worker(workers, scheduler.address))
         for ts in _stuck(scheduler.tasks[key] for key in tasks if key in scheduler.tasks):
             if ts.state == "no-worker":  # (what it needs may have failed just now)
                 recommendations = scheduler.transition(

@@ -17,13 +17,8 @@ from dask.tokenize import tokenize
 import daskimg as di
 from daskimg import fetch
 from daskimg.io.images import Partitions, Rows
-from daskimg.io.listing import (
-    Listing,
-    list_images,
-    parse_partitions,
-    shuffle_order,
-    split_rows,
-)
+from daskimg.io.listing import Listing, list_images
+from daskimg.io.partitions import parse_partitions, shuffle_order, split_rows
 from tests.servers import S3Server, WebServer, s3_server, web_server  # noqa: F401
 from tests.versions import STR
 
