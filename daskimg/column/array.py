@@ -16,9 +16,10 @@ from pandas.api.indexers import check_array_indexer
 from daskimg import fetch
 from daskimg.column import cells as c
 from daskimg.column import text
-from daskimg.column.arrow import ImageArrowType, from_values, to_arrow
+from daskimg.column.arrow import ImageArrowType, from_arrow, from_values, to_arrow
 from daskimg.column.compare import ByContent
 from daskimg.column.dtype import ImageDtype
+from daskimg.column.held import Mask
 from daskimg.column.image import Image
 from daskimg.column.json import JsonArray
 from daskimg.column.storage import Ragged, Uniform, mixed
@@ -26,8 +27,6 @@ from daskimg.column.text import Text
 from daskimg.compat import nulled
 
 __all__ = ["ImageArray"]
-
-Mask = npt.NDArray[np.bool_]
 
 
 class ImageArray(ByContent):
@@ -75,11 +74,13 @@ class ImageArray(ByContent):
     ) -> ImageArray:
         wanted: Any = ImageDtype("infer") if dtype is None else pd.api.types.pandas_dtype(dtype)
         scalars = getattr(scalars, "array", scalars)  # of a Series, an Index
+        kept: ImageArray
         if isinstance(scalars, cls):
-            kept: ImageArray = scalars.astype(wanted, copy=copy)
+            kept = scalars.astype(wanted, copy=copy)
             return kept
         if (made := from_values(scalars, wanted)) is not None:
-            return made
+            kept = cls(*made).astype(wanted, copy=False)
+            return kept
         cells = [c.as_image(cell, wanted.tensor) for cell in scalars]
         if wanted.cells == "infer":
             # json may hold other kinds in each partition; Dask asks what objects are by none
@@ -87,6 +88,14 @@ class ImageArray(ByContent):
             unknown = empty or isinstance(scalars, JsonArray)
             wanted = wanted.derive("mixed" if unknown else c.infer(cells))
         return cls.of(cells, wanted)
+
+    @classmethod
+    def from_arrow(cls, array: pa.Array | pa.ChunkedArray, dtype: ImageDtype) -> ImageArray:
+        """The column of an Arrow array of ours, of paths, of bytes, or of structs of these."""
+        if isinstance(array, pa.ChunkedArray):
+            parts = [cls(*from_arrow(chunk, dtype)) for chunk in array.chunks]
+            return cls._concat_same_type(parts) if parts else cls.empty(0, dtype)
+        return cls(*from_arrow(array, dtype))
 
     @classmethod
     def of(cls, cells: Sequence[Image | None], dtype: ImageDtype) -> ImageArray:
@@ -117,20 +126,6 @@ class ImageArray(ByContent):
         return cls._from_sequence(scalars, dtype=dtype)
 
     # -- what pandas asks -----------------------------------------------------------------
-    @property
-    def dtype(self) -> ImageDtype:
-        """The column's dtype."""
-        return self._dtype
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the rows of this array (of a slice: of the slice)."""
-        data = 0 if self.data is None else self.data.nbytes
-        return data + self.valid.nbytes + text.nbytes(self.path) + text.nbytes(self.error)
-
-    def __len__(self) -> int:
-        return len(self.valid)
-
     def _scalar(self, i: int, path: str | None, error: str | None) -> Any:
         content: Any = None
         if self.valid[i] and self.data is not None:
@@ -246,10 +241,6 @@ class ImageArray(ByContent):
         errors = nothing if self.error is None else self.error.to_pylist()
         return (self._scalar(i, paths[i], errors[i]) for i in range(len(self)))
 
-    def isna(self) -> Mask:
-        """True where a cell is null: failed or missing."""
-        return ~self.valid
-
     def _values_for_json(self) -> npt.NDArray[Any]:
         return np.asarray(self.astype(str) if self.dtype.cells == "file" else self, object)
 
@@ -281,14 +272,6 @@ class ImageArray(ByContent):
             text.concat([(part.path, len(part)) for part in to_concat]),
             text.concat([(part.error, len(part)) for part in to_concat]),
         )
-
-    def as_ragged(self) -> Ragged:
-        """The cells in one flat buffer, whatever the layout."""
-        if isinstance(self.data, Ragged):
-            return self.data
-        if self.data is None:
-            raise TypeError("a column of files holds no bytes; read() them first")
-        return self.data.ragged(self.valid)
 
     def astype(self, dtype: Any, copy: bool = True) -> Any:
         """Another kind of cell where no picture need be read: else use ``.img``.
@@ -378,25 +361,3 @@ class ImageArray(ByContent):
     def __arrow_array__(self, type: pa.DataType | None = None) -> pa.Array:
         wanted = type.to_pandas_dtype() if isinstance(type, ImageArrowType) else self.dtype
         return to_arrow(self if wanted == self.dtype else self.astype(wanted))
-
-    # -- what the library asks ------------------------------------------------------------
-    @property
-    def has_path(self) -> Mask:
-        """Rows whose path is known."""
-        return text.present(self.path, len(self))
-
-    @property
-    def has_error(self) -> Mask:
-        """Rows with a recorded reason."""
-        return text.present(self.error, len(self))
-
-    def token(self) -> tuple[Any, ...]:
-        """Plain arrays that tell the content of this array and of no other rows."""
-        data: Any = None if self.data is None else self.data.tight()
-        if isinstance(data, Uniform):
-            data = data.values
-        elif data is not None:
-            data = (data.buffer, data.length, data.shape, data.code)
-        dtype = self.dtype.__dask_tokenize__()
-        valid = np.ascontiguousarray(self.valid)
-        return dtype, valid, data, text.token(self.path), text.token(self.error)

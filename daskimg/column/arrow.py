@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -11,14 +11,15 @@ import pyarrow.compute as pc
 
 from daskimg.column import text
 from daskimg.column.dtype import ImageDtype
+from daskimg.column.held import Held, Mask
 from daskimg.column.storage import KINDS, PATH, Ragged, Uniform, mixed
 from daskimg.column.text import Text
 from daskimg.compat import nulled
 
-if TYPE_CHECKING:
-    from daskimg.column.array import ImageArray
-
 __all__ = ["ImageArrowType", "from_arrow", "from_values", "storage_type", "to_arrow"]
+
+# What makes an ImageArray: dtype, valid, data, path, error.
+Parts: TypeAlias = tuple[ImageDtype, Mask, Ragged | Uniform | None, Text, Text]
 
 _PLAIN = {
     **dict.fromkeys((pa.string(), pa.large_string(), pa.string_view(), pa.null()), "file"),
@@ -101,7 +102,7 @@ def _binary(data: Ragged | Uniform, valid: Any) -> pa.Array:
     )
 
 
-def to_arrow(array: ImageArray) -> pa.ExtensionArray:
+def to_arrow(array: Held) -> pa.ExtensionArray:
     """An Arrow extension array; pixels and bytes are not copied where they are contiguous."""
     n, dtype, valid = len(array), array.dtype, array.valid
     columns: list[pa.Array] = []
@@ -158,19 +159,12 @@ def _field(storage: pa.Array, name: str) -> Any:
     return storage.field(name)
 
 
-def from_arrow(array: pa.Array | pa.ChunkedArray, dtype: ImageDtype) -> ImageArray:
-    """The image column of an Arrow array that `to_arrow` made, whatever a writer cast it to.
+def from_arrow(array: pa.Array, dtype: ImageDtype) -> Parts:
+    """What an Arrow array holds that `to_arrow` made, whatever a writer cast it to.
 
     Plain strings are the paths of files, plain bytes encoded pictures, a struct of ``bytes`` and
     ``path`` is either, as Hugging Face has it.
     """
-    from daskimg.column.array import ImageArray
-
-    if isinstance(array, pa.ChunkedArray):
-        parts = [from_arrow(chunk, dtype) for chunk in array.chunks]
-        if not parts:
-            return ImageArray.empty(0, dtype)
-        return parts[0] if len(parts) == 1 else ImageArray._concat_same_type(parts)
     if isinstance(array.type, ImageArrowType):
         dtype = array.type.to_pandas_dtype()
     storage = array.storage if isinstance(array, pa.ExtensionArray) else array
@@ -181,9 +175,9 @@ def from_arrow(array: pa.Array | pa.ChunkedArray, dtype: ImageDtype) -> ImageArr
         flags = _field(storage, "valid")
         if flags is None:  # paths alone
             words = storage if path is None else path
-            return ImageArray(dtype, words.is_valid().to_numpy(zero_copy_only=False), None, words)
+            return dtype, words.is_valid().to_numpy(zero_copy_only=False), None, words, None
         valid = valid & flags.fill_null(False).to_numpy(zero_copy_only=False)
-        return ImageArray(dtype, valid, None, path, error)
+        return dtype, valid, None, path, error
     data = _field(storage, "data")
     if data is None:
         data = _field(storage, "bytes")  # as Hugging Face names it
@@ -201,17 +195,16 @@ def from_arrow(array: pa.Array | pa.ChunkedArray, dtype: ImageDtype) -> ImageArr
         valid = valid & (held | paths)
         ragged = mixed(ragged if valid.all() else ragged.blank(~valid), valid)
         ragged.code[paths & valid] = PATH  # type: ignore[index]
-        return ImageArray(dtype, valid, ragged, path, error)
+        return dtype, valid, ragged, path, error
     valid = valid & held
     if dtype.shape is not None and dtype.cell_dtype is not None:
-        return ImageArray(
-            dtype, valid, _uniform(ragged, valid, dtype.cell_dtype, dtype.shape), path, error
-        )
-    return ImageArray(dtype, valid, ragged if valid.all() else ragged.blank(~valid), path, error)
+        uniform = _uniform(ragged, valid, dtype.cell_dtype, dtype.shape)
+        return dtype, valid, uniform, path, error
+    return dtype, valid, ragged if valid.all() else ragged.blank(~valid), path, error
 
 
-def from_values(values: Any, dtype: ImageDtype) -> ImageArray | None:
-    """A column of an array that Arrow understands: of paths, bytes, our cells; None of others."""
+def from_values(values: Any, dtype: ImageDtype) -> Parts | None:
+    """What an array holds that Arrow understands: paths, bytes, our cells; None of others."""
     if isinstance(values, pd.Categorical):
         values = values.categories.array.take(values.codes, allow_fill=True)
     if not hasattr(values, "__arrow_array__"):
@@ -225,13 +218,10 @@ def from_values(values: Any, dtype: ImageDtype) -> ImageArray | None:
     if pa.types.is_struct(words.type) and {*words.type.names} <= {"bytes", "path"}:
         kind = "mixed"
     if isinstance(words.type, ImageArrowType):  # of an ArrowDtype column
-        cells = from_arrow(words, dtype)
-    elif kind is None or (dtype.cells not in ("infer", kind, "mixed") and kind != "mixed"):
+        return from_arrow(words, dtype)
+    if kind is None or (dtype.cells not in ("infer", kind, "mixed") and kind != "mixed"):
         return None
-    else:
-        cells = from_arrow(words, dtype.derive(kind))
-    kept: ImageArray = cells.astype(dtype, copy=False)
-    return kept
+    return from_arrow(words, dtype.derive(kind))
 
 
 def _text(words: pa.Array | None, valid: Any) -> Text:

@@ -5,21 +5,19 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from daskimg.column.dtype import ImageDtype
+from daskimg.column.held import Held
 from daskimg.column.image import Image, pixels_of
 from daskimg.column.storage import Ragged, Uniform, mixed
 from daskimg.errors import quoted, shown
 from daskimg.kernels.inline import as_base64, inline
 from daskimg.secrets import mask_url
-
-if TYPE_CHECKING:
-    from daskimg.column.array import ImageArray
 
 __all__ = [
     "as_image",
@@ -188,7 +186,7 @@ def lay_out(contents: Sequence[Any], dtype: ImageDtype) -> Ragged | Uniform | No
     return data
 
 
-def recast(array: ImageArray, target: ImageDtype) -> Ragged | Uniform | None:
+def recast(array: Held, target: ImageDtype) -> Ragged | Uniform | None:
     """The cells of a column as a column of `target` keeps them.
 
     Raises

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn, Self
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from pandas.api.extensions import ExtensionArray
 
 from daskimg.column import cells as c
-from daskimg.column.dtype import ImageDtype
-
-if TYPE_CHECKING:
-    from daskimg.column.array import ImageArray
+from daskimg.column.held import Held, Mask
 
 __all__ = ["ByContent"]
 
-Mask = npt.NDArray[np.bool_]
 _NO_NUMBERS = (
     "cells of {} are no numbers. .img has what is computed of pictures: df.image.img.mean() is a "
     "number for each, df.image.img.mean().mean() that of all, .img.apply(function) any other"
@@ -27,18 +22,10 @@ _NO_NUMBERS = (
 _OF_CELLS = ("first", "last", "nth")
 
 
-class ByContent(ExtensionArray):
+class ByContent(Held):
     """Equality, hashing and grouping of an `ImageArray`."""
 
-    valid: Mask
-    _readonly = False  # (pandas 2 does not know of it)
-
-    @property
-    def dtype(self) -> ImageDtype:
-        """The column's dtype."""
-        raise AssertionError("ImageArray tells its dtype")
-
-    def _take(self, index: npt.NDArray[np.int64]) -> ImageArray:
+    def _take(self, index: npt.NDArray[np.int64]) -> Self:
         raise AssertionError("ImageArray takes its rows")
 
     def digests(self) -> npt.NDArray[np.object_]:
@@ -142,13 +129,13 @@ class ByContent(ExtensionArray):
     def _values_for_factorize(self) -> tuple[npt.NDArray[Any], Any]:
         return self.digests(), None
 
-    def factorize(self, use_na_sentinel: bool = True) -> tuple[npt.NDArray[np.intp], ImageArray]:
+    def factorize(self, use_na_sentinel: bool = True) -> tuple[npt.NDArray[np.intp], Self]:
         """Codes of equal cells, and the first cell of each."""
         codes, _ = pd.factorize(self.digests(), use_na_sentinel=use_na_sentinel)
         kinds, first = np.unique(codes, return_index=True)
         return codes, self._take(first[kinds >= 0].astype(np.int64))
 
-    def unique(self) -> ImageArray:
+    def unique(self) -> Self:
         """The first of all equal cells, in order of appearance."""
         return self.factorize(use_na_sentinel=False)[1]
 

@@ -261,6 +261,4 @@ class ImageDtype(ExtensionDtype):
         return dtype.derive(dtype.cells, dtype.shape, **fields)
 
     def __from_arrow__(self, array: pa.Array | pa.ChunkedArray) -> ImageArray:
-        from daskimg.column.arrow import from_arrow
-
-        return from_arrow(array, self)
+        return self.construct_array_type().from_arrow(array, self)

@@ -17,7 +17,7 @@ from pandas.api.indexers import check_array_indexer
 from daskimg.column import cells as c
 from daskimg.column import text as t
 from daskimg.column.array import ImageArray
-from daskimg.column.arrow import from_arrow, to_arrow
+from daskimg.column.arrow import to_arrow
 from daskimg.column.list_dtype import ImageListArrowType, ImageListDtype
 from daskimg.column.text import Text
 
@@ -294,7 +294,7 @@ def _of_lists(chunk: pa.Array, dtype: ImageListDtype) -> ImageListArray:
     if isinstance(chunk.type, ImageListArrowType):
         dtype = chunk.type.to_pandas_dtype()
     lists = chunk.storage if isinstance(chunk, pa.ExtensionArray) else chunk
-    return of_lists(lists, from_arrow(lists.flatten(), dtype.item))
+    return of_lists(lists, ImageArray.from_arrow(lists.flatten(), dtype.item))
 
 
 def failing_with_cells(rows: ImageListArray) -> ImageListArray:

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from daskimg.column.array import ImageArray
-from daskimg.column.arrow import ImageArrowType, from_arrow
+from daskimg.column.arrow import ImageArrowType
 from daskimg.column.dtype import ImageDtype
 from daskimg.column.lists import ImageListArray, of_lists
 from daskimg.column.storage import PATH, Ragged, Uniform
@@ -266,7 +266,7 @@ def _decode_chunk(
         chunk = chunk.dictionary_decode()
     kind = chunk.type
     if isinstance(kind, ImageArrowType):
-        cells = from_arrow(chunk, dtype)
+        cells = ImageArray.from_arrow(chunk, dtype)
         return ImageArray(dtype, cells.valid, cells.data, cells.path, cells.error)
     n = len(chunk)
     if pa.types.is_struct(kind):
@@ -296,5 +296,7 @@ def _decode_chunk(
     storage = pa.StructArray.from_arrays(
         [*fields.values(), *beside.values()], names=[*fields, *beside], mask=None
     )
-    cells = from_arrow(storage, dtype.derive(dtype.cells) if dtype.holds_pixels else dtype)
+    cells = ImageArray.from_arrow(
+        storage, dtype.derive(dtype.cells) if dtype.holds_pixels else dtype
+    )
     return ImageArray(dtype, cells.valid & outer, cells.data, cells.path, cells.error)
