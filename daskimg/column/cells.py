@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from daskimg import fetch
 from daskimg.column.dtype import ImageDtype
 from daskimg.column.held import Held
 from daskimg.column.image import Image, pixels_of

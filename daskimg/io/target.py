@@ -392,8 +392,7 @@ class Target:
             self.fs.mv(old, new)
 
     def _try(self, action: Any, name: str) -> Any:
-        retries = config.get("retries")
-        return fetch.retrying(action, self.href(name), retries, self.source.mask)
+        return fetch.retrying(action, self.href(name), config.get("retries"), self.source.mask)
 
 
 def _protocols(fs: Any) -> tuple[str, ...]:
