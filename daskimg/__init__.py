@@ -19,13 +19,13 @@ from daskimg.column.image import Image
 from daskimg.errors import ImageError, PlacementError, TooManyPixelsError
 from daskimg.frame import FrameAccessor
 from daskimg.io.dask_array import from_array
-from daskimg.io.images import read_images
-from daskimg.io.npy import read_numpy
-from daskimg.io.of_column import images
-from daskimg.io.parquet_read import read_parquet
+from daskimg.io.images.of_column import images
+from daskimg.io.images.read import read_images
+from daskimg.io.npy.read import read_numpy
+from daskimg.io.parquet.read import read_parquet
 from daskimg.io.sql import read_sql
-from daskimg.io.tfrecord import read_tfrecords
-from daskimg.io.webdataset import read_webdataset
+from daskimg.io.tfrecord.shards import read_tfrecords
+from daskimg.io.webdataset.shards import read_webdataset
 from daskimg.lazy import register as _register  # noqa: F401
 from daskimg.monitor import progress, stats
 

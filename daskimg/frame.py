@@ -15,8 +15,13 @@ from pandas.api.extensions import register_dataframe_accessor
 from daskimg import batch, export, stream
 from daskimg.accessor.base import listed, neighbour
 from daskimg.column.dtype import ImageDtype
-from daskimg.io import csv_file, files, npy_write, parquet, tfrecord, webdataset
-from daskimg.io.failures import image_column
+from daskimg.io import csv_file
+from daskimg.io.commit.failures import image_column
+from daskimg.io.images import write as files
+from daskimg.io.npy import write as npy_write
+from daskimg.io.parquet import write as parquet
+from daskimg.io.tfrecord import shards as tfrecord
+from daskimg.io.webdataset import shards as webdataset
 from daskimg.show import ContactSheet
 
 __all__ = ["FrameAccessor"]

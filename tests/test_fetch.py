@@ -22,9 +22,9 @@ import pytest
 from dask.base import tokenize
 
 import daskimg as di
-from daskimg import fetch, retry
-from daskimg.fetch import Source, local_path, open_head, read_bytes, size
 from daskimg.secrets import mask_url
+from daskimg.transport import fetch, retry
+from daskimg.transport.fetch import Source, local_path, open_head, read_bytes, size
 from tests.servers import S3Server, WebServer, s3_server, web_server  # noqa: F401
 
 
@@ -93,7 +93,7 @@ class TestSource:
 
     def test_token_is_the_same_in_another_process(self) -> None:
         code = (
-            "from daskimg.fetch import Source; "
+            "from daskimg.transport.fetch import Source; "
             "print(Source({'b': {3, 1, 2}, 'a': 'x', 'p': __import__('pathlib').Path('/q')})"
             ".__dask_tokenize__()[1])"
         )
@@ -335,7 +335,7 @@ def test_a_pipe_is_not_waited_for(tmp_path):
 def test_a_body_that_never_ends_is_given_up(monkeypatch):
     """A byte now and then: no read of a socket takes long."""
     monkeypatch.setattr(fetch, "LONGEST", 0.5)
-    monkeypatch.setattr("daskimg.retry.FIRST_DELAY", 0.001)
+    monkeypatch.setattr("daskimg.transport.retry.FIRST_DELAY", 0.001)
     over = threading.Event()
 
     class Trickle(http.server.BaseHTTPRequestHandler):

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 import daskimg as di
-from daskimg.io.parquet import write_parquet
+from daskimg.io.parquet.write import write_parquet
 from daskimg.testing import make_images
 
 

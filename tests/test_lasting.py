@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from daskimg.lasting import Facts, named
+from daskimg.engine.lasting import Facts, named
 
 SIZE = 3
 

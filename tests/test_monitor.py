@@ -14,8 +14,8 @@ import pytest
 
 import daskimg as di
 from daskimg import metrics
-from daskimg.gauge import gauge_of
-from daskimg.plan import Plan
+from daskimg.engine.gauge import gauge_of
+from daskimg.engine.plan import Plan
 from daskimg.testing import make_images
 from tests.clusters import client, cluster
 from tests.patience import until

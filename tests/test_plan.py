@@ -12,10 +12,11 @@ from PIL import Image
 from skimage import data
 
 import daskimg as di
-from daskimg import metrics, onepass
+from daskimg import metrics
+from daskimg.engine import onepass
+from daskimg.engine.ops import build
+from daskimg.engine.plan import Plan
 from daskimg.kernels import codec
-from daskimg.ops import build
-from daskimg.plan import Plan
 from daskimg.testing import assert_images_equal, make_images
 
 FILE = di.ImageDtype("file")

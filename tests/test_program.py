@@ -6,8 +6,8 @@ import subprocess
 import sys
 
 import daskimg as di
-from daskimg.ops import build
-from daskimg.program import Function
+from daskimg.engine.ops import build
+from daskimg.engine.program import Function
 
 
 def test_functions_of_one_name_make_programs_that_differ():
@@ -21,7 +21,7 @@ def test_a_dtype_with_credentials_has_one_token_in_every_process():
     code = """
 import daskimg as di
 from dask.tokenize import tokenize
-from daskimg.fetch import Source
+from daskimg.transport.fetch import Source
 print(tokenize(di.ImageDtype("file", source=Source({"key": "k", "secret": "s"}).handle)))
 """
     first, second = (

@@ -14,9 +14,10 @@ import pandas as pd
 import pytest
 
 import daskimg as di
-from daskimg import fetch, retry, wanted
-from daskimg.io import tf_example as tf
+from daskimg import wanted
+from daskimg.io.tfrecord import example as tf
 from daskimg.testing import make_images
+from daskimg.transport import fetch, retry
 from tests.interrupted import WAYS, begun
 from tests.io.test_tfrecord import example
 from tests.io.test_webdataset import tar_bytes

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from daskimg import onepass
 from daskimg.column.array import ImageArray
 from daskimg.column.dtype import ImageDtype
 from daskimg.column.lists import ImageListDtype
+from daskimg.engine import onepass
+from daskimg.engine.ops import build
+from daskimg.engine.program import Program, Row
 from daskimg.errors import quoted
-from daskimg.ops import build
-from daskimg.program import Program, Row
 
 __all__ = ["Accessor", "Number", "listed", "neighbour", "per_row", "size_of", "whole"]
 

@@ -13,9 +13,9 @@ from daskimg.accessor.base import Accessor, neighbour, per_row
 from daskimg.column.array import ImageArray
 from daskimg.column.dtype import ImageDtype, check_policy
 from daskimg.column.storage import Uniform
+from daskimg.engine.ops import cells_of
+from daskimg.engine.program import Program
 from daskimg.kernels import codec
-from daskimg.ops import cells_of
-from daskimg.program import Program
 from daskimg.show import SIDE, ContactSheet, contact_sheet
 
 __all__ = ["CellOps"]

@@ -10,8 +10,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from daskimg.accessor.base import Accessor, Number
-from daskimg.ops import cells_of
-from daskimg.program import Function
+from daskimg.engine.ops import cells_of
+from daskimg.engine.program import Function
 
 __all__ = ["ColorOps"]
 

@@ -10,7 +10,7 @@ import pandas as pd
 from daskimg.accessor.base import Accessor, size_of
 from daskimg.accessor.color import ColorOps
 from daskimg.accessor.geometry import GeometryOps
-from daskimg.program import PATH
+from daskimg.engine.program import PATH
 
 __all__ = ["RandomOps"]
 

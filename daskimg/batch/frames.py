@@ -19,8 +19,8 @@ from daskimg.batch.errors import BatchError
 from daskimg.batch.task import Task, present, rows_per_batch
 from daskimg.column.dtype import ImageDtype, common_root
 from daskimg.column.json import JsonArray, JsonDtype
-from daskimg.ops import policy_of
-from daskimg.program import STRING
+from daskimg.engine.ops import policy_of
+from daskimg.engine.program import STRING
 
 __all__ = ["declare", "decoded", "holds_pixels", "may_be_missing", "picture_policy", "regroup"]
 

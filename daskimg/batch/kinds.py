@@ -18,9 +18,9 @@ from daskimg.column.dtype import ImageDtype
 from daskimg.column.image import Image
 from daskimg.column.json import JsonDtype, is_picture
 from daskimg.column.lists import ImageListDtype
+from daskimg.engine.ops import BYTES
+from daskimg.engine.program import STRING
 from daskimg.errors import quoted
-from daskimg.ops import BYTES
-from daskimg.program import STRING
 
 __all__ = ["columns_of", "declare", "declared", "dtype_of", "nullable", "plain", "unchanged"]
 

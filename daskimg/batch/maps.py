@@ -22,8 +22,8 @@ from daskimg.batch.frames import (
 )
 from daskimg.batch.task import Task
 from daskimg.column.dtype import check_policy
+from daskimg.engine.lasting import Facts, content_of, named
 from daskimg.errors import quoted
-from daskimg.lasting import Facts, content_of, named
 from daskimg.stage import resources_of, run_stage
 from daskimg.words import BATCHES, known_as
 

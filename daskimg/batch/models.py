@@ -22,7 +22,7 @@ import cloudpickle
 from dask.utils import parse_timedelta
 
 from daskimg import config
-from daskimg.lasting import Facts, content_of, named
+from daskimg.engine.lasting import Facts, content_of, named
 
 __all__ = ["Spec", "borrow", "loaded", "release", "room", "spec_of"]
 

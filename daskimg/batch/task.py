@@ -23,9 +23,9 @@ from daskimg.batch.errors import BatchError, failure
 from daskimg.batch.formats import to_batch
 from daskimg.column.array import ImageArray
 from daskimg.column.dtype import ImageDtype
+from daskimg.engine.gauge import LATER
+from daskimg.engine.lasting import Facts, content_of, named
 from daskimg.errors import cause_of, reason_of
-from daskimg.gauge import LATER
-from daskimg.lasting import Facts, content_of, named
 from daskimg.wanted import looking
 
 __all__ = ["Task", "present", "rows_per_batch"]

@@ -13,7 +13,6 @@ import pyarrow as pa
 from pandas.api.extensions import no_default
 from pandas.api.indexers import check_array_indexer
 
-from daskimg import fetch
 from daskimg.column import cells as c
 from daskimg.column import text
 from daskimg.column.arrow import ImageArrowType, from_arrow, from_values, to_arrow
@@ -25,6 +24,7 @@ from daskimg.column.json import JsonArray
 from daskimg.column.storage import Ragged, Uniform, mixed
 from daskimg.column.text import Text
 from daskimg.compat import nulled
+from daskimg.transport import fetch
 
 __all__ = ["ImageArray"]
 

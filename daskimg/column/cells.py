@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from daskimg import fetch
 from daskimg.column.dtype import ImageDtype
 from daskimg.column.held import Held
 from daskimg.column.image import Image, pixels_of
@@ -19,6 +18,7 @@ from daskimg.column.storage import Ragged, Uniform, mixed
 from daskimg.errors import quoted, shown
 from daskimg.kernels.inline import as_base64, inline
 from daskimg.secrets import mask_url
+from daskimg.transport import fetch
 
 __all__ = [
     "as_image",

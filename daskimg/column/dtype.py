@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 from pandas.api.extensions import ExtensionDtype, register_extension_dtype
 
-from daskimg import fetch
 from daskimg.errors import quoted
+from daskimg.transport import fetch
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -12,12 +12,13 @@ import numpy as np
 import numpy.typing as npt
 import PIL.Image
 
-from daskimg import config, fetch
+from daskimg import config
 from daskimg.errors import ImageError, brief, quoted
 from daskimg.kernels import codec, color
 from daskimg.kernels.inline import inline
 from daskimg.kernels.reader import image_pixels
 from daskimg.secrets import mask_url
+from daskimg.transport import fetch
 
 __all__ = ["Image", "pixels_of"]
 

@@ -24,8 +24,8 @@ from pandas.api.extensions import (
 )
 from pandas.api.indexers import check_array_indexer
 
-from daskimg import fetch
 from daskimg.column.image import Image
+from daskimg.transport import fetch
 
 __all__ = ["JsonArray", "JsonDtype", "is_picture", "plain"]
 

@@ -10,14 +10,15 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from daskimg import gauge, metrics
+from daskimg import metrics
 from daskimg.column.array import ImageArray
 from daskimg.column.cells import lay_out
 from daskimg.column.dtype import ImageDtype
 from daskimg.column.json import JsonDtype
+from daskimg.engine import gauge
+from daskimg.engine.ops import BYTES
+from daskimg.engine.program import STRING
 from daskimg.errors import ImageError, reason_of
-from daskimg.ops import BYTES
-from daskimg.program import STRING
 from daskimg.wanted import looking
 
 __all__ = [

@@ -12,15 +12,16 @@ from typing import Any, BinaryIO, NamedTuple, TypeAlias
 import dask.dataframe as dd
 import pandas as pd
 
-from daskimg import config, fetch
+from daskimg import config
 from daskimg.column.dtype import ImageDtype, common_root
-from daskimg.io.listing import UrlPath, given_paths, list_images
-from daskimg.io.manifest import published
-from daskimg.io.roots import rooted
-from daskimg.io.target import Target
-from daskimg.io.walk import own_part
+from daskimg.io.commit.manifest import published
+from daskimg.io.commit.target import Target
+from daskimg.io.listing.find import UrlPath, given_paths, list_images
+from daskimg.io.listing.roots import rooted
+from daskimg.io.listing.walk import own_part
 from daskimg.lazy.source import from_reader
 from daskimg.secrets import mask_url
+from daskimg.transport import fetch
 
 __all__ = [
     "EXTENT",

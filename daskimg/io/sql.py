@@ -12,11 +12,11 @@ import dask.dataframe as dd
 import numpy as np
 import pandas as pd
 
+from daskimg.engine.ops import BYTES
+from daskimg.engine.program import STRING
 from daskimg.errors import quoted
-from daskimg.io.write import as_dask
+from daskimg.io.commit.write import as_dask
 from daskimg.lazy.source import from_reader
-from daskimg.ops import BYTES
-from daskimg.program import STRING
 from daskimg.secrets import mask_url
 from daskimg.words import READERS, known_as
 

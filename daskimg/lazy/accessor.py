@@ -10,13 +10,13 @@ from dask.dataframe.extensions import register_series_accessor
 
 from daskimg.accessor import ImageAccessor
 from daskimg.column.array import ImageArray
+from daskimg.engine.program import Program
 from daskimg.errors import quoted
 from daskimg.lazy.arrays import dask_array
 from daskimg.lazy.expr import new_collection
 from daskimg.lazy.origin import at_home
 from daskimg.lazy.passes import image_op
 from daskimg.lazy.tree import co_aligned, frame_behind
-from daskimg.program import Program
 
 __all__ = ["LazyImageAccessor"]
 

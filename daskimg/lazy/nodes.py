@@ -11,7 +11,9 @@ from typing import Any
 import pandas as pd
 from fsspec.core import OpenFile
 
-from daskimg import onepass, wanted
+from daskimg import wanted
+from daskimg.engine import onepass
+from daskimg.engine.program import Program
 from daskimg.lazy import plain
 from daskimg.lazy.expr import (
     RULES,
@@ -25,7 +27,6 @@ from daskimg.lazy.expr import (
     TaskRef,
     new_collection,
 )
-from daskimg.program import Program
 
 __all__ = [
     "ImageNode",

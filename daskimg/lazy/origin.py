@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from daskimg import fetch
+from daskimg.engine.program import Program
 from daskimg.lazy.expr import (
     Apply,
     Assign,
@@ -26,8 +26,8 @@ from daskimg.lazy.expr import (
 from daskimg.lazy.nodes import Passed, PlacedStage, Stage, files_of
 from daskimg.lazy.passes import image_op
 from daskimg.lazy.source import Source
-from daskimg.program import Program
-from daskimg.stores import HERE, parse
+from daskimg.transport import fetch
+from daskimg.transport.stores import HERE, parse
 
 __all__ = ["at_home", "stores_of"]
 

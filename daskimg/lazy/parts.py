@@ -13,6 +13,7 @@ from typing import Any
 
 from dask.order import order
 
+from daskimg.engine.program import Program
 from daskimg.lazy import plain as in_plain
 from daskimg.lazy.expr import (
     RULES,
@@ -38,7 +39,6 @@ from daskimg.lazy.prune import pruned
 from daskimg.lazy.source import row_counts
 from daskimg.lazy.table import as_pandas
 from daskimg.lazy.tree import rows_of, source_of
-from daskimg.program import Program
 
 __all__ = ["Part", "Parts", "parts", "plain", "settled", "with_programs"]
 

@@ -23,8 +23,10 @@ from __future__ import annotations
 from operator import getitem
 from typing import Any
 
-from daskimg import crashes, wanted
+from daskimg import wanted
 from daskimg.column.dtype import ImageDtype
+from daskimg.engine.program import Program
+from daskimg.guard import crashes
 from daskimg.lazy import plain
 from daskimg.lazy.expr import (
     RULES,
@@ -64,7 +66,6 @@ from daskimg.lazy.tree import (
     where_used,
     work_of,
 )
-from daskimg.program import Program
 
 __all__ = ["ImageOp", "ImagePass", "image_op"]
 

@@ -18,8 +18,10 @@ from dask.core import get, get_dependencies
 from dask.tokenize import tokenize
 from fsspec.core import OpenFile
 
-from daskimg import clients, crashes, onepass, wanted
-from daskimg.program import Program
+from daskimg import clients, wanted
+from daskimg.engine import onepass
+from daskimg.engine.program import Program
+from daskimg.guard import crashes
 
 __all__ = [
     "Changed",

@@ -13,7 +13,7 @@ from daskimg import wanted
 from daskimg.lazy import plain
 from daskimg.lazy.expr import RULES, Expr, FromMapProjectable, Len, Lengths, Literal, new_collection
 from daskimg.lazy.tree import decider
-from daskimg.stores import store_of
+from daskimg.transport.stores import store_of
 
 __all__ = ["from_reader", "row_counts"]
 

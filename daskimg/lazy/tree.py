@@ -6,6 +6,7 @@ import functools
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from daskimg.engine.program import Program
 from daskimg.lazy.expr import (
     RULES,
     And,
@@ -27,7 +28,6 @@ from daskimg.lazy.expr import (
     are_co_aligned,
 )
 from daskimg.lazy.nodes import ImageNode, Narrowed, Passed, PlacedStage, Stage, stable
-from daskimg.program import Program
 
 __all__ = [
     "ARITHMETIC",

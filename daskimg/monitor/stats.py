@@ -13,8 +13,8 @@ from dask.utils import format_bytes
 
 from daskimg import metrics
 from daskimg.clients import active_client
+from daskimg.engine.gauge import HELD, LATER, OPENING, READ
 from daskimg.errors import counted
-from daskimg.gauge import HELD, LATER, OPENING, READ
 from daskimg.metrics import ROWS
 from daskimg.monitor.usage import Usage
 

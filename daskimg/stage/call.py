@@ -19,8 +19,8 @@ from dask.base import tokenize
 from dask.utils import parse_bytes, parse_timedelta
 
 from daskimg import config
+from daskimg.engine.lasting import Facts, content_of, named
 from daskimg.errors import PlacementError, quoted
-from daskimg.lasting import Facts, content_of, named
 
 __all__ = ["MARK", "StageCall", "resources_of", "visible_gpus"]
 

@@ -16,9 +16,9 @@ import dask
 import numpy as np
 import pandas as pd
 
+from daskimg.engine.program import Program
 from daskimg.kernels import augment
 from daskimg.lazy.parts import Parts, parts, plain, settled, with_programs
-from daskimg.program import Program
 from daskimg.stream.window import Work, is_light, with_pixels
 
 __all__ = ["Dataset", "Place", "plan_batches", "reseeded"]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import daskimg as di
-from daskimg.io.braces import expanded
+from daskimg.io.listing.braces import expanded
 from daskimg.testing import make_images
 
 

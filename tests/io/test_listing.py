@@ -15,10 +15,10 @@ import pytest
 from dask.tokenize import tokenize
 
 import daskimg as di
-from daskimg import fetch
-from daskimg.io.images import Partitions, Rows
-from daskimg.io.listing import Listing, list_images
-from daskimg.io.partitions import parse_partitions, shuffle_order, split_rows
+from daskimg.io.images.read import Partitions, Rows
+from daskimg.io.listing.find import Listing, list_images
+from daskimg.io.listing.partitions import parse_partitions, shuffle_order, split_rows
+from daskimg.transport import fetch
 from tests.servers import S3Server, WebServer, s3_server, web_server  # noqa: F401
 from tests.versions import STR
 
@@ -175,8 +175,8 @@ class TestLocal:
         assert below(list_images(root), root) == sorted(names)
 
     def test_many_chunks(self, tmp_path: Path, monkeypatch) -> None:
-        monkeypatch.setattr("daskimg.io.listing.CHUNK", 7)
-        monkeypatch.setattr("daskimg.io.partitions.CHUNK", 5)
+        monkeypatch.setattr("daskimg.io.listing.find.CHUNK", 7)
+        monkeypatch.setattr("daskimg.io.listing.partitions.CHUNK", 5)
         names = [f"{i % 3}/{i}.png" for i in range(50)]
         root = tree(tmp_path, *names)
         listing = list_images(root)

@@ -13,7 +13,8 @@ import pytest
 
 import daskimg as di
 from daskimg import metrics
-from daskimg.io import npy, npy_write
+from daskimg.io.npy import read as npy
+from daskimg.io.npy import write as npy_write
 from daskimg.testing import make_images
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import daskimg as di
-from daskimg.io import single
+from daskimg.io import one_file as single
 from tests.io import test_kill
 from tests.io.test_kill import (
     PARTITIONS,

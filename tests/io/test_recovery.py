@@ -21,9 +21,9 @@ import pandas as pd
 import pytest
 
 import daskimg as di
-from daskimg.io.commit import Run
-from daskimg.io.single import FileRun
-from daskimg.io.target import Target
+from daskimg.io.commit.run import Run
+from daskimg.io.commit.target import Target
+from daskimg.io.one_file import FileRun
 from daskimg.testing import make_images
 
 pytest_plugins = ["tests.servers"]
@@ -109,7 +109,7 @@ import functools, sys
 import daskimg as di
 import dask
 from helper import scaled
-from daskimg.io.commit import Run
+from daskimg.io.commit.run import Run
 LEVEL = 1
 def helper(x):
     return x + {body}
@@ -557,7 +557,7 @@ def test_each_request_about_a_target_is_tried_again(pictures, monkeypatch, mode)
 
     for name in ("info", "find", "ls", "rm_file", "pipe_file"):
         monkeypatch.setattr(type(fs), name, failing(name, getattr(type(fs), name)))
-    monkeypatch.setattr("daskimg.retry.FIRST_DELAY", 0.0)
+    monkeypatch.setattr("daskimg.transport.retry.FIRST_DELAY", 0.0)
     assert frame.img.write_parquet(place, mode=mode).rows == 6
     assert calls["info"] > 1
 

@@ -15,8 +15,8 @@ import pandas as pd
 import pytest
 
 import daskimg as di
-from daskimg.io import tf_example as tf
-from daskimg.io.tf_features import Spec
+from daskimg.io.tfrecord import example as tf
+from daskimg.io.tfrecord.features import Spec
 
 # Three records that TensorFlow 2.21 wrote: label [7], name ["café"], score [0.5, -2.0].
 BY_TENSORFLOW = bytes.fromhex(

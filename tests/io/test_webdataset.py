@@ -15,7 +15,7 @@ import pytest
 
 import daskimg as di
 from daskimg import metrics
-from daskimg.io.tar_archive import Archive
+from daskimg.io.webdataset.archive import Archive
 from daskimg.testing import assert_images_equal, make_images
 
 

@@ -8,8 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 
 import daskimg as di
-from daskimg.io import write
-from daskimg.io.target import Target
+from daskimg.io.commit import write
+from daskimg.io.commit.target import Target
 from daskimg.testing import make_images
 
 ROWS, WINDOW = 23, 5

@@ -14,8 +14,8 @@ import PIL.Image
 import pytest
 
 import daskimg as di
-from daskimg import opening
-from daskimg.io.target import FileNameError
+from daskimg.engine import opening
+from daskimg.io.commit.target import FileNameError
 from daskimg.testing import make_images
 
 

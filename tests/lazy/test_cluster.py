@@ -8,9 +8,9 @@ from collections import Counter
 import dask
 import pytest
 
-from daskimg import fetch
 from daskimg.kernels import codec
 from daskimg.testing import assert_images_equal
+from daskimg.transport import fetch
 from tests.lazy.cases import measured, merged
 from tests.lazy.frames import ROWS, eager, lazy, plain
 from tests.lazy.test_one_pass import five, good

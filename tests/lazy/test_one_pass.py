@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 import daskimg as di
-from daskimg import fetch
 from daskimg.kernels import codec
 from daskimg.testing import assert_images_equal, make_images
+from daskimg.transport import fetch
 from tests.lazy.cases import CASES, measured, merged
 from tests.lazy.frames import ROWS, counted, eager, lazy, plain
 

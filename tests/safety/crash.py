@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from daskimg import isolate
+from daskimg.guard import isolate
 from daskimg.kernels import codec, headers
 
 ROOT = str(Path(__file__).parents[2])

@@ -14,7 +14,7 @@ import pytest
 from distributed import Client, LocalCluster, WorkerPlugin
 
 import daskimg as di
-from daskimg import isolate
+from daskimg.guard import isolate
 from daskimg.kernels import codec, headers
 from tests.safety.crash import COMMAND, CRASHES
 from tests.safety.damage import corpus, seeds

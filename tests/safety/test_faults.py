@@ -19,8 +19,8 @@ import pytest
 from distributed import Client, LocalCluster
 
 import daskimg as di
-from daskimg import fetch
 from daskimg.testing import make_images
+from daskimg.transport import fetch
 from tests.patience import PATIENCE
 
 ROWS = 24
@@ -189,7 +189,7 @@ def flaky(folder):
 
 
 def test_a_flaky_store_loses_nothing(flaky, monkeypatch):
-    monkeypatch.setattr("daskimg.retry.FIRST_DELAY", 0.001)
+    monkeypatch.setattr("daskimg.transport.retry.FIRST_DELAY", 0.001)
     urls = [f"{flaky}/{n}.png" for n in range(OBJECTS)] + [f"{flaky}/{n}.lost" for n in range(5)]
     table = pd.DataFrame({"path": urls})
     lazy = dd.from_pandas(table, npartitions=8)

@@ -32,7 +32,7 @@ def bucket(s3_server) -> str:
 
 
 def test_nothing_is_lost(s3_server, bucket, monkeypatch):
-    monkeypatch.setattr("daskimg.retry.FIRST_DELAY", 0.001)
+    monkeypatch.setattr("daskimg.transport.retry.FIRST_DELAY", 0.001)
     bad = [f"{kind}-{n}.png" for kind in ("lost", "forbidden", "missing") for n in range(FEW)]
     names = [*(f"{number}.png" for number in range(OBJECTS)), *bad]
     table = pd.DataFrame({"path": [f"s3://{bucket}/{name}" for name in names]})

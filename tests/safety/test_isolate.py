@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 import daskimg as di
-from daskimg import isolate
+from daskimg.guard import isolate
 from daskimg.kernels import codec
 from tests.safety.crash import COMMAND, CRASHES, HANGS
 from tests.safety.damage import corpus, seeds

@@ -14,9 +14,10 @@ import pandas as pd
 import pytest
 
 import daskimg as di
-from daskimg import config, fetch
+from daskimg import config
 from daskimg.errors import TooManyBytesError
 from daskimg.kernels.reader import READERS
+from daskimg.transport import fetch
 from tests.safety.damage import seeds
 
 JPEG_ONLY = {"daskimg.formats": ["jpeg"]}

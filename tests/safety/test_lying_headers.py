@@ -18,7 +18,7 @@ from PIL import Image
 
 import daskimg as di
 from daskimg.errors import TooManyPixelsError
-from daskimg.io import tar_samples
+from daskimg.io.webdataset import samples as tar_samples
 from daskimg.kernels import codec, headers
 from daskimg.kernels.codec import encode
 from tests.safety.bombs import png, png_chunk, png_text
@@ -119,7 +119,7 @@ def test_arrays_without_end(tmp_path):
 def test_records(tmp_path):
     """A length with the right checksum, of more bytes than there are."""
     pytest.importorskip("google_crc32c")
-    from daskimg.io.tf_example import masked_crc
+    from daskimg.io.tfrecord.example import masked_crc
 
     for number, length in enumerate([2**40, 2**62, 2**64 - 1]):
         head = struct.pack("<Q", length)

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import daskimg as di
-from daskimg.io import tf_example as tf
+from daskimg.io.tfrecord import example as tf
 from daskimg.testing import make_images
 from tests.io.test_tfrecord import example
 from tests.io.test_webdataset import tar_bytes

@@ -19,8 +19,8 @@ from distributed import performance_report
 
 import daskimg as di
 from daskimg.column.dtype import ImageDtype
-from daskimg.io.result import WriteResult
-from daskimg.io.target import Target
+from daskimg.io.commit.result import WriteResult
+from daskimg.io.commit.target import Target
 
 KEY, PASSWORD = "PLANTED-KEY-4711", "PLANTED-PASSWORD-4712"
 OPTIONS = {"key": KEY, "password": PASSWORD, "client_kwargs": {"token": KEY}}
@@ -81,7 +81,7 @@ def told_by(action: Any) -> str:
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch):
     """Ports where nobody listens are tried again at once."""
-    monkeypatch.setattr("daskimg.retry.FIRST_DELAY", 0.001)
+    monkeypatch.setattr("daskimg.transport.retry.FIRST_DELAY", 0.001)
 
 
 @pytest.fixture

@@ -20,8 +20,8 @@ import pytest
 from PIL import Image
 
 import daskimg as di
-from daskimg.fetch import Source, recall
-from daskimg.stores import parse, store_of
+from daskimg.transport.fetch import Source, recall
+from daskimg.transport.stores import parse, store_of
 
 STRUCT = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 TOKEN = {"headers": {"Authorization": "Bearer TOKEN", "X-Api-Key": "KEY"}}

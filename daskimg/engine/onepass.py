@@ -1,0 +1,233 @@
+"""One pass over one partition: each picture fetched once, decoded once, shared steps once.
+
+The programs of a pass form a prefix tree. `run` walks it picture by picture, so no more than one
+picture of full size is alive beside the outputs.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from daskimg import metrics
+from daskimg.column.array import ImageArray
+from daskimg.column.dtype import ImageDtype
+from daskimg.engine.gauge import gauge_of
+from daskimg.engine.ops import ISOLATED
+from daskimg.engine.plan import Node, Plan
+from daskimg.engine.program import Program
+from daskimg.engine.sinks import Sink
+from daskimg.errors import ImageError, reason_of
+from daskimg.guard import crashes, limit
+from daskimg.kernels import geometry
+from daskimg.kernels.threads import one_thread
+from daskimg.transport import fetch
+from daskimg.wanted import looking
+
+__all__ = ["as_cells", "columns", "run"]
+
+PLANS = 2  # that a thread keeps: the tasks of a graph share their programs
+
+_kept = threading.local()
+
+
+def as_cells(values: Any) -> ImageArray:
+    """The cells of a column: an image column's own, or the files that a column of paths names."""
+    if isinstance(values, ImageArray):
+        return values
+    paths = pa.array(values, pa.large_string(), from_pandas=True)
+    if isinstance(paths, pa.ChunkedArray):
+        paths = paths.combine_chunks()
+    whole = not paths.null_count
+    valid = np.ones(len(paths), bool) if whole else paths.is_valid().to_numpy(zero_copy_only=False)
+    return ImageArray(ImageDtype("file"), valid, None, paths)
+
+
+def run(source: pd.Series, programs: Sequence[Program], *args: pd.Series) -> list[pd.Series]:
+    """Every program's column, in order; see `columns`."""
+    made = columns(source, programs, *args)
+    return [pd.Series(c, index=source.index, name=source.name, copy=False) for c in made]
+
+
+def columns(
+    source: Any,
+    programs: Sequence[Program],
+    *args: pd.Series,
+    part: limit.Part | None = None,
+) -> list[Any]:
+    """The values of every program's column, in order.
+
+    Parameters
+    ----------
+    source : Series, or what has an index and an array
+        An image column, or a column of paths.
+    programs : sequence of Program
+    *args : Series
+        The row-wise arguments that `Row` parameters name, on the rows of `source`.
+    part : (str, int), optional
+        The run and the partition that `source` is, where it is not all there is to count.
+
+    Raises
+    ------
+    ImageError
+        For the first picture that fails a step whose policy is "raise", and when more fail than
+        ``daskimg.max-errors`` allows.
+    """
+    n = len(source.array)
+    for arg in args:
+        if len(arg) != n or not arg.index.equals(source.index):
+            raise ValueError(
+                f"a row-wise argument has a value for each picture, on the same index; got "
+                f"{len(arg)} values for {n} pictures"
+            )
+    alone = crashes.suspected()  # a worker died of this partition, it may be
+    plan = Plan(programs) if alone or metrics.wanted() else _plan_of(programs)
+    work = _Pass(plan, as_cells(source.array), [_values(arg) for arg in args], alone)
+    made = work.columns()
+    # a gauge has changed its kernels, and a user's function may hold a model
+    if not (alone or work.gauge or plan.calls_users):
+        _plans().append(plan)
+        del _plans()[:-PLANS]
+    if plan.max_errors is not None:
+        limit.tally(plan.max_errors, part, work.counted.values())
+    return made
+
+
+def _plans() -> list[Plan]:
+    found: list[Plan] = vars(_kept).setdefault("plans", [])
+    return found
+
+
+def _plan_of(programs: Sequence[Program]) -> Plan:
+    """A plan that this thread has used for these very programs, or a new one."""
+    plans = _plans()
+    for place, plan in enumerate(plans):
+        if plan.programs is programs:
+            return plans.pop(place)
+    return Plan(programs)
+
+
+def _values(arg: pd.Series) -> list[Any]:
+    """A value for each row; a picture as its pixels, what is missing as None."""
+    if not isinstance(arg.dtype, ImageDtype):
+        return [None if value is pd.NA else value for value in arg.tolist()]
+    cells: ImageArray = arg.array
+    return [cell.to_numpy() if ok else None for cell, ok in zip(cells, cells.valid, strict=True)]
+
+
+class _Pass:
+    def __init__(
+        self, plan: Plan, cells: ImageArray, args: list[list[Any]], alone: bool = False
+    ) -> None:
+        self.plan, self.cells, self.args = plan, cells, args
+        self.root, self.partial = plan.root, plan.partial
+        self.runs: Counter[str] = Counter()
+        self.paths = None if cells.path is None else cells.path.to_pylist()
+        self.errors = None if cells.error is None else cells.error.to_pylist()
+        self.counted: dict[int, str] = {}  # the rows that failed, where there is a limit
+        self.failed: dict[int, str] = {}  # the rows that failed
+        self.gauge = gauge_of(self.root)  # where somebody measures
+        own = fetch.recall(cells.dtype.source)
+        for node in plan.opening:  # the cells may know better than their column was declared
+            node.params[0] = (node.step.params[0] or fetch.Source.default).kept_to(own)
+        for node in plan.nodes if alone else ():
+            if node.step.name in ISOLATED:
+                node.params[-1] = node.params[-1] or (None,)
+
+    def columns(self) -> list[Any]:
+        """Walk the tree for every row."""
+        self.plan.begin(self.cells)
+        torch = geometry.torch_module() if self.plan.resizes else None
+        with looking() as check, one_thread(torch):
+            for i in range(len(self.cells)):
+                check()
+                self._row(i)
+        metrics.add(self.runs)
+        if self.gauge is not None:
+            self.gauge.tell(self.cells, self.failed)
+        return self.plan.finish()
+
+    def _row(self, i: int) -> None:
+        reason = None if self.errors is None else self.errors[i]
+        if not self.cells.valid[i]:
+            for sink in _below(self.root):  # null it stays, with the reason it has
+                sink.inherit(i, reason)
+            return
+        value = self._value(i)
+        for sink in self.root.sinks:
+            sink.put(i, value)
+        self._walk(self.root, value, i, 0)
+        if reason is not None:
+            for sink in _below(self.root):
+                sink.warn(i, reason)
+
+    def _value(self, i: int) -> Any:
+        data = self.cells.data
+        content = None if data is None else data.content(i)
+        return self._path(i) if content is None else content
+
+    def _path(self, i: int) -> str | None:
+        return None if self.paths is None else self.paths[i]
+
+    def _walk(self, node: Node, value: Any, i: int, depth: int) -> None:
+        for child in node.steps:
+            if child.counted:
+                self.runs[child.step.name] += 1
+            options = child.options
+            if child.target is not None:
+                options = {"out": child.target.out[i]}
+            try:
+                params = child.params
+                if child.rows:
+                    params = params.copy()
+                    for k, slot in child.rows:
+                        params[k] = self.args[slot][i] if slot >= 0 else self._path(i)
+                result = child.kernel(value, *params, **options)
+            except Exception as error:
+                self._fail(child, i, depth, error)
+                if child.otherwise is not None:
+                    self._walk(child.otherwise, value, i, depth)
+                continue
+            if self.partial:
+                self._warn(child, i)
+            for sink in child.sinks:
+                sink.put(i, result)
+            for side, sink in child.sides:
+                sink.put(i, result.shape[side])
+            if child.steps:
+                self._walk(child, result, i, depth + 1)
+
+    def _warn(self, node: Node, i: int) -> None:
+        reason = f"{node.step.name}: partial: {self.partial[0]}"
+        self.partial.clear()
+        for sink in _below(node):
+            sink.warn(i, reason)
+
+    def _fail(self, node: Node, i: int, depth: int, error: Exception) -> None:
+        stage = "read" if node.step.name in ("fetch", "size") else node.step.name
+        if node.step.name == "header" and isinstance(error, OSError) and error.errno is not None:
+            stage = "read"  # the file could not be opened; its content was never looked at
+        reason = reason_of(stage, error)
+        path = self._path(i)
+        self.partial.clear()
+        self.runs["failed"] += 1
+        self.failed.setdefault(i, reason)
+        for sink in _below(node):
+            if sink.raises_at(depth):
+                raise ImageError(reason, path) from error
+            sink.fail(i, reason, path)
+            if sink.program.max_errors is not None:
+                self.counted[i] = reason
+
+
+def _below(node: Node) -> list[Sink]:
+    found = list(node.sinks)
+    for child in node.children:
+        found += _below(child)
+    return found

@@ -1,0 +1,133 @@
+"""Opening a cell: its file's bytes, its header, its pixels. The kernels of an op's first steps.
+
+A step that opens what others wrote takes ``child`` as its last parameter: None where that is done
+in this process, else the time limit of doing it in a child process (`daskimg.guard.isolate`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from daskimg.guard import isolate
+from daskimg.kernels import codec, headers
+from daskimg.kernels.inline import check_path, inline
+from daskimg.transport import fetch
+
+__all__ = ["ISOLATED", "decode", "export", "fetch_bytes", "header", "size"]
+
+ISOLATED = ("header", "decode", "export")  # steps that open what others wrote
+HEAD = 4096  # holds most headers of JPEGs
+
+
+def fetch_bytes(
+    path: Any, source: fetch.Source | None, retries: int, max_bytes: int | None = None
+) -> Any:
+    """All bytes of a file; what is bytes or pixels already stays what it is."""
+    path = _content(path)
+    if not isinstance(path, str):
+        return path
+    source = fetch.for_cell(path, source)
+    return fetch.read_bytes(path, source, retries=retries, max_bytes=max_bytes)
+
+
+def _content(cell: Any) -> Any:
+    """A picture that stands in the text of a path, as its bytes; any other cell as it is."""
+    if not isinstance(cell, str):
+        return cell
+    found = inline(cell)
+    if found is None:
+        check_path(cell)
+    return cell if found is None else found
+
+
+def header(
+    cell: Any,
+    source: fetch.Source | None,
+    retries: int,
+    orientation: bool,
+    max_pixels: int | None,
+    formats: tuple[str, ...] | None,
+    child: tuple[float | None] | None = None,
+) -> headers.Header:
+    """What a cell says of its picture before any pixel is read."""
+    cell = _content(cell)
+    if isinstance(cell, np.ndarray):
+        return headers.of_pixels(cell)
+    how: dict[str, Any] = {"orientation": orientation, "max_pixels": max_pixels, "formats": formats}
+    read = headers.read_header if child is None else partial(isolate.read_header, timeout=child[0])
+    if not isinstance(cell, str):
+        return read(cell, **how)
+    source = fetch.for_cell(cell, source)
+    start = fetch.read_start(cell, HEAD, retries=retries)
+    found = None if start is None else headers.quick_header(start, **how)
+    if found is not None:
+        return found
+    with fetch.open_head(cell, source, retries=retries) as file:
+        return read(file, **how)
+
+
+def decode(
+    data: Any,
+    truncated: bool,
+    orientation: bool,
+    max_pixels: int | None,
+    formats: tuple[str, ...] | None,
+    child: tuple[float | None] | None = None,
+    on_partial: Callable[[str], object] | None = None,
+    min_size: tuple[int, int] | None = None,
+    out: np.ndarray[Any, Any] | None = None,
+    scratch: codec.Scratch | None = None,
+) -> np.ndarray[Any, Any]:
+    """The pixels of a file's bytes: decoded here, or in a child process with a time limit."""
+    if isinstance(data, np.ndarray):
+        return data
+    how: dict[str, Any] = {
+        "orientation": orientation,
+        "max_pixels": max_pixels,
+        "formats": formats,
+        "truncated": truncated,
+        "on_partial": on_partial,
+        "min_size": min_size,
+        "out": out,
+    }
+    if child is None:
+        return codec.decode(data, scratch=scratch, **how)
+    return isolate.decode(data, timeout=child[0], **how)
+
+
+def size(cell: Any, source: fetch.Source | None, retries: int) -> int:
+    """The bytes of a file, of encoded bytes or of pixels."""
+    cell = _content(cell)
+    if isinstance(cell, str):
+        return fetch.size(cell, fetch.for_cell(cell, source), retries=retries)
+    return memoryview(cell).nbytes
+
+
+def export(
+    cell: Any,
+    file_format: str | None,
+    quality: int | None,
+    orientation: bool,
+    max_pixels: int | None,
+    formats: tuple[str, ...] | None,
+    child: tuple[float | None] | None = None,
+    *,
+    decoded: Callable[[Any], Any] | None = None,
+) -> Any:
+    """The bytes of a file: the cell's own where they are in the format, else encoded anew.
+
+    `decoded` gives the pixels of a cell that has been decoded beside it, or None.
+    """
+    if isinstance(cell, np.ndarray):
+        return codec.encode(cell, file_format or "png", quality or 90)
+    own = headers.sniff(cell)
+    if own is not None and quality is None and file_format in (None, own):
+        return cell
+    pixels = None if decoded is None else decoded(cell)
+    if pixels is None:
+        pixels = decode(cell, False, orientation, max_pixels, formats, child)
+    return codec.encode(pixels, file_format or own or "png", quality or 90)

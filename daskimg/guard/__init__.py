@@ -1,0 +1,1 @@
+"""What keeps one picture from ending a run: child processes, crashes, limits."""

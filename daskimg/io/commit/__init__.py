@@ -1,0 +1,1 @@
+"""Writes that appear in full or not at all."""

@@ -1,0 +1,225 @@
+"""What a target tells of itself: its manifest, the tickets of a run, and none of their names
+trusted: whoever may write into a shared folder may have written these."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from daskimg.io.commit.result import MANIFEST
+from daskimg.io.commit.target import OWN, FileNameError, Target, check_name, is_safe
+
+__all__ = [
+    "FAULTS",
+    "MARK",
+    "compose",
+    "mark_of",
+    "never_finished",
+    "parse_ticket",
+    "published",
+    "read_manifest",
+    "told",
+]
+
+if TYPE_CHECKING:
+    from daskimg.io.commit.run import Run
+
+MARK = f"{OWN}/_SUCCESS"
+SIDE_FILES = {"_metadata", "_common_metadata"}  # of a Parquet folder, about files that go
+COUNTS = ("rows", "failed", "missing")
+FAULTS = (ValueError, KeyError, TypeError, RecursionError)  # of text that is no manifest or ticket
+
+
+def read_manifest(target: Target) -> dict[str, Any] | None:
+    """What counts in a target, or None where nothing was committed.
+
+    Raises
+    ------
+    ValueError
+        For one that is damaged, or names a file outside of the target.
+    """
+    if not target.has(MANIFEST):
+        return None
+    text = target.read(MANIFEST)
+    try:
+        manifest: dict[str, Any] = json.loads(text)
+        _check(manifest)
+    except FileNameError as error:
+        raise ValueError(f"the manifest of {target.shown} is not to be trusted: {error}") from None
+    except FAULTS as error:
+        if not target.has(MARK):  # a power cut while it was put
+            return None
+        raise ValueError(
+            f"the manifest of {target.shown} is damaged ({type(error).__name__}: {error}): write "
+            'again with mode="overwrite"'
+        ) from None
+    return manifest
+
+
+def _check(manifest: Mapping[str, Any]) -> None:
+    before = manifest["before"]
+    told = [*(manifest[key] for key in (*COUNTS, "generation")), before["files"]]
+    if not all(map(_is_count, [*told, *(before[key] for key in COUNTS)])):
+        raise TypeError("counts are numbers")
+    _check_reasons(manifest["reasons"])
+    if not isinstance(manifest.get("asked", {}), Mapping):
+        raise TypeError("no facts")
+    if not isinstance(manifest["query"], str) or not isinstance(manifest["format"], str):
+        raise TypeError("no query")
+    for part in manifest["partitions"]:
+        _check_counts(part)
+    _check_files(manifest["files"])
+    for name in manifest["replaces"]:
+        check_name(name)
+
+
+def _check_counts(told: Mapping[str, Any]) -> None:
+    if not all(_is_count(told[key]) for key in ("partition", *COUNTS)):
+        raise TypeError("counts are numbers")
+
+
+def _check_reasons(reasons: Any) -> None:
+    if not isinstance(reasons, Mapping) or not all(map(_is_count, reasons.values())):
+        raise TypeError("reasons are counted")
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 2**63
+
+
+def _check_files(files: Iterable[Mapping[str, Any]]) -> None:
+    for file in files:
+        if not isinstance(file, Mapping):
+            raise TypeError("a file is told by its name and size")
+        check_name(file["name"])
+        if not all(map(_is_count, (file["bytes"], file.get("start", 0)))):
+            raise TypeError("sizes are numbers")
+
+
+def parse_ticket(text: bytes, partition: int) -> dict[str, Any] | None:
+    """A partition's ticket; None for what is none, as a power cut leaves it.
+
+    Raises
+    ------
+    FileNameError
+        For one that names a file outside of the target.
+    """
+    try:
+        ticket: dict[str, Any] = json.loads(text)
+        for each in (ticket, ticket["errors"]) if "errors" in ticket else (ticket,):
+            _check_counts(each)
+            _check_files(each["files"])
+            _check_reasons(each["reasons"])
+        return ticket if ticket["partition"] == partition else None
+    except FileNameError:
+        raise
+    except FAULTS:
+        return None
+
+
+def mark_of(manifest: bytes) -> bytes:
+    """The completion mark: the manifest's digest."""
+    return hashlib.blake2b(manifest, digest_size=16).hexdigest().encode()
+
+
+def published(target: Target) -> list[dict[str, Any]] | None:
+    """The files that a committed write lists; None where nobody committed one.
+
+    Raises
+    ------
+    ValueError
+        For a write that never finished.
+    """
+    if not target.has(MARK) and target.files(OWN):
+        raise ValueError(never_finished(target))
+    manifest = read_manifest(target)
+    return None if manifest is None else manifest["files"]
+
+
+def never_finished(target: Target) -> str:
+    """What to do about a target without a mark."""
+    return (
+        f"the write into {target.shown} never finished: call the writer again with "
+        'mode="resume", or "overwrite"'
+    )
+
+
+# -- making one ---------------------------------------------------------------------------------
+def compose(
+    run: Run,
+    tickets: list[dict[str, Any]],
+    files: list[dict[str, Any]],
+    old: dict[str, Any] | None,
+) -> dict[str, Any]:
+    """The manifest of a run that is committed, over what `old` told before."""
+    before: dict[str, Any] = {"rows": 0, "failed": 0, "missing": 0, "files": []}
+    if run.mode == "append":
+        before = _before(run, old) if old else {**before, "files": _foreign(run, files)}
+    kept = before["files"]
+    if files:  # rows have come: a file that only told the columns goes
+        kept = [file for file in kept if file.get("rows") != 0]
+    blanks = [file["name"] for file in before["files"] if file not in kept]
+    total = run.result(tickets)
+    counts = ("partition", "rows", "failed", "missing")
+    return {
+        "version": 1,
+        "format": run.kind,
+        "generation": run.generation,
+        "query": run.query,
+        "rows": before["rows"] + total.rows,
+        "failed": before["failed"] + total.failed,
+        "missing": before["missing"] + total.missing,
+        "reasons": total.reasons,
+        "before": {**before, "files": len(kept)},
+        "partitions": [{key: ticket[key] for key in counts} for ticket in tickets],
+        "asked": run.facts,
+        "files": kept + files,
+        "replaces": [*_replaced(run, files, old), *blanks],
+    }
+
+
+def _replaced(run: Run, files: list[dict[str, Any]], old: dict[str, Any] | None) -> list[str]:
+    """What "overwrite" removes: files of the write before, and others of their kind.
+
+    Never anything else: pictures beside them may be the very ones that are read.
+    """
+    if run.mode != "overwrite":
+        return []
+    listed = {file["name"] for file in old["files"]} if old else set()
+    kinds = {os.path.splitext(file["name"])[1] for file in files} - {""}
+    if run.kind == "images":
+        kinds = set()
+    kept = {file["name"] for file in files}
+    found = [name for name in run.target.files() if not name.startswith(f"{OWN}/")]
+    return sorted(
+        name
+        for name in found
+        if name not in kept
+        and (name in listed or os.path.splitext(name)[1] in kinds or name in SIDE_FILES)
+        and is_safe(name)  # others' odd names stay theirs
+    )
+
+
+def _before(run: Run, old: dict[str, Any]) -> dict[str, Any]:
+    """What a manifest counted before this run, which may have written it already."""
+    if told(old) != (run.query, run.generation):
+        return {key: old[key] for key in ("rows", "failed", "missing", "files")}
+    return {**old["before"], "files": old["files"][: old["before"]["files"]]}
+
+
+def told(manifest: Mapping[str, Any]) -> tuple[str, int]:
+    """Which run wrote a manifest."""
+    return manifest["query"], manifest["generation"]
+
+
+def _foreign(run: Run, new: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Files that somebody else wrote into the target before."""
+    ours = {file["name"] for file in new}
+    return [
+        {"name": check_name(name), "bytes": size}
+        for name, size in run.target.files().items()
+        if name not in ours and not name.startswith((OWN, "_", "."))
+    ]

@@ -1,0 +1,401 @@
+"""A folder that a writer fills, on any filesystem, and the names it may use in it."""
+
+from __future__ import annotations
+
+import errno
+import inspect
+import os
+import re
+import uuid
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from functools import cached_property
+from typing import Any
+
+import pandas as pd
+
+from daskimg import config
+from daskimg.errors import quoted
+from daskimg.secrets import mask_url
+from daskimg.transport import fetch
+
+__all__ = [
+    "FileNameError",
+    "Target",
+    "check_name",
+    "clash_of",
+    "folder_name",
+    "is_safe",
+    "safe_names",
+]
+
+OWN = "_daskimg"  # the folder of the manifest, the mark and unfinished runs
+LONGEST_PART, LONGEST_NAME = 255, 900  # bytes: of a filesystem, of an S3 key less its prefix
+FEW = 256  # files that are waited for one by one
+NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
+TRIES = 3  # of a file whose folder goes while it is written
+RENAMING = {"sftp", "ssh", "smb", "hdfs", "webhdfs", "ftp"}  # filesystems that are not local
+
+
+class FileNameError(ValueError):
+    """A file name that is not safe, or that two files would share."""
+
+
+def check_name(name: str) -> str:
+    """`name` itself, if it stays below the target wherever it is used.
+
+    Raises
+    ------
+    FileNameError
+
+    Examples
+    --------
+    >>> check_name("cats/1.png")
+    'cats/1.png'
+    >>> check_name("../1.png")
+    Traceback (most recent call last):
+    ...
+    daskimg.io.commit.target.FileNameError: unsafe file name '../1.png': it leaves the target. Names are \
+relative, such as 'cats/1.png'; give others with filename=
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"a file name is text; got {name!r:.80}")
+    if reason := _unsafe(name):
+        raise FileNameError(
+            f"unsafe file name {quoted(name)}: {reason}. Names are relative, such as "
+            "'cats/1.png'; give others with filename="
+        )
+    return name
+
+
+def is_safe(name: str) -> bool:
+    """Whether `check_name` lets a name pass."""
+    return _unsafe(name) is None
+
+
+def _unsafe(name: str) -> str | None:
+    parts = name.split("/")
+    try:
+        sizes = [len(part.encode()) for part in parts]
+    except UnicodeEncodeError:
+        return "it is not UTF-8"
+    if not name or name.endswith("/"):
+        return "it is empty"
+    if any(ord(sign) < 32 for sign in name):
+        return "it holds NUL or another control character"
+    if "\\" in name:
+        return "it holds a backslash, which separates folders on Windows"
+    if name.startswith("/") or "://" in name:
+        return "it is absolute"
+    if re.match(r"[A-Za-z]:", name):
+        return "it starts with a drive letter"
+    if ".." in parts:
+        return "it leaves the target"
+    if "" in parts or "." in parts:
+        return "a folder in it has no name"
+    if parts[0] == OWN:
+        return f"{OWN} is where the manifest is"
+    if max(sizes) > LONGEST_PART or sum(sizes) + len(sizes) > LONGEST_NAME:
+        return f"it is too long (at most {LONGEST_PART} bytes a part, {LONGEST_NAME} in all)"
+    return None
+
+
+def safe_names(names: Sequence[str]) -> Sequence[str]:
+    """`names`, each safe and no two equal, before any of them is written."""
+    clash = clash_of(list(map(check_name, names)))
+    if clash is not None:
+        raise FileNameError(
+            f"two rows of a partition would be written to {quoted(clash)}: give names that "
+            "differ with filename="
+        )
+    return names
+
+
+def clash_of(names: Sequence[str]) -> str | None:
+    """A name that occurs twice, or is a folder of another."""
+    seen = {*names}
+    if len(seen) < len(names):
+        return next(name for name, n in Counter(names).items() if n > 1)
+    for name in names:
+        folder = name.rpartition("/")[0]
+        while folder:
+            if folder in seen:
+                return folder
+            folder = folder.rpartition("/")[0]
+    return None
+
+
+def folder_name(keys: Iterable[tuple[str, Any]]) -> str:
+    """The hive folder of partition values.
+
+    Examples
+    --------
+    >>> folder_name([("year", 2024), ("kind", "a/b"), ("size", None)])
+    'year=2024/kind=a%2Fb/size=__HIVE_DEFAULT_PARTITION__'
+    """
+    return "/".join(f"{_quoted(key)}={_quoted(value)}" for key, value in keys)
+
+
+def _quoted(value: Any) -> str:
+    if value is None or value is pd.NA or value != value:
+        return "__HIVE_DEFAULT_PARTITION__"
+    text = str(value)
+    # what Hive and Spark quote
+    return re.sub(
+        r'[\x00-\x1f"#%\'*/:=?\\\x7f{}\[\]^]', lambda sign: f"%{ord(sign.group()):02X}", text
+    )
+
+
+class Target:
+    """A folder on a filesystem or an object store.
+
+    Parameters
+    ----------
+    url : str or os.PathLike
+    storage_options : mapping or Source, optional
+    """
+
+    def __init__(
+        self,
+        url: str | os.PathLike[str],
+        storage_options: Mapping[str, Any] | fetch.Source | None = None,
+    ) -> None:
+        local = fetch.local_path(os.fspath(url))
+        self.url = os.path.abspath(local) if local is not None else os.fspath(url).rstrip("/")
+        given = storage_options
+        self.source = given if isinstance(given, fetch.Source) else fetch.Source(given)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Target, (self.url, self.source)
+
+    def __dask_tokenize__(self) -> tuple[Any, ...]:
+        return ("daskimg.Target", self.url, self.source.__dask_tokenize__())
+
+    def __repr__(self) -> str:
+        return f"Target({self.shown!r})"
+
+    @property
+    def shown(self) -> str:
+        """The URL without credentials."""
+        return mask_url(self.url)
+
+    @property
+    def local(self) -> bool:
+        """Whether files are the operating system's."""
+        return fetch.local_path(self.url) is not None
+
+    @property
+    def renames(self) -> bool:
+        """Whether a file is written under a temporary name, then renamed; else it is one PUT."""
+        return self.local or bool(RENAMING & {*_protocols(self.fs)})
+
+    @cached_property
+    def _opened(self) -> tuple[Any, str]:
+        fs, root = self.source.filesystem(self.url)
+        return fs, root.rstrip("/")
+
+    @property
+    def fs(self) -> Any:
+        """The fsspec filesystem."""
+        return self._opened[0]
+
+    def at(self, name: str) -> str:
+        """The path of a file, as the filesystem knows it."""
+        return f"{self._opened[1]}/{name}"
+
+    def href(self, name: str) -> str:
+        """The path of a file, as a reader takes it."""
+        return f"{self.url}/{name}"
+
+    # -- looking --------------------------------------------------------------------------
+    def files(self, below: str = "") -> dict[str, int]:
+        """Every file in a folder (its name from the target on), with its size."""
+        folder = self.at(below).rstrip("/")
+        if self._kind(folder, below) != "directory":
+            return {}
+        found = self._try(lambda: self.fs.find(folder, detail=True), below)
+        start = len(self._opened[1].lstrip("/")) + 1
+        return {
+            path.lstrip("/")[start:]: int(info["size"] or 0)
+            for path, info in sorted(found.items())
+            if path.rstrip("/") != folder
+        }
+
+    def is_file(self) -> bool:
+        """Whether the URL is that of a file."""
+        return self._kind(self._opened[1], "") == "file"
+
+    def is_empty(self) -> bool:
+        """Whether there is nothing in the folder, or no folder."""
+        folder = self._opened[1]
+        if self._kind(folder, "") != "directory":
+            return True
+        found = self._try(lambda: self.fs.ls(folder, detail=False), "")
+        return not [path for path in found if path.strip("/") != folder.strip("/")]
+
+    def has(self, name: str) -> bool:
+        """Whether there is such a file."""
+        return self._kind(self.at(name), name) is not None
+
+    def _kind(self, path: str, name: str) -> str | None:
+        """What is at a path: "file", "directory", or None for nothing.
+
+        fsspec's own ``isdir``, ``isfile`` and ``exists`` take a failed request for a No.
+        """
+        self.fs.invalidate_cache()  # others write here
+        try:
+            return str(self._try(lambda: self.fs.info(path), name)["type"])
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def read(self, name: str) -> bytes:
+        """The bytes of a file."""
+        return fetch.read_bytes(self.href(name), self.source, retries=config.get("retries"))
+
+    # -- changing -------------------------------------------------------------------------
+    def put(self, name: str, data: Any, settled: bool = False) -> None:
+        """Write a file: it is there in full or not at all; `settled`: a power cut leaves it so."""
+        if not self.renames:
+            self._try(lambda: self.fs.pipe_file(self.at(name), bytes(data)), name)
+            return
+        for left in reversed(range(TRIES)):
+            try:
+                self._put_and_rename(self.at(name), data, settled)
+                return
+            except FileNotFoundError:  # another writer of the same was done, and cleaned up
+                if not left:
+                    raise
+            except OSError as error:
+                if error.errno and error.filename is None:
+                    error.filename = mask_url(self.href(name))  # a full disk does not say
+                raise
+
+    def create(self, name: str, data: Any) -> bool:
+        """Write a file that is not there yet; False where it is."""
+        if self.local:
+            return not os.path.exists(self.at(name)) and self._link(self.at(name), data)
+        if not self.creates:
+            if self.has(name):
+                return False
+            self.put(name, data)
+            return True
+        try:
+            self.fs.pipe_file(self.at(name), bytes(data), mode="create")
+        except Exception:  # each store has its own words for "it is there"
+            if self.has(name):
+                return False
+            self.put(name, data)  # it knows no such condition, or could not be reached
+        return True
+
+    @property
+    def creates(self) -> bool:
+        """Whether of two who create a file at once one is told."""
+        how = inspect.signature(getattr(self.fs, "_pipe_file", self.fs.pipe_file))
+        return self.local or (not self.renames and "mode" in how.parameters)
+
+    def _link(self, final: str, data: Any) -> bool:
+        folder, _, last = final.rpartition("/")
+        temporary = f"{folder}/.{last[:40]}.{uuid.uuid4().hex}.tmp"
+        os.makedirs(folder, exist_ok=True)
+        try:
+            with open(temporary, "wb") as file:
+                file.write(data)
+            os.link(temporary, final)
+        except FileExistsError:
+            return False
+        except OSError as error:
+            if error.errno not in NO_LINKS:
+                raise
+            os.rename(temporary, final)  # a disk without links
+        finally:
+            with suppress(FileNotFoundError):
+                os.unlink(temporary)
+        return True
+
+    def _put_and_rename(self, final: str, data: Any, settled: bool) -> None:
+        folder, _, last = final.rpartition("/")
+        self._try(lambda: self.fs.makedirs(folder, exist_ok=True), "")
+        temporary = f"{folder}/.{last[:40]}.{uuid.uuid4().hex}.tmp"
+        try:
+            with self.fs.open(temporary, "wb") as file:
+                file.write(data)
+                if settled and self.local:
+                    file.flush()
+                    os.fsync(file.fileno())
+            self._replace(temporary, final)
+            if settled:
+                self.settle([], [folder])
+        except BaseException:
+            if self.fs.exists(temporary):
+                self.fs.rm_file(temporary)
+            raise
+
+    def move(self, old: str, new: str) -> None:
+        """Rename a file, over one that has the name."""
+        final = self.at(new)
+        folder = final.rpartition("/")[0]
+        self._try(lambda: self.fs.makedirs(folder, exist_ok=True), new)
+        self._refuse_links(new)
+        self._replace(self.at(old), final)
+
+    def settle(self, names: Sequence[str], folders: Iterable[str] = ()) -> None:
+        """Have files on the disk, so that a power cut leaves them whole and where they are."""
+        if not self.local or os.name == "nt":
+            return
+        if len(names) > FEW:  # each would wait for the disk
+            os.sync()
+            return
+        paths = [self.at(name) for name in names]
+        for path in (*paths, *{path.rpartition("/")[0] for path in paths}, *folders):
+            handle = os.open(path, os.O_RDONLY)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+
+    def _refuse_links(self, name: str) -> None:
+        """Stop at a link in the target that leads out of it."""
+        if not self.local:
+            return
+        root, folder = os.path.realpath(self._opened[1]), self.at(name).rpartition("/")[0]
+        if os.path.commonpath([os.path.realpath(folder), root]) != root:
+            raise FileNameError(
+                f"unsafe file name {quoted(name)}: its folder is a link that leaves {self.shown}"
+            )
+
+    def remove(self, names: Iterable[str]) -> None:
+        """Remove files; those that are gone already are none of our business."""
+        for name in names:
+            self._refuse_links(name)
+            try:
+                self._try(lambda name=name: self.fs.rm_file(self.at(name)), name)
+            except FileNotFoundError:
+                continue
+
+    def prune(self, below: str = "") -> None:
+        """Remove empty folders, on a disk."""
+        top = self.at(below).rstrip("/")
+        if not self.local:
+            return
+        for folder, _, _ in os.walk(top, topdown=False):
+            if folder != self._opened[1]:
+                try:
+                    os.rmdir(folder)
+                except OSError as error:
+                    if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT):
+                        raise
+
+    def _replace(self, old: str, new: str) -> None:
+        if self.local:
+            os.replace(old, new)
+        else:
+            self.fs.mv(old, new)
+
+    def _try(self, action: Any, name: str) -> Any:
+        return fetch.retrying(action, self.href(name), config.get("retries"), self.source.mask)
+
+
+def _protocols(fs: Any) -> tuple[str, ...]:
+    protocol = fs.protocol
+    return (protocol,) if isinstance(protocol, str) else tuple(protocol)

@@ -1,0 +1,1 @@
+"""Which files there are: folders, globs, braces, partitions in paths."""

@@ -1,0 +1,1 @@
+"""NumPy files: rows of .npy and .npz, and pixels as .npy shards."""

@@ -1,0 +1,1 @@
+"""Image columns in Parquet."""

@@ -1,0 +1,394 @@
+"""Reading Parquet: image columns recognised, row groups as partitions, nothing read in vain."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, cast
+
+import dask.dataframe as dd
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from dask.utils import parse_bytes
+
+from daskimg.column.dtype import check_policy
+from daskimg.engine import gauge
+from daskimg.errors import quoted, reason_of
+from daskimg.io.listing.walk import own_part
+from daskimg.io.parquet import scan
+from daskimg.io.parquet.cells import decode_column, recognise
+from daskimg.io.parquet.damage import lost_file, salvaged
+from daskimg.io.parquet.kinds import Counts, counts_of, kinds_of
+from daskimg.io.parquet.plain import plain_frame
+from daskimg.io.parquet.scan import Dnf, Group, Rows
+from daskimg.io.parquet.schema import Column
+from daskimg.io.parquet.types import common_schema, nulls, schemas_of
+from daskimg.lazy.source import from_reader
+from daskimg.transport import fetch
+from daskimg.wanted import looking
+from daskimg.words import READERS, known_as
+
+__all__ = ["read_parquet"]
+
+BLOCKSIZE = 64 * 2**20
+NOTHING = Counts(0, 0)
+
+
+@known_as(READERS)
+def read_parquet(
+    urlpath: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+    *,
+    columns: Sequence[str] | None = None,
+    filters: Any = None,
+    image_columns: str | Sequence[str] | None = None,
+    on_error: str | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+    blocksize: int | str | None = None,
+) -> dd.DataFrame:
+    """Read Parquet files whose image columns any of several programs wrote.
+
+    Image columns are those that `write_parquet` or ``dd.to_parquet`` wrote, Hugging Face's
+    (``struct<bytes, path>``; some rows may hold bytes and others a path), tensors as Arrow and Ray
+    Data write them (``(H, W)`` and ``(H, W, 1|3|4)`` are pictures, other shapes tensors; of several
+    shapes, all with two or three axes), and columns of bytes or paths that are named. Lists of
+    such structs, Hugging Face's ``List(Image)``, are ``list[image[encoded]]``: `explode` makes them
+    an image column. Structs of pictures are ``json`` columns of dicts, whose ``{"bytes", "path"}``
+    are cells for ``astype("image[encoded]")``. A column that nobody uses is not read.
+
+    Where files differ, a column's type is the one that Arrow promotes theirs to (whole numbers and
+    fractions: fractions), and null in the rows of a file that lacks it.
+
+    Parameters
+    ----------
+    urlpath : str, path, or a list of these
+        A file, a folder or a glob, ``{a,b}`` and ``{00..99}`` in it too, on any fsspec
+        filesystem. ``k=v`` folders become columns.
+    columns : list of str, optional
+        Which to read.
+    filters : list of tuples, or list of lists of tuples, optional
+        ``[("price", ">", 5), ("kind", "in", ["a", "b"])]``: all of them; a list of such lists:
+        any of those. Rows keep the index they have unfiltered.
+    image_columns : list of str, optional
+        Columns of bytes or of paths, or of lists of these, that are pictures; with an empty list
+        only those that daskimg wrote are.
+    on_error : {"raise", "null"}, optional
+        What a picture that fails does; None: as it was written. With "null" what is damaged
+        does not end the run: where a page is broken, the column's cells of that row group are
+        failed (nulls and a warning, if they are no pictures); a file without its end is one
+        failed row at the end. For their sake whole numbers and booleans have nullable dtypes.
+    storage_options : dict, optional
+        Options of the filesystem. A picture that the files name by its path is opened in their
+        own store, with these options, and in places that ``daskimg.allow-paths`` lists; elsewhere
+        it fails. A relative path is one below the dataset's folder, of local Parquet below the
+        working directory.
+    blocksize : int or str, optional
+        Bytes in the file that a partition holds at most, in whole row groups; default 64 MiB.
+
+    Returns
+    -------
+    dask.dataframe.DataFrame
+        With the index that was written, else one global RangeIndex and known divisions.
+
+    Raises
+    ------
+    FileNotFoundError
+        When nothing matches.
+    ValueError
+        For columns that are not there, columns of types that have nothing in common, a write that
+        never finished.
+
+    Examples
+    --------
+    >>> result = di.read_images(folder).img.write_parquet("shop")
+    >>> df = di.read_parquet("shop")
+    >>> df.dtypes.astype(str).tolist()
+    ['string', 'image[encoded]']
+    >>> df.image.img.width.compute().tolist()
+    [24, 24, 24, 24]
+    """
+    policy, source = check_policy(on_error), fetch.Source(storage_options)
+    limit = BLOCKSIZE if blocksize is None else parse_bytes(blocksize)
+    if limit <= 0:
+        raise ValueError(f"blocksize has to be at least one byte; got {quoted(blocksize)}")
+    listing = scan.list_files(urlpath, source)
+    paths = listing.paths.to_pylist()
+    told = scan.read_footers(paths, source, damaged=policy == "null")
+    whole = [k for k, footer in enumerate(told) if not isinstance(footer, scan.DamagedError)]
+    footers: list[Any] = [told[k] for k in whole]
+    if not whole:
+        raise ValueError(f"no file can be read, the first for: {told[0]}")
+    lost = [k for k in range(len(told)) if isinstance(told[k], scan.DamagedError)]
+    schemas = schemas_of(footers)
+    schema = common_schema([paths[k] for k in whole], schemas)
+    all_keys = scan.folder_keys(listing, paths, schema)
+    keys = {name: values.iloc[whole] for name, values in all_keys.items()}
+    counts = counts_of(footers)
+    dnf = scan.normal_filters(filters)
+    kinds = kinds_of(counts, [paths[k] for k in whole], footers, source)
+    images = tuple(
+        _with(column, policy, source.within(paths))
+        for column in recognise(schema, schemas, image_columns, kinds)
+        if column.name not in keys
+    )
+    # a row of what is damaged has no values
+    tolerant = policy == "null"
+    nullable = tuple(
+        name
+        for name in schema.names
+        if tolerant
+        or any(name not in one.names for one in schemas)
+        or counts.get(name, NOTHING).nulls != 0
+    )
+    layout = schema.serialize().to_pybytes()
+    folders = {own_part(path)[:n] for path, n in zip(paths, listing.roots, strict=True)}
+    remote = tuple(sorted((f for f in folders if fetch.local_path(f) is None), reverse=True))
+    reader = Reader(layout, images, tuple(keys), nullable, dnf, source, tolerant, remote)
+    reader.check(columns)
+    start = scan.range_start(footers)
+    parts = scan.cut([paths[k] for k in whole], footers, keys, dnf, limit, start)
+    meta = reader.frame(reader.no_rows, np.empty(0, np.int64), ())
+    meta = meta.astype({name: values.dtype for name, values in keys.items()})
+    total = start + sum(footer.num_rows for footer in footers)
+    for k in lost:
+        values = tuple(series.iloc[k] for series in all_keys.values())
+        why = reason_of("read", cast("Exception", told[k]))
+        parts.append(Rows(paths[k], (Group(0, total),), values, why))
+        total += 1
+    divisions = None
+    if not reader.index_names:
+        divisions = [part.groups[0].start if part.groups else start for part in parts]
+        divisions.append(max(total - 1, divisions[-1]))
+        meta.index = pd.RangeIndex(0, name=reader.range_name) if dnf is None else meta.index
+    if columns is not None:
+        meta = meta[list(columns)]
+    lengths = None
+    if dnf is None:
+        rows = dict(zip([paths[k] for k in whole], footers, strict=True))
+        lengths = [
+            1 if part.error else sum(rows[part.path].row_group(n).num_rows for n, _ in part.groups)
+            for part in parts
+        ]
+    return from_reader(
+        _read,
+        parts,
+        reader=reader,
+        dtypes=tuple(keys[name].dtype for name in keys),
+        chosen=None if columns is None else tuple(columns),
+        meta=meta,
+        divisions=divisions,
+        lengths=lengths,
+        known=FolderColumns(keys) if keys else None,
+        stores=paths,
+        label="read-parquet",
+        enforce_metadata=False,
+    )
+
+
+class FolderColumns:
+    """What folders spell is the same for all rows of a file."""
+
+    def __init__(self, keys: Mapping[str, pd.Series]) -> None:
+        self.dtypes: dict[str, Any] = {name: values.dtype for name, values in keys.items()}
+
+    def __dask_tokenize__(self) -> tuple[Any, ...]:
+        return "daskimg.FolderColumns", tuple(self.dtypes), *map(str, self.dtypes.values())
+
+    @property
+    def columns(self) -> list[str]:
+        """Their names."""
+        return [*self.dtypes]
+
+    def rows(self, parts: Sequence[Rows], columns: Sequence[str]) -> tuple[pd.DataFrame, Any]:
+        """One row for each part."""
+        values = zip(*(part.keys for part in parts), strict=True)
+        found = dict(zip(self.columns, values, strict=True))
+        frame = {name: pd.array(list(found[name]), dtype=self.dtypes[name]) for name in columns}
+        return pd.DataFrame(frame), np.arange(len(parts))
+
+
+def _with(column: Column, policy: str | None, source: fetch.Source) -> Column:
+    dtype = column.dtype
+    # paths need credentials and a store; bytes and pixels are here already
+    handle = source.handle if dtype.holds_paths else None
+    dtype = dtype.derive(dtype.cells, dtype.shape, on_error=policy or dtype.on_error, source=handle)
+    return replace(column, dtype=dtype)
+
+
+def _read(
+    rows: Rows,
+    reader: Reader,
+    dtypes: tuple[Any, ...],
+    chosen: tuple[str, ...] | None,
+    columns: Sequence[str] | None = None,
+) -> pd.DataFrame:
+    names = list(chosen or reader.columns) if columns is None else list(columns)
+    keys = {
+        name: (value, dtype)
+        for name, value, dtype in zip(reader.keys, rows.keys, dtypes, strict=True)
+    }
+    if rows.error is not None:
+        return gauge.read(lost_file(reader, rows, names, keys))
+    try:
+        table, index = reader.table(rows, names, keys)
+        frame = reader.frame(table, index, tuple(keys.items()), rows.path)[names]
+    except scan.DamagedError:
+        if not reader.tolerant:
+            raise
+        frame = salvaged(reader, rows, names, keys)
+    return gauge.read(frame)
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Makes frames of row groups."""
+
+    layout: bytes = field(repr=False)  # the schema
+    images: tuple[Column, ...]
+    keys: tuple[str, ...]
+    nullable: tuple[str, ...]
+    dnf: Dnf | None
+    source: fetch.Source
+    tolerant: bool  # of damage
+    folders: tuple[str, ...]  # that were listed elsewhere than here
+
+    @cached_property
+    def schema(self) -> pa.Schema:
+        """Of the files."""
+        return pa.ipc.read_schema(pa.BufferReader(self.layout))
+
+    @property
+    def no_rows(self) -> pa.Table:
+        """An empty table (pyarrow makes none of tensors that have a permutation)."""
+        return pa.Table.from_arrays(
+            [nulls(0, kind) for kind in self.schema.types], schema=self.schema
+        )
+
+    @cached_property
+    def _pandas(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads((self.schema.metadata or {}).get(b"pandas", b"{}"))
+        return found
+
+    @cached_property
+    def index_names(self) -> list[str]:
+        """Columns that hold the index."""
+        listed = self._pandas.get("index_columns", [])
+        return [name for name in listed if isinstance(name, str) and name in self.schema.names]
+
+    @property
+    def range_name(self) -> Any:
+        """The name of an index that is no column."""
+        listed = self._pandas.get("index_columns", [])
+        return next((entry["name"] for entry in listed if isinstance(entry, dict)), None)
+
+    @cached_property
+    def columns(self) -> list[str]:
+        """Of the frame."""
+        beside = {part for column in self.images for part in column.parts[1:]}
+        hidden = beside | {*self.index_names}
+        return [name for name in self.schema.names if name not in hidden] + [*self.keys]
+
+    def check(self, columns: Any) -> None:
+        """Complain about columns that are not there."""
+        wanted = [columns] if isinstance(columns, str) else list(columns or ())
+        if isinstance(columns, str):
+            raise TypeError(f"columns is a list of names; got {quoted(columns)}")
+        wanted += [name for one in self.dnf or () for name, _, _ in one]
+        for name in wanted:
+            if name not in self.columns and name not in self.index_names:
+                raise ValueError(f"no column {quoted(name)}; there are {self.columns}")
+
+    def stored(self, names: Sequence[str]) -> list[str]:
+        """The columns of the files that hold columns of the frame, and the index."""
+        wanted = {*names, *self.index_names}
+        wanted |= {part for column in self.images if column.name in names for part in column.parts}
+        return [name for name in self.schema.names if name in wanted]
+
+    def table(
+        self, rows: Rows, names: list[str], keys: Mapping[str, tuple[Any, Any]]
+    ) -> tuple[pa.Table, Any]:
+        """The Arrow columns of `names`, and the numbers of the rows.
+
+        Raises
+        ------
+        DamagedError
+            Where the file does not hold what it says.
+        """
+        stored = self.stored(names)
+        fields = [self.schema.field(name) for name in stored]
+        tables: list[pa.Table] = []
+        numbers: list[Any] = []
+        if not rows.groups:
+            return self.no_rows.select(stored), np.empty(0, np.int64)
+        with scan.opened(rows.path, self.source) as file, looking() as check:
+            for group in rows.groups:
+                check()
+                n = file.metadata.row_group(group.number).num_rows
+                kept = np.arange(n)
+                if self.dnf is not None:
+                    kept = self.passing(rows.path, file, group.number, keys)
+                if len(kept) == 0 and tables:
+                    continue
+                table = scan.read_group(rows.path, file, group.number, fields)
+                tables.append(table if len(kept) == n else table.take(pa.array(kept)))
+                numbers.append(group.start + kept)
+        return pa.concat_tables(tables), np.concatenate(numbers)
+
+    def passing(self, path: str, file: Any, group: int, keys: Mapping[str, tuple[Any, Any]]) -> Any:
+        """Rows of a row group that pass the filters, from the columns they name alone."""
+        used = {name for one in self.dnf or () for name, _, _ in one}
+        fields = [field for field in self.schema if field.name in used]
+        table = scan.read_group(path, file, group, fields)
+        n = file.metadata.row_group(group).num_rows
+        for name in used - {*table.column_names}:
+            value = keys[name][0]
+            table = table.append_column(name, pa.array([None if pd.isna(value) else value] * n))
+        table = table.append_column("row\0", pa.array(np.arange(n)))
+        terms = [list(one) for one in self.dnf or ()]
+        return table.filter(pq.filters_to_expression(terms)).column("row\0").to_numpy()
+
+    def _folder(self, path: str) -> str | None:
+        return next((folder for folder in self.folders if path.startswith(folder)), None)
+
+    def frame(
+        self, table: pa.Table, numbers: Any, keys: tuple[Any, ...], path: str = ""
+    ) -> pd.DataFrame:
+        """The pandas frame of a table that was read.
+
+        Raises
+        ------
+        DamagedError
+            Where the cells of pictures are not what their column says.
+        """
+        images = {
+            column.name: column for column in self.images if column.name in table.column_names
+        }
+        beside = {part for column in images.values() for part in column.parts}
+        plain = table.select([name for name in table.column_names if name not in beside])
+        home = self.source.within([path])
+        frame = plain_frame(plain, self.schema, self.nullable, home)
+        if not self.index_names and not isinstance(frame.index, pd.RangeIndex):
+            frame = frame.reset_index(drop=True)
+        if not self.index_names:
+            ranged = self.dnf is None
+            first = int(numbers[0]) if len(numbers) else 0
+            index = pd.RangeIndex(first, first + len(numbers)) if ranged else pd.Index(numbers)
+            frame.index = index.rename(self.range_name)
+        found: dict[str, Any] = {}
+        for name, column in images.items():
+            with scan.telling(path):
+                found[name] = decode_column(column, table, self._folder(path))
+        for name, (value, dtype) in keys:
+            found[name] = pd.array([value] * len(frame), dtype=dtype)
+        for name in self.keys if not keys else ():
+            found[name] = np.empty(0, object)
+        order = [name for name in self.columns if name in found or name in frame.columns]
+        series = {
+            name: pd.Series(found[name], index=frame.index) if name in found else frame[name]
+            for name in order
+        }
+        return pd.DataFrame(series, index=frame.index, columns=order, copy=False)

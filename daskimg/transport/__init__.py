@@ -1,0 +1,1 @@
+"""Bytes of a path: stores, ranges, retries, credentials that never show."""
