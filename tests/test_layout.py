@@ -3,47 +3,30 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).parent.parent / "daskimg"
-# From the bottom up; a module imports from its own level's package and from below.
-LEVELS = [
-    ("wanted", "secrets", "compat"),
-    ("retry", "stores"),
-    ("errors", "config", "metrics", "clients", "words"),
-    ("limit", "kernels", "crashes"),
-    ("source",),
-    ("fetch", "isolate"),
-    ("opening",),
-    ("column",),
-    ("lasting",),
-    ("program",),
-    ("ops",),
-    ("sinks",),
-    ("plan",),
-    ("gauge",),
-    ("onepass",),
-    ("show",),
-    ("accessor",),
-    ("lazy",),
-    ("io",),
-    ("stage",),
-    ("batch",),
-    ("stream",),
-    ("export", "monitor", "cluster"),
-    ("frame",),
-    ("testing",),
-    ("__init__",),
-]
-LEVEL = {name: n for n, names in enumerate(LEVELS) for name in names}
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "daskimg"
 FILES = sorted(PACKAGE.rglob("*.py"))
+NAME_OF = {
+    path: ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+    for path in FILES
+}
+# pandas asks a dtype for its array class, and an array for its dtype: one import has to be late.
+FORCED = {
+    ("daskimg.column.dtype", "daskimg.column.array"),
+    ("daskimg.column.list_dtype", "daskimg.column.lists"),
+}
+LONGEST = 400  # lines of a file
 
 
 def imported(path: Path) -> list[str]:
+    """What a file imports anywhere in it, as the names of modules and of what is in them."""
     names = []
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -53,23 +36,79 @@ def imported(path: Path) -> list[str]:
     return names
 
 
-def part_of(path: Path) -> str:
-    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+def modules(path: Path) -> set[str]:
+    """The files of the package that a file imports."""
+    known = {*NAME_OF.values()}
+    found = set()
+    for name in imported(path):
+        if name.partition(".")[0] == "daskimg":
+            found.add(name if name in known else name.rpartition(".")[0])
+    return found
+
+
+def architecture() -> list[tuple[str, ...]]:
+    """The rows of the tree in the README, from the bottom up, as names of modules."""
+    (block,) = re.findall(r"^## ARCHITECTURE$.*?^```$\n(.*?)^```$", README, re.M | re.S)
+    rows, inside = [], "daskimg"
+    for line in block.splitlines()[1:]:
+        entries = re.match(r"( {2}| {4})((?:[\w]+(?:\.py|/) *)+)(?: |$)", line)
+        if entries is None:
+            assert line.startswith(" " * 20), f"no row of the tree: {line!r}"
+            continue
+        names = [entry.removesuffix("/").removesuffix(".py") for entry in entries[2].split()]
+        if entries[1] == "  ":
+            inside = "daskimg"
+        rows.append(tuple(f"{inside}.{name}" for name in names))
+        if names == ["io"]:
+            inside = "daskimg.io"
+    return rows
+
+
+README = (ROOT / "README.md").read_text()
+ROWS = architecture()
+LEVEL = {name: n for n, row in enumerate(ROWS) for name in row}
+
+
+def room_of(module: str) -> str:
+    """The row of the tree that a module stands in: the deepest."""
+    while module not in LEVEL:
+        module = module.rpartition(".")[0]
+    return module
+
+
+def test_the_readme_draws_the_tree_as_it_is():
+    entries = {
+        NAME_OF.get(path, ".".join(path.relative_to(ROOT).parts))
+        for folder in (PACKAGE, PACKAGE / "io")
+        for path in folder.iterdir()
+        if path.suffix == ".py" or (path / "__init__.py").exists()
+    }
+    assert {*LEVEL} == entries - {"daskimg", "daskimg.io"} | {"daskimg.io"}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_imports_go_down(path):
-    here = part_of(path)
-    wrong = []
-    for name in imported(path):
-        parts = name.split(".")
-        if parts[0] != "daskimg" or len(parts) == 1:
-            continue
-        there = parts[1] if parts[1] in LEVEL else "__init__"
-        below = LEVEL[there] < LEVEL[here] or there == here
-        if not below:
-            wrong.append(name)
+def test_imports_go_up_the_tree(path):
+    if NAME_OF[path] == "daskimg":
+        return  # holds all of it together
+    here = room_of(NAME_OF[path])
+    above = {name: room_of(name) for name in modules(path)}
+    wrong = [name for name, room in above.items() if LEVEL[room] >= LEVEL[here] and room != here]
     assert wrong == []
+
+
+def test_no_circles():
+    graph = {NAME_OF[path]: modules(path) for path in FILES}
+    for here, there in FORCED:
+        graph[here].discard(there)
+    # what imports nothing that is left goes; what stays is in a circle, or imports one
+    while free := {name for name, others in graph.items() if not others & {*graph} - {name}}:
+        graph = {name: others for name, others in graph.items() if name not in free}
+    assert graph == {}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_files_are_short(path):
+    assert len(path.read_text().splitlines()) <= LONGEST
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
@@ -79,9 +118,9 @@ def test_private_dask_is_in_one_file(path):
     assert path.relative_to(PACKAGE).as_posix() == "lazy/expr.py" or found == []
 
 
-@pytest.mark.parametrize("part", ["kernels", "column", "fetch", "source"])
-def test_lower_parts_need_no_dask(part):
-    files = [path for path in FILES if part_of(path) == part]
+@pytest.mark.parametrize("part", ["kernels", "column", "transport", "guard"])
+def test_lower_rooms_need_no_dask(part):
+    files = sorted((PACKAGE / part).rglob("*.py"))
     assert files
     wrong = {p.name: n for p in files for n in imported(p) if n.split(".")[0] == "dask"}
     assert wrong == {}

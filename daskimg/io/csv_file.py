@@ -13,12 +13,13 @@ import pandas as pd
 
 from daskimg.errors import quoted
 from daskimg.io.commit.failures import count, image_columns
-from daskimg.io.commit.run import Mode, Run
+from daskimg.io.commit.run import Run
 from daskimg.io.commit.target import Target
 from daskimg.io.commit.write import Output, as_dask
+from daskimg.io.commit.writing import Mode
 from daskimg.io.listing.walk import own_part
 from daskimg.io.one_file import Whole, write_single
-from daskimg.io.parquet.write import write_committed
+from daskimg.io.parquet.failures import write_committed
 from daskimg.secrets import mask_url
 from daskimg.transport import fetch
 from daskimg.words import WRITERS, known_as

@@ -26,10 +26,11 @@ from daskimg.io.commit.failures import count, image_columns
 from daskimg.io.commit.manifest import parse_ticket
 from daskimg.io.commit.query import query_of
 from daskimg.io.commit.result import WriteResult
-from daskimg.io.commit.run import Run, checksum
+from daskimg.io.commit.run import Run
 from daskimg.io.commit.target import Target
 from daskimg.io.commit.write import Job, Output, submit
-from daskimg.io.parquet.write import failures_job
+from daskimg.io.commit.writing import checksum
+from daskimg.io.parquet.failures import failures_job
 from daskimg.lazy.prune import pruned
 from daskimg.lazy.source import row_counts
 from daskimg.secrets import mask_url

@@ -19,7 +19,8 @@ import pytest
 from fsspec.implementations.local import LocalFileSystem
 
 import daskimg as di
-from daskimg.io.commit.target import FileNameError, Target
+from daskimg.io.commit.names import FileNameError
+from daskimg.io.commit.target import Target
 from daskimg.testing import make_images
 from tests.patience import PATIENCE
 

@@ -21,8 +21,9 @@ import pytest
 
 import daskimg as di
 from daskimg import metrics
+from daskimg.io.commit.names import FileNameError, check_name
 from daskimg.io.commit.result import WriteResult
-from daskimg.io.commit.target import FileNameError, Target, check_name
+from daskimg.io.commit.target import Target
 from daskimg.testing import make_images
 
 pytest_plugins = ["tests.servers"]

@@ -15,7 +15,7 @@ import pytest
 
 import daskimg as di
 from daskimg.engine import opening
-from daskimg.io.commit.target import FileNameError
+from daskimg.io.commit.names import FileNameError
 from daskimg.testing import make_images
 
 

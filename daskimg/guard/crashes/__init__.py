@@ -2,8 +2,8 @@
 
 Dask runs the tasks of a worker that died once more, and gives up a task, and whatever else was
 with it each time, after some deaths (``KilledWorker``). A scheduler plugin marks such tasks; a
-pass that is marked opens its pictures in a child process (`daskimg.guard.isolate`), so that the guilty
-one ends as a failed row that names it, and its neighbours as if nothing had been.
+pass that is marked opens its pictures in a child process (`daskimg.guard.isolate`), so that the
+guilty one ends as a failed row that names it, and its neighbours as if nothing had been.
 """
 
 from __future__ import annotations

@@ -10,8 +10,9 @@ from typing import Any
 
 from daskimg.engine.lasting import Facts, differences
 from daskimg.io.commit.manifest import FAULTS, MARK, never_finished, read_manifest, told
+from daskimg.io.commit.names import OWN
 from daskimg.io.commit.run import CLAIM, RUN, Run, number_of
-from daskimg.io.commit.target import OWN, Target
+from daskimg.io.commit.target import Target
 
 __all__ = ["begin"]
 

@@ -5,17 +5,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from daskimg.io.commit.names import OWN, FileNameError, check_name
 from daskimg.io.commit.result import MANIFEST
-from daskimg.io.commit.target import OWN, FileNameError, Target, check_name, is_safe
+from daskimg.io.commit.target import Target
 
 __all__ = [
     "FAULTS",
     "MARK",
-    "compose",
     "mark_of",
     "never_finished",
     "parse_ticket",
@@ -24,11 +23,7 @@ __all__ = [
     "told",
 ]
 
-if TYPE_CHECKING:
-    from daskimg.io.commit.run import Run
-
 MARK = f"{OWN}/_SUCCESS"
-SIDE_FILES = {"_metadata", "_common_metadata"}  # of a Parquet folder, about files that go
 COUNTS = ("rows", "failed", "missing")
 FAULTS = (ValueError, KeyError, TypeError, RecursionError)  # of text that is no manifest or ticket
 
@@ -147,79 +142,6 @@ def never_finished(target: Target) -> str:
     )
 
 
-# -- making one ---------------------------------------------------------------------------------
-def compose(
-    run: Run,
-    tickets: list[dict[str, Any]],
-    files: list[dict[str, Any]],
-    old: dict[str, Any] | None,
-) -> dict[str, Any]:
-    """The manifest of a run that is committed, over what `old` told before."""
-    before: dict[str, Any] = {"rows": 0, "failed": 0, "missing": 0, "files": []}
-    if run.mode == "append":
-        before = _before(run, old) if old else {**before, "files": _foreign(run, files)}
-    kept = before["files"]
-    if files:  # rows have come: a file that only told the columns goes
-        kept = [file for file in kept if file.get("rows") != 0]
-    blanks = [file["name"] for file in before["files"] if file not in kept]
-    total = run.result(tickets)
-    counts = ("partition", "rows", "failed", "missing")
-    return {
-        "version": 1,
-        "format": run.kind,
-        "generation": run.generation,
-        "query": run.query,
-        "rows": before["rows"] + total.rows,
-        "failed": before["failed"] + total.failed,
-        "missing": before["missing"] + total.missing,
-        "reasons": total.reasons,
-        "before": {**before, "files": len(kept)},
-        "partitions": [{key: ticket[key] for key in counts} for ticket in tickets],
-        "asked": run.facts,
-        "files": kept + files,
-        "replaces": [*_replaced(run, files, old), *blanks],
-    }
-
-
-def _replaced(run: Run, files: list[dict[str, Any]], old: dict[str, Any] | None) -> list[str]:
-    """What "overwrite" removes: files of the write before, and others of their kind.
-
-    Never anything else: pictures beside them may be the very ones that are read.
-    """
-    if run.mode != "overwrite":
-        return []
-    listed = {file["name"] for file in old["files"]} if old else set()
-    kinds = {os.path.splitext(file["name"])[1] for file in files} - {""}
-    if run.kind == "images":
-        kinds = set()
-    kept = {file["name"] for file in files}
-    found = [name for name in run.target.files() if not name.startswith(f"{OWN}/")]
-    return sorted(
-        name
-        for name in found
-        if name not in kept
-        and (name in listed or os.path.splitext(name)[1] in kinds or name in SIDE_FILES)
-        and is_safe(name)  # others' odd names stay theirs
-    )
-
-
-def _before(run: Run, old: dict[str, Any]) -> dict[str, Any]:
-    """What a manifest counted before this run, which may have written it already."""
-    if told(old) != (run.query, run.generation):
-        return {key: old[key] for key in ("rows", "failed", "missing", "files")}
-    return {**old["before"], "files": old["files"][: old["before"]["files"]]}
-
-
 def told(manifest: Mapping[str, Any]) -> tuple[str, int]:
     """Which run wrote a manifest."""
     return manifest["query"], manifest["generation"]
-
-
-def _foreign(run: Run, new: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Files that somebody else wrote into the target before."""
-    ours = {file["name"] for file in new}
-    return [
-        {"name": check_name(name), "bytes": size}
-        for name, size in run.target.files().items()
-        if name not in ours and not name.startswith((OWN, "_", "."))
-    ]

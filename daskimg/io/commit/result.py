@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from daskimg.errors import counted
-from daskimg.io.commit.target import OWN, check_name
+from daskimg.io.commit.names import OWN, check_name
 from daskimg.transport import fetch
 
 __all__ = ["MANIFEST", "WriteResult"]

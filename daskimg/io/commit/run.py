@@ -25,137 +25,29 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import re
-import zlib
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from daskimg import wanted
-from daskimg.io.commit.manifest import (
-    MARK,
-    compose,
-    mark_of,
-    parse_ticket,
-    read_manifest,
-    told,
-)
+from daskimg.io.commit.manifest import MARK, mark_of, parse_ticket, read_manifest, told
+from daskimg.io.commit.names import OWN, FileNameError, check_name, clash_of, is_safe
 from daskimg.io.commit.result import MANIFEST, WriteResult
-from daskimg.io.commit.target import OWN, FileNameError, Target, clash_of
+from daskimg.io.commit.writing import Writing, announced, collision
 
-__all__ = [
-    "CLAIM",
-    "RUN",
-    "FileNameError",
-    "Mode",
-    "Run",
-    "checksum",
-    "number_of",
-    "told",
-]
+__all__ = ["CLAIM", "RUN", "Run", "number_of"]
 
-Mode: TypeAlias = Literal["error", "overwrite", "append", "resume"]
-THREADS = 16  # that read tickets
-_announced: dict[tuple[str, str], bool] = {}  # runs; whether nobody can take their names
 RUN = re.compile(rf"{OWN}/run-(error|overwrite|append)-(\d+)-(\w+)/(.+)")
 CLAIM = re.compile(rf"{OWN}/commit-(\d+)")
+SIDE_FILES = {"_metadata", "_common_metadata"}  # of a Parquet folder, about files that go
 
 
 @dataclass(frozen=True)
-class Run:
-    """One write into one target; every worker has it."""
+class Run(Writing):
+    """A write as it is begun and ended."""
 
-    target: Target
-    kind: str
-    query: str
-    mode: str
-    generation: int = 0
-    done: tuple[int, ...] = ()
-    finished: bool = False
-    facts: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
-
-    @property
-    def folder(self) -> str:
-        """Where tickets, and files until they are published, are."""
-        return f"{OWN}/run-{self.mode}-{self.generation}-{self.query}"
-
-    def part_name(self, partition: int, extension: str) -> str:
-        """The name of a partition's file: appended ones tell their generation."""
-        later = f"-{self.generation}" if self.generation else ""
-        return f"part-{partition:05d}{later}{extension}"
-
-    def announce(self) -> None:
-        """Have it known that this run is going on, and what it is; once in a process."""
-        place = self.target.url, self.folder
-        if place not in _announced:
-            name, text = f"{self.folder}/query.json", json.dumps(self.facts).encode()
-            created = self.target.create(name, text)
-            # whether the store keeps to "only if it is not there": some do not know the words
-            _announced[place] = self.target.creates and not (
-                created and self.target.create(name, text)
-            )
-
-    def put(self, name: str, data: Any) -> dict[str, Any]:
-        """Write a file of this run; its line of the manifest."""
-        wanted.check()
-        size = memoryview(data).nbytes
-        digest = checksum(data)
-        if self.target.renames:
-            try:
-                self.target.put(f"{self.folder}/files/{name}", data)
-            except (FileExistsError, NotADirectoryError, IsADirectoryError):
-                # a file and a folder of one name
-                raise _collision(self.target, name) from None
-        elif self.kind == "images" and self.mode == "overwrite":
-            self.target.put(name, data)
-        elif self.kind != "images" and not _announced.get((self.target.url, self.folder)):
-            name = self._own(name)
-            self.target.put(name, data)
-        elif not self.target.create(name, data):
-            if self.target.read(name) == bytes(data):  # by an earlier attempt
-                return {"name": name, "bytes": size, "crc32": digest, "found": True}
-            if self.kind == "images":  # names are the user's own
-                raise _collision(self.target, name)
-            name = self._own(name)
-            self.target.put(name, data)
-        return {"name": name, "bytes": size, "crc32": digest}
-
-    def _own(self, name: str) -> str:
-        """A name that no other run has."""
-        folder, slash, last = name.rpartition("/")
-        stem, dot, endings = last.partition(".")
-        return f"{folder}{slash}{stem}-{self.query[:8]}{dot}{endings}"
-
-    def record(self, ticket: dict[str, Any]) -> None:
-        """Note that a partition is done."""
-        text = json.dumps(ticket)
-        self.target.put(f"{self.folder}/{ticket['partition']:05d}.json", text.encode())
-
-    def tickets(self) -> list[dict[str, Any]]:
-        """Those of an earlier attempt."""
-
-        def read(number: int) -> dict[str, Any] | None:
-            return parse_ticket(self.target.read(f"{self.folder}/{number:05d}.json"), number)
-
-        with ThreadPoolExecutor(THREADS) as pool:
-            return [ticket for ticket in pool.map(read, self.done) if ticket is not None]
-
-    def holds(self, sizes: Mapping[str, int], file: Mapping[str, Any]) -> bool:
-        """Whether a file of a ticket is there with all its bytes, waiting or published."""
-        waits, name = f"{self.folder}/files/{file['name']}", file["name"]
-        if "start" in file:  # rows of one file, which may be in its place already
-            return bool(sizes.get(waits, 2**63) >= file["start"] + file["bytes"])
-        return file["bytes"] == (sizes.get(name) if waits not in sizes else sizes[waits])
-
-    @property
-    def adds_to_files(self) -> bool:
-        """Whether there are files already that these come beside."""
-        others = (name for name in self.target.files() if not name.startswith((OWN, "_", ".")))
-        return self.mode == "append" and any(others)
-
-    # -- the end --------------------------------------------------------------------------
     def commit(self, tickets: Sequence[dict[str, Any]]) -> WriteResult:
         """Publish what the tickets list: files, the manifest, the mark.
 
@@ -212,21 +104,6 @@ class Run:
                 self.target.shown,
             )
 
-    def result(self, tickets: Iterable[dict[str, Any]]) -> WriteResult:
-        """The sum of tickets."""
-        tickets = list(tickets)
-        reasons: Counter[str] = Counter()
-        for ticket in tickets:
-            reasons.update(ticket["reasons"])
-        return WriteResult(
-            sum(ticket["rows"] for ticket in tickets),
-            sum(ticket["failed"] for ticket in tickets),
-            self.target.href(MANIFEST),
-            sum(ticket["missing"] for ticket in tickets),
-            dict(sorted(reasons.items())),
-            source=self.target.source,
-        )
-
     def finish(self) -> WriteResult:
         """The result of a run that was committed before; its mark may be missing still."""
         manifest = read_manifest(self.target)
@@ -240,7 +117,7 @@ class Run:
 
     def discard(self) -> None:
         """Forget this run and what it wrote."""
-        _announced.pop((self.target.url, self.folder), None)
+        announced.pop((self.target.url, self.folder), None)
         own = self.target.files(self.folder)
         if not self.target.renames:  # its files have their names already
             old = {file["name"] for file in (read_manifest(self.target) or {"files": []})["files"]}
@@ -267,13 +144,13 @@ class Run:
         """
         clash = clash_of([file["name"] for file in files])
         if clash is not None:
-            raise _collision(self.target, clash)
+            raise collision(self.target, clash)
         sizes = self.target.files()
         for file in files:
             name, waits = file["name"], f"{self.folder}/files/{file['name']}"
             if self.mode == "append" and waits in sizes and name in sizes:
                 if self.target.has(waits) and self.target.has(name):
-                    raise _collision(self.target, name)
+                    raise collision(self.target, name)
             if not self.holds(sizes, file) and not self.holds(self.target.files(), file):
                 there = sizes.get(waits, sizes.get(name, "no"))
                 raise OSError(
@@ -295,7 +172,7 @@ class Run:
 
     def _clean(self, manifest: dict[str, Any]) -> None:
         """Remove what the manifest replaces, then the run's own files."""
-        _announced.pop((self.target.url, self.folder), None)
+        announced.pop((self.target.url, self.folder), None)
         self.target.remove(manifest["replaces"])
         # what a commit that was killed left of a manifest or mark, and claims that are settled
         self.target.remove(name for name in self.target.files(OWN) if self._is_over(name))
@@ -310,6 +187,78 @@ class Run:
         return claim is not None and int(claim[1]) <= self.generation
 
 
+def compose(
+    run: Run,
+    tickets: list[dict[str, Any]],
+    files: list[dict[str, Any]],
+    old: dict[str, Any] | None,
+) -> dict[str, Any]:
+    """The manifest of a run that is committed, over what `old` told before."""
+    before: dict[str, Any] = {"rows": 0, "failed": 0, "missing": 0, "files": []}
+    if run.mode == "append":
+        before = _before(run, old) if old else {**before, "files": _foreign(run, files)}
+    kept = before["files"]
+    if files:  # rows have come: a file that only told the columns goes
+        kept = [file for file in kept if file.get("rows") != 0]
+    blanks = [file["name"] for file in before["files"] if file not in kept]
+    total = run.result(tickets)
+    counts = ("partition", "rows", "failed", "missing")
+    return {
+        "version": 1,
+        "format": run.kind,
+        "generation": run.generation,
+        "query": run.query,
+        "rows": before["rows"] + total.rows,
+        "failed": before["failed"] + total.failed,
+        "missing": before["missing"] + total.missing,
+        "reasons": total.reasons,
+        "before": {**before, "files": len(kept)},
+        "partitions": [{key: ticket[key] for key in counts} for ticket in tickets],
+        "asked": run.facts,
+        "files": kept + files,
+        "replaces": [*_replaced(run, files, old), *blanks],
+    }
+
+
+def _replaced(run: Run, files: list[dict[str, Any]], old: dict[str, Any] | None) -> list[str]:
+    """What "overwrite" removes: files of the write before, and others of their kind.
+
+    Never anything else: pictures beside them may be the very ones that are read.
+    """
+    if run.mode != "overwrite":
+        return []
+    listed = {file["name"] for file in old["files"]} if old else set()
+    kinds = {os.path.splitext(file["name"])[1] for file in files} - {""}
+    if run.kind == "images":
+        kinds = set()
+    kept = {file["name"] for file in files}
+    found = [name for name in run.target.files() if not name.startswith(f"{OWN}/")]
+    return sorted(
+        name
+        for name in found
+        if name not in kept
+        and (name in listed or os.path.splitext(name)[1] in kinds or name in SIDE_FILES)
+        and is_safe(name)  # others' odd names stay theirs
+    )
+
+
+def _before(run: Run, old: dict[str, Any]) -> dict[str, Any]:
+    """What a manifest counted before this run, which may have written it already."""
+    if told(old) != (run.query, run.generation):
+        return {key: old[key] for key in ("rows", "failed", "missing", "files")}
+    return {**old["before"], "files": old["files"][: old["before"]["files"]]}
+
+
+def _foreign(run: Run, new: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Files that somebody else wrote into the target before."""
+    ours = {file["name"] for file in new}
+    return [
+        {"name": check_name(name), "bytes": size}
+        for name, size in run.target.files().items()
+        if name not in ours and not name.startswith((OWN, "_", "."))
+    ]
+
+
 def _line(file: dict[str, Any]) -> dict[str, Any]:
     """A file's line of the manifest."""
     return {key: value for key, value in file.items() if key != "found"}
@@ -319,15 +268,3 @@ def number_of(name: str) -> int | None:
     """The partition of a ticket, by its name."""
     found = re.fullmatch(rf"{OWN}/run-[^/]+/(\d+)\.json", name)
     return None if found is None else int(found[1])
-
-
-def checksum(data: Any) -> str:
-    """What the manifest tells of a file's bytes: damage shows, at a fifth of a digest's time."""
-    return f"{zlib.crc32(data):08x}"
-
-
-def _collision(target: Target, name: str) -> FileNameError:
-    return FileNameError(
-        f"two files would be called {name!r} in {target.shown}: nothing is published. Give names "
-        "that differ with filename="
-    )

@@ -20,9 +20,11 @@ from daskimg.guard import limit
 from daskimg.io.commit.begin import begin
 from daskimg.io.commit.failures import count, more_failed, picture_columns, settled
 from daskimg.io.commit.manifest import read_manifest
+from daskimg.io.commit.names import FileNameError
 from daskimg.io.commit.result import WriteResult
-from daskimg.io.commit.run import FileNameError, Mode, Run
+from daskimg.io.commit.run import Run
 from daskimg.io.commit.target import Target
+from daskimg.io.commit.writing import Mode
 from daskimg.lazy.expr import Expr
 from daskimg.lazy.nodes import ImageNode, computed, gather, stable
 from daskimg.lazy.seen import watched

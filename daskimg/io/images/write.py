@@ -18,11 +18,13 @@ from daskimg.engine.ops import build
 from daskimg.engine.program import Function, Row
 from daskimg.errors import quoted
 from daskimg.io.commit.failures import count, image_column, image_columns
-from daskimg.io.commit.run import Mode, Run
-from daskimg.io.commit.target import FileNameError, safe_names
+from daskimg.io.commit.names import FileNameError, safe_names
+from daskimg.io.commit.run import Run
 from daskimg.io.commit.write import Output, as_dask
+from daskimg.io.commit.writing import Mode
 from daskimg.io.listing.roots import name_below, root_of
-from daskimg.io.parquet.write import split, write_committed
+from daskimg.io.parquet.failures import write_committed
+from daskimg.io.parquet.part import split
 from daskimg.kernels import headers
 from daskimg.words import WRITERS, known_as
 

@@ -16,15 +16,16 @@ from daskimg.column.array import ImageArray
 from daskimg.column.dtype import ImageDtype
 from daskimg.column.storage import Uniform
 from daskimg.io.commit.failures import count, image_column, image_columns
-from daskimg.io.commit.run import Mode, Run
+from daskimg.io.commit.run import Run
 from daskimg.io.commit.target import Target
 from daskimg.io.commit.write import Output, as_dask
+from daskimg.io.commit.writing import Mode
 from daskimg.io.listing.walk import own_part
 from daskimg.io.npy import format as nf
 from daskimg.io.one_file import Whole, write_single
+from daskimg.io.parquet.failures import write_committed
+from daskimg.io.parquet.part import Part as ParquetPart
 from daskimg.io.parquet.schema import Layout
-from daskimg.io.parquet.write import Part as ParquetPart
-from daskimg.io.parquet.write import write_committed
 from daskimg.transport import fetch
 from daskimg.words import WRITERS, known_as
 

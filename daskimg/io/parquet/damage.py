@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,11 +17,9 @@ from daskimg.column.lists import ImageListArray
 from daskimg.errors import reason_of
 from daskimg.io.parquet import scan
 from daskimg.io.parquet.cells import decode_column
+from daskimg.io.parquet.reader import Reader
 from daskimg.io.parquet.scan import DamagedError, Rows
 from daskimg.io.parquet.types import nulls
-
-if TYPE_CHECKING:
-    from daskimg.io.parquet.read import Reader
 
 __all__ = ["lost_file", "salvaged"]
 

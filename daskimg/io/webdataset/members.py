@@ -15,7 +15,7 @@ import pandas as pd
 from daskimg.column.dtype import ImageDtype
 from daskimg.errors import quoted
 from daskimg.io.commit.failures import image_columns
-from daskimg.io.commit.target import FileNameError, check_name
+from daskimg.io.commit.names import FileNameError, check_name
 from daskimg.io.images.write import FORMATS
 from daskimg.io.webdataset.samples import KEY, kind_of
 from daskimg.kernels import headers

@@ -22,9 +22,10 @@ from daskimg.engine.program import STRING
 from daskimg.errors import quoted
 from daskimg.io import shards as sh
 from daskimg.io.commit.failures import count, image_columns
-from daskimg.io.commit.run import Mode, Run
+from daskimg.io.commit.run import Run
 from daskimg.io.commit.write import Output, as_dask
-from daskimg.io.parquet.write import write_committed
+from daskimg.io.commit.writing import Mode
+from daskimg.io.parquet.failures import write_committed
 from daskimg.io.rows import IMAGE, Record, failed, meta_of, parsed, refuse, to_frame
 from daskimg.io.webdataset.archive import FAULTS, Archive
 from daskimg.io.webdataset.members import tar_of
