@@ -34,7 +34,7 @@ __all__ = ["decode", "read_header", "serve"]
 
 # The same daskimg as this one, without what it imports for frames (a second and a half), and
 # nothing out of the folder that the process stands in.
-_HOME = Path(__file__).parent
+_HOME = Path(__file__).parents[1]  # the package
 START = f"""
 import sys, types
 sys.path.insert(0, {str(_HOME.parent)!r})

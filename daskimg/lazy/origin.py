@@ -82,4 +82,4 @@ def _below(expr: Expr, column: Any) -> list[tuple[Expr, Any]]:
         return [(value, None)] if isinstance(value, Expr) and value.ndim else []
     below = [one for one in expr.dependencies() if one.ndim]
     named = [one for one in below if one.ndim == 2 and column in one._meta.columns]
-    return [(one, column if one in named else None) for one in named or below]
+    return [(one, column) for one in named] or [(one, None) for one in below]
