@@ -354,7 +354,7 @@ def test_the_rule_holds_in_a_fresh_process(hosts, picture, monkeypatch):
         df = df.compute()
         pickled, arrow = pickle.dumps(df.image), pa.Table.from_pandas(df)
         for name in ("_known", "_handles"):  # what a worker that has just started knows
-            monkeypatch.setattr(di.source, name, {})
+            monkeypatch.setattr(di.transport.source, name, {})
         assert recall(df.image.dtype.source).options == {}
         for cells in (pickle.loads(pickled), arrow.to_pandas().image):
             assert [bool(text) for text in reasons(cells)] == [False, True, True]
@@ -382,14 +382,14 @@ def test_a_handle_that_a_file_makes_up_grants_nothing(tmp_path, picture):
 def test_columns_of_one_bucket_and_another_keep_their_options():
     options = {"key": "K", "secret": "SECRET"}
     one, two = (Source(options, stores=[f"s3://{b}/x"]).handle for b in "ab")
-    both = recall(di.fetch.common([one, two]))
+    both = recall(di.transport.fetch.common([one, two]))
     assert both.options == options
     assert both.for_cell("s3://a/1.png") == both.for_cell("s3a://b/1.png") == both
     with pytest.raises(PermissionError):
         both.for_cell("s3://c/1.png")
-    other = recall(di.fetch.common([one, Source({"key": "L"}, stores=["s3://b"]).handle]))
+    other = recall(di.transport.fetch.common([one, Source({"key": "L"}, stores=["s3://b"]).handle]))
     assert other.options == {}
-    assert di.fetch.common([one, None]) is None
+    assert di.transport.fetch.common([one, None]) is None
     assert "SECRET" not in one + two
 
 
