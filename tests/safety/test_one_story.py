@@ -164,7 +164,7 @@ class Story(NamedTuple):
         return cls(len(cells), int((~null).sum()), int(failed.sum()), int((null & ~failed).sum()))
 
     @classmethod
-    def told(cls, result: di.io.result.WriteResult) -> Story:
+    def told(cls, result: di.io.commit.result.WriteResult) -> Story:
         return cls(result.rows, result.written, result.failed, result.missing)
 
 

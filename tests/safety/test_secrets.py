@@ -99,7 +99,7 @@ def frame(vault, paths):
 def test_the_planted_options_are_in_use(frame, vault):
     """Else there would be nothing to find."""
     used = frame.image.dtype.source
-    assert di.fetch.recall(used).options == OPTIONS
+    assert di.transport.fetch.recall(used).options == OPTIONS
     assert len(frame.compute()) == 6
 
 
