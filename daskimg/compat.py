@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-__all__ = ["STR", "ParquetFile", "ParquetWriter", "nulled"]
+__all__ = ["STR", "ParquetFile", "ParquetWriter", "cast", "nulled"]
 
 # The dtype of a column of text: before pandas 3 there is no better one than Arrow's.
 _OLD = int(pd.__version__.partition(".")[0]) < 3
@@ -28,6 +28,22 @@ def nulled(values: pa.Array, where: pa.BooleanArray) -> pa.Array:
     """
     where = where.fill_null(False).to_numpy(zero_copy_only=False)
     return values.take(pa.array(np.arange(len(values)), mask=where))
+
+
+def cast(values: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
+    """`values` as `kind`; the fields of a struct by their names, which old pyarrow does not do."""
+    if not pa.types.is_struct(kind) or not pa.types.is_struct(values.type):
+        return values.cast(kind)
+    names = [field.name for field in kind]
+    if [field.name for field in values.type] == names or {*names} != {f.name for f in values.type}:
+        return values.cast(kind)
+    chunks = [
+        pa.StructArray.from_arrays(
+            [chunk.field(name) for name in names], names, mask=chunk.is_null()
+        ).cast(kind)
+        for chunk in values.chunks
+    ]
+    return pa.chunked_array(chunks, kind)
 
 
 class ParquetFile(pq.ParquetFile):  # type: ignore[misc]

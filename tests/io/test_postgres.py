@@ -21,6 +21,7 @@ import sqlalchemy as sa
 
 import daskimg as di
 from daskimg.testing import make_images
+from tests.versions import PANDAS
 
 pytest.importorskip("psycopg")
 
@@ -128,7 +129,7 @@ def test_a_table_of_every_kind(shop):
         "name": "string",
         "price": "float64",
         "added": "object",
-        "seen": "datetime64[us]",
+        "seen": "datetime64[us]" if PANDAS >= 3 else "datetime64[ns]",
         "stock": "float64",
         "sold": "bool",
         "late": "float64",

@@ -174,7 +174,7 @@ def read_group(path: str, file: pq.ParquetFile, group: int, fields: list[pa.Fiel
             columns[own] = values
         else:
             with telling(path, field.name):
-                columns[field] = values.cast(field.type)
+                columns[field] = compat.cast(values, field.type)
     return pa.Table.from_arrays([*columns.values()], schema=pa.schema([*columns]))
 
 
