@@ -21,11 +21,12 @@ lint: $(VENV)/.test  ## style and types
 bench: $(VENV)/.test  ## speed, as ratios to the bare loop
 	$(BIN)/python -m benchmarks
 
-test-oldest:  ## the lazy layer and the stages on the oldest Dask that is supported
+test-oldest:  ## columns, the lazy layer, readers and writers, stages on the oldest of all that is needed
 	$(PYTHON) -m venv .venv-oldest
 	.venv-oldest/bin/python -m pip install --quiet --no-compile -c .ci/constraints.txt \
-		-e '.[test]' dask==2026.7.1 distributed==2026.7.1
-	.venv-oldest/bin/python -m pytest -q -n 2 --dist loadgroup tests/lazy tests/column tests/stage
+		-c .ci/oldest.txt -e '.[test-oldest]'
+	.venv-oldest/bin/python -m pytest -q -n 2 --dist loadgroup tests/column tests/kernels \
+		tests/accessor tests/lazy tests/io tests/stage tests/batch
 
 fuzz: $(VENV)/.test  ## damaged files for a quarter of an hour or so
 	DASKIMG_FUZZ=200000 DASKIMG_FUZZ_SHARDS=10000 $(BIN)/python -m pytest -q -n 2 \
