@@ -2,16 +2,23 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PYTEST := $(BIN)/python -m pytest -q -n 2 --dist loadgroup
 # Else each of the processes that tests start would compile all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test lint bench test-oldest fuzz clean
+.PHONY: demo test test-all test-rest lint bench test-oldest fuzz clean
 
 demo: $(VENV)/.demo  ## the product-analytics job on a small catalogue; writes demo-report/
 	$(BIN)/python examples/product_analytics.py
 
-test: lint  ## all tests and doctests
-	$(BIN)/python -m pytest -q -n 2 --dist loadgroup
+test: lint  ## style, types, tests and doctests; of what could go on for ever, a sample
+	$(PYTEST) -m "not long"
+
+test-all: lint  ## every test, every kill, the long fuzz
+	DASKIMG_TEST_ALL=1 $(PYTEST)
+
+test-rest: $(VENV)/.test  ## what `make test` leaves out
+	DASKIMG_TEST_ALL=1 $(PYTEST) -m "long or sampled"
 
 lint: $(VENV)/.test  ## style and types
 	$(BIN)/ruff check .

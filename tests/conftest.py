@@ -6,7 +6,15 @@ import dask
 import pytest
 from distributed import Nanny
 
+from tests.amount import ALL
 from tests.patience import PATIENCE
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    """Say what ran: how much of it is asked for by `make`, see `tests.amount`."""
+    chosen = config.getoption("markexpr") or "all"
+    cases = "all cases" if ALL else "a sample of the cases"
+    terminalreporter.write_line(f"tests: {chosen}; {cases} of sampled ones (make test-all: all)")
 
 
 @pytest.fixture(scope="session", autouse=True)

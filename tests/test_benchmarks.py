@@ -25,6 +25,7 @@ def folder(tmp_path):
     return tmp_path
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_every_row_runs(folder, capfd):
     main(["--quick", "--pairs", "1", "--images", str(folder), "--large", str(folder)])
@@ -37,6 +38,7 @@ def test_every_row_runs(folder, capfd):
     assert str(folder) not in printed
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_the_gpu_benchmark_runs_without_one(folder, capsys):
     options = ["--cpu", "--pictures", "8", "--batch-size", "2", "--workers", "1"]

@@ -17,10 +17,11 @@ import pytest
 
 import daskimg as di
 from daskimg.testing import make_images
+from tests.amount import amount
 
 PARTITIONS, PICTURES = 12, 24
 WRITERS = ("write_parquet", "write_numpy", "write_images")
-MOMENTS = [(WRITERS[n % 3], n) for n in range(20)]
+MOMENTS = [(WRITERS[n % 3], n) for n in range(amount("DASKIMG_KILLS", 5, 20))]
 
 # Children are forked from one process that imported everything and has no threads.
 processes = multiprocessing.get_context("forkserver")
@@ -123,6 +124,7 @@ def kill_some_time(process, seed: int, tickets) -> None:
         process.join()
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("writer, seed", MOMENTS)
 def test_killed_at_any_moment(writer, seed, pictures, whole, tmp_path):
     expected, place = whole(writer), tmp_path / "out"

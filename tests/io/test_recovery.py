@@ -25,6 +25,7 @@ from daskimg.io.commit.run import Run
 from daskimg.io.commit.target import Target
 from daskimg.io.one_file import FileRun
 from daskimg.testing import make_images
+from tests.amount import EVERY_STEP
 
 pytest_plugins = ["tests.servers"]
 
@@ -165,6 +166,7 @@ def script(tmp_path, pictures, mode, body=1, arg=5) -> dict[str, str]:
     return dict(line.split(" ", 1) for line in done.stdout.splitlines())
 
 
+@pytest.mark.long
 def test_functions_and_classes_of_a_script(pictures, tmp_path):
     """In the next process all are told by what they do; what changed is named."""
     assert script(tmp_path, pictures, "error") == {}
@@ -276,6 +278,7 @@ def contents(url: str) -> dict[str, bytes]:
     return {name: Target(url).read(name) for name in Target(url).files()}
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("writer", ["write_parquet", "write_images"])
 def test_killed_anywhere_with_errors(few, place, monkeypatch, writer):
     """Every step of a write with a folder of failed rows; then the same call, resumed."""
@@ -283,7 +286,7 @@ def test_killed_anywhere_with_errors(few, place, monkeypatch, writer):
     write = getattr(frame.img, writer)
     write(f"{place}/whole", errors=f"{place}/whole-errors")
     whole = [contents(f"{place}/whole"), contents(f"{place}/whole-errors")]
-    for number in range(1, 200):
+    for number in range(1, 200, EVERY_STEP):
         out, errors = f"{place}/{number}", f"{place}/{number}-errors"
         with monkeypatch.context() as patch:
             step = DieAt(patch, number)
@@ -299,10 +302,11 @@ def test_killed_anywhere_with_errors(few, place, monkeypatch, writer):
     assert number > 20
 
 
+@pytest.mark.sampled
 def test_one_file_killed_anywhere(few, tmp_path, monkeypatch):
     df = read(few, size=(4, 4), mode="RGB")[["image"]]
     df.img.write_numpy(tmp_path / "whole.npy")
-    for number in range(1, 100):
+    for number in range(1, 100, EVERY_STEP):
         out = tmp_path / f"{number}.npy"
         with monkeypatch.context() as patch:
             step = DieAt(patch, number)
@@ -318,9 +322,10 @@ def test_one_file_killed_anywhere(few, tmp_path, monkeypatch):
     assert all(name.endswith(".npy") or name == "few" for name in os.listdir(tmp_path))
 
 
+@pytest.mark.sampled
 def test_an_append_killed_anywhere_counts_its_own_rows(few, place, monkeypatch):
     frame, again = read(few), di.read_images(few, files_per_partition=1)
-    for number in range(1, 100):
+    for number in range(1, 100, EVERY_STEP):
         out = f"{place}/{number}"
         frame.img.write_parquet(out)
         with monkeypatch.context() as patch:

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 import daskimg as di
+from tests.amount import amount
 from tests.lazy.frames import eager, lazy, plain
 
 Frame = Any
@@ -230,10 +231,11 @@ def check_declared(found: pd.DataFrame, declared: pd.Series) -> None:
             assert dtype == declared[name], name
 
 
+@pytest.mark.sampled
 @pytest.mark.filterwarnings("error:Boolean Series key")  # a filter of other rows
 @pytest.mark.parametrize("shape", ["good", "broken, null", "broken, raise", "broken, one index"])
 @settings(
-    max_examples=80,
+    max_examples=amount("DASKIMG_FUZZ_PIPELINES", 15, 80),
     derandomize=True,
     database=None,
     deadline=None,

@@ -53,6 +53,7 @@ def judge(whys: dict[str, str | None]) -> None:
             assert why.startswith("decode: TooManyPixelsError: the header announces"), name
 
 
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize("scheduler", ["sync", "threads", "processes"])
 def test_memory_stays_small(folder, scheduler):
@@ -67,6 +68,7 @@ def test_memory_stays_small(folder, scheduler):
     assert most < GIGABYTE
 
 
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_memory_of_workers_stays_small(client, folder):
     frame = di.read_images(folder, on_error="null", files_per_partition=2)
@@ -85,5 +87,6 @@ def test_a_tile_larger_than_its_picture_is_no_way_round(side):
     assert headers.read_header(tiff(64, 64, tile=256))[:2] == (64, 64)
 
 
+@pytest.mark.long
 def test_a_picture_as_large_as_allowed_is_not_refused():
     assert headers.read_header(bombs()["pixels.png"], max_pixels=None)[:2] == (60_000, 60_000)

@@ -90,6 +90,7 @@ async def miss(address: str, dask_scheduler: Any) -> None:
     await dask_scheduler.check_worker_ttl()
 
 
+@pytest.mark.long
 def test_a_worker_that_hangs_is_replaced(folder, tmp_path):
     """By a clock that is put forward: a short `worker-ttl` finds workers that are only slow."""
     mark = tmp_path / "hangs"
@@ -105,6 +106,7 @@ def test_a_worker_that_hangs_is_replaced(folder, tmp_path):
     pd.testing.assert_frame_equal(found, undisturbed(folder))
 
 
+@pytest.mark.long
 def test_a_worker_that_hangs_for_a_while(both, folder, tmp_path):
     mark = tmp_path / "hangs"
 
@@ -131,6 +133,7 @@ def take_too_much(pixels: Any, mark: Path | None) -> Any:
     return pixels
 
 
+@pytest.mark.long
 def test_a_worker_that_runs_out_of_memory_is_replaced(both, folder, tmp_path):
     mark = tmp_path / "died"
     found = measured(folder, partial(take_too_much, mark=mark)).compute()
@@ -138,6 +141,7 @@ def test_a_worker_that_runs_out_of_memory_is_replaced(both, folder, tmp_path):
     pd.testing.assert_frame_equal(found, undisturbed(folder))
 
 
+@pytest.mark.long
 def test_one_that_always_does_ends_in_an_error_that_says_so(folder, tmp_path):
     frame = di.read_images(folder, files_per_partition=ROWS)
     image = frame.image.img.apply(partial(take_too_much, mark=None))
@@ -165,6 +169,7 @@ def status(dask_worker: Any) -> str:
     return str(dask_worker.status.name)
 
 
+@pytest.mark.long
 def test_paused_workers_go_on_when_there_is_memory_again(both, folder):
     """One is paused throughout; for a while both are."""
     both.wait_for_workers(2, timeout=PATIENCE)
@@ -181,6 +186,7 @@ def test_paused_workers_go_on_when_there_is_memory_again(both, folder):
     pd.testing.assert_frame_equal(found, undisturbed(folder))
 
 
+@pytest.mark.long
 def test_what_dead_workers_did_is_not_forgotten(both, folder):
     both.wait_for_workers(2, timeout=PATIENCE)
     with di.stats() as s:
@@ -218,6 +224,7 @@ def named(row: Any, enough: Path) -> str:
     return Path(row["path"]).stem + ".png"
 
 
+@pytest.mark.long
 def test_a_scheduler_that_is_lost(folder, tmp_path):
     """What was computed is gone with it, what was written is not: the same call resumes."""
     file, target = tmp_path / "scheduler.json", tmp_path / "out"

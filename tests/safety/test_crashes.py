@@ -85,18 +85,21 @@ def test_neighbours_of_a_crash_are_unharmed(anew, tmp_path, bad):
     judge(frame.compute(), *bad)
 
 
+@pytest.mark.long
 def test_headers_too(anew, tmp_path):
     frame = di.read_images(pictures(tmp_path, 7), on_error="null", files_per_partition=4)
     height = frame.image.img.height.compute()
     assert height.isna().to_numpy().nonzero()[0].tolist() == [7]
 
 
+@pytest.mark.long
 def test_the_file_is_named(anew, tmp_path):
     frame = di.read_images(pictures(tmp_path, 7), files_per_partition=4)
     with pytest.raises(di.ImageError, match=r"crashed \(SIGSEGV\).*07\.png"):
         frame.image.img.mean().compute()
 
 
+@pytest.mark.long
 def test_writers_go_on(anew, tmp_path):
     (tmp_path / "in").mkdir()
     source = pictures(tmp_path / "in", 7)
@@ -109,6 +112,7 @@ def test_writers_go_on(anew, tmp_path):
     assert again.path.tolist() == [os.path.join(source, "07.png")]
 
 
+@pytest.mark.long
 def test_iterators_go_on(anew, tmp_path):
     frame = di.read_images(pictures(tmp_path, 7), on_error="null", files_per_partition=4)
     small = frame.assign(image=frame.image.img.resize(2, 2))

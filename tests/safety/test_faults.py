@@ -103,6 +103,7 @@ def written(target: Path) -> dict[str, bytes]:
     return {name: data for name, data in found.items() if not name.startswith("_daskimg")}
 
 
+@pytest.mark.long
 def test_a_worker_that_is_killed_while_writing_leaves_the_same_files(anew, folder, tmp_path):
     frame = di.read_images(folder, files_per_partition=3)
     results = {}
@@ -117,6 +118,7 @@ def test_a_worker_that_is_killed_while_writing_leaves_the_same_files(anew, folde
     assert left == ["_SUCCESS", "manifest.json"]
 
 
+@pytest.mark.long
 def test_shards_written_while_a_worker_is_killed(anew, folder, tmp_path):
     wanted = read(folder, None)[["path", "mean", "small"]].img.write_parquet(tmp_path / "wanted")
     mark = tmp_path / "died"

@@ -31,6 +31,7 @@ def bucket(s3_server) -> str:
     return name
 
 
+@pytest.mark.long
 def test_nothing_is_lost(s3_server, bucket, monkeypatch):
     monkeypatch.setattr("daskimg.transport.retry.FIRST_DELAY", 0.001)
     bad = [f"{kind}-{n}.png" for kind in ("lost", "forbidden", "missing") for n in range(FEW)]

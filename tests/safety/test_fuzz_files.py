@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 import resource
 import sys
 
@@ -18,9 +17,10 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
 import daskimg as di
+from tests.amount import amount
 from tests.safety.damage import corpus, mutated, seeds
 
-CASES = int(os.environ.get("DASKIMG_FUZZ", 5_400))
+CASES = amount("DASKIMG_FUZZ", 900, 5_400)
 CHUNK = 450
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 MOST_PIXELS, MOST_MEMORY = 1_000_000, 400 * 2**20
@@ -66,6 +66,7 @@ def test_seeds_are_good():
     assert decoded.notna().all()
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("chunk", range(-(-CASES // CHUNK)))
 def test_damaged_files(chunk):
     before = resident()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import resource
 from pathlib import Path
 
@@ -12,9 +11,10 @@ import pytest
 
 import daskimg as di
 from daskimg.testing import make_images
+from tests.amount import amount
 from tests.safety.damage import mutated
 
-ROWS, CASES = 6, int(os.environ.get("DASKIMG_FUZZ_SHARDS", 200))
+ROWS, CASES = 6, amount("DASKIMG_FUZZ_SHARDS", 40, 200)
 MOST_MEMORY = 400 * 2**20
 READ = {
     "npy": di.read_numpy,
@@ -54,6 +54,7 @@ def pictures(frame: pd.DataFrame) -> list[bytes | None]:
     ]
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("kind", READ)
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_damaged_shards(kind, tmp_path):

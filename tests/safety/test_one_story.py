@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -22,11 +21,12 @@ import pytest
 import daskimg as di
 from daskimg.io.tfrecord import example as tf
 from daskimg.testing import make_images
+from tests.amount import amount
 from tests.io.test_tfrecord import example
 from tests.io.test_webdataset import tar_bytes
 from tests.safety.damage import mutated
 
-CASES = int(os.environ.get("DASKIMG_FUZZ_STORY", 2))
+CASES = amount("DASKIMG_FUZZ_STORY", 2, 6)
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
 
@@ -168,6 +168,7 @@ class Story(NamedTuple):
         return cls(result.rows, result.written, result.failed, result.missing)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("seed", range(CASES))
 @pytest.mark.parametrize("read", READERS, ids=lambda read: read.__name__)
 def test_all_tell_the_same(read, seed, tmp_path):
@@ -252,6 +253,7 @@ WITHOUT = {  # rows that what was written has not, by what the result tells
 }
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("seed", range(CASES // 2))
 @pytest.mark.parametrize("read", READERS, ids=lambda read: read.__name__)
 def test_copies_tell_what_the_run_saw(read, seed, tmp_path):

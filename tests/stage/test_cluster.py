@@ -160,6 +160,7 @@ def from_the_command_line(tmp_path):
         yield at
 
 
+@pytest.mark.long
 def test_joined_by_address(tmp_path):
     with from_the_command_line(tmp_path) as at, Client(scheduler_file=str(at)) as client:
         client.wait_for_workers(3, timeout=PATIENCE)

@@ -40,6 +40,7 @@ def test_on_a_cluster(tmp_path):
         assert max(work.crowds(two)) == 2
 
 
+@pytest.mark.long
 def test_a_worker_is_killed(tmp_path):
     """Its tasks run again elsewhere, what it held is let go, and no more run than may."""
     with work.spec(cpus=3, threads=2, gpus=0) as cluster, Client(cluster) as client:
@@ -56,6 +57,7 @@ def test_a_worker_is_killed(tmp_path):
         assert max(work.crowds(tmp_path)) == 3
 
 
+@pytest.mark.long
 def test_the_gpu_worker_is_killed(tmp_path):
     with work.spec(cpus=2) as cluster, Client(cluster) as client:
         future = client.compute(staged(tmp_path, 20, resources={"GPU": 1}))

@@ -269,6 +269,7 @@ json.dump(seen, open(f"{place}/{rank}.json", "w"))
 """
 
 
+@pytest.mark.long
 @pytest.mark.timeout(240)
 def test_two_ranks_train_together(folder, tmp_path):
     env = {k: v for k, v in os.environ.items() if k not in ("RANK", "WORLD_SIZE")}
