@@ -94,14 +94,18 @@ class AnyAssign(Assign):  # type: ignore[misc]
         return _assign_pandas(*[x._meta if isinstance(x, Expr) else x for x in self._args])
 
 
-class PlainAssign(AnyAssign):
-    """What an `ImageAssign` is once its ops are passes."""
-
-    operation = staticmethod(_assign_pandas)
+class Outlet(Elemwise):  # type: ignore[misc]
+    """The last step of ours: with what is below it, it becomes one task."""
 
     def _simplify_up(self, parent: Expr, dependents: Any) -> Expr | None:
         fused = _fused(self, parent, dependents)
         return super()._simplify_up(parent, dependents) if fused is None else fused
+
+
+class PlainAssign(Outlet, AnyAssign):
+    """What an `ImageAssign` is once its ops are passes."""
+
+    operation = staticmethod(_assign_pandas)
 
 
 def _fused(top: Expr, parent: Expr, dependents: Any) -> Expr | None:
@@ -190,16 +194,12 @@ class ImagePass(Elemwise):  # type: ignore[misc]
         return Take(union, moved(self, parent.program), parent.out)
 
 
-class Take(Elemwise):  # type: ignore[misc]
+class Take(Outlet):
     """One program's column of a pass."""
 
     _parameters = ["frame", "program", "out"]  # noqa: RUF012
     _filter_passthrough = False  # a pass is no frame
     operation = staticmethod(_take_pandas)
-
-    def _simplify_up(self, parent: Expr, dependents: Any) -> Expr | None:
-        fused = _fused(self, parent, dependents)
-        return super()._simplify_up(parent, dependents) if fused is None else fused
 
     @functools.cached_property
     def _meta(self) -> pd.Series:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import fsspec
@@ -12,7 +13,8 @@ from daskimg.testing import make_images
 from tests.clusters import client, cluster
 from tests.servers import s3_server, web_server
 
-__all__ = ["client", "cluster", "paths", "s3_server", "vault", "web_server"]
+ROWS = 24  # pictures in `folder`
+__all__ = ["ROWS", "client", "cluster", "paths", "s3_server", "vault", "web_server"]
 
 
 class VaultFileSystem(MemoryFileSystem):
@@ -45,3 +47,11 @@ def vault():
 def paths(tmp_path_factory) -> list[str]:
     """Twenty good pictures of 8 to 10 rows."""
     return make_images(tmp_path_factory.mktemp("good"), 20, size=((8, 8), (10, 10)))
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory) -> Path:
+    """Good pictures of 8 to 10 rows, one to a file."""
+    folder = tmp_path_factory.mktemp("many")
+    make_images(folder, ROWS, size=((8, 8), (10, 10)), formats=["png"])
+    return folder

@@ -22,18 +22,11 @@ from distributed import Client, KilledWorker, LocalCluster, Status
 
 import daskimg as di
 from daskimg.testing import make_images
+from tests.safety.conftest import ROWS
 from tests.patience import PATIENCE, until
 
-ROWS = 24
 LIMIT = 900 * 2**20
 pytestmark = pytest.mark.xdist_group("busy")  # one at a time: processes that starve fail
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("many")
-    make_images(folder, ROWS, size=((8, 8), (10, 10)), formats=["png"])
-    return folder
 
 
 @contextlib.contextmanager
