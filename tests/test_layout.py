@@ -118,6 +118,37 @@ def test_private_dask_is_in_one_file(path):
     assert path.relative_to(PACKAGE).as_posix() == "lazy/expr.py" or found == []
 
 
+def lines_of(path: Path) -> list[str]:
+    """The code of a file, without imports, docstrings, comments and signatures."""
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if not isinstance(body, list):
+            continue
+        if isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
+            body = body[1:]
+        node.body = [one for one in body if not isinstance(one, ast.Import | ast.ImportFrom)]
+        if isinstance(node, ast.FunctionDef):
+            node.args, node.returns = ast.arguments([], [], None, [], [], None, []), None
+    return [line.strip() for line in ast.unparse(tree).splitlines() if line.strip()]
+
+
+def test_no_eight_lines_stand_twice():
+    places: dict[tuple[str, ...], list[str]] = {}
+    for path in FILES:
+        lines = lines_of(path)
+        for n in range(len(lines) - 7):
+            places.setdefault(tuple(lines[n : n + 8]), []).append(f"{path.name}: {lines[n]}")
+    assert [found for found in places.values() if len(found) > 1] == []
+
+
+def test_tests_mirror_the_rooms():
+    folders = [path.parent for path in (ROOT / "tests").rglob("__init__.py")]
+    rooms = {path.relative_to(ROOT / "tests") for path in folders} - {Path()}
+    across = {Path("safety"), Path("examples")}  # what all rooms have to keep to
+    assert [room for room in rooms - across if not (PACKAGE / room).is_dir()] == []
+
+
 @pytest.mark.parametrize("part", ["kernels", "column", "transport", "guard"])
 def test_lower_rooms_need_no_dask(part):
     files = sorted((PACKAGE / part).rglob("*.py"))

@@ -19,8 +19,8 @@ from daskimg.io.tfrecord import example as tf
 from daskimg.testing import make_images
 from daskimg.transport import fetch, retry
 from tests.interrupted import WAYS, begun
-from tests.io.test_tfrecord import example
-from tests.io.test_webdataset import tar_bytes
+from tests.io.tfrecord.test_tfrecord import example
+from tests.io.webdataset.test_webdataset import tar_bytes
 from tests.patience import PATIENCE, until
 from tests.servers import web_server  # noqa: F401
 

@@ -10,9 +10,10 @@ import pandas as pd
 from dask.tokenize import tokenize
 
 from daskimg import wanted
-from daskimg.batch import kinds, models
-from daskimg.batch.formats import check_format
-from daskimg.batch.frames import (
+from daskimg.batch import models
+from daskimg.batch import results as kinds
+from daskimg.batch.batches import check_format
+from daskimg.batch.prepare import (
     declare,
     decoded,
     holds_pixels,

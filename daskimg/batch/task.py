@@ -17,10 +17,11 @@ import numpy.typing as npt
 import pandas as pd
 
 from daskimg import metrics, wanted
-from daskimg.batch import kinds, models
+from daskimg.batch import models
+from daskimg.batch import results as kinds
+from daskimg.batch.batches import to_batch
 from daskimg.batch.columns import Column, column_for
 from daskimg.batch.errors import BatchError, failure
-from daskimg.batch.formats import to_batch
 from daskimg.column.array import ImageArray
 from daskimg.column.dtype import ImageDtype
 from daskimg.engine.gauge import LATER

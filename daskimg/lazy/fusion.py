@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
+from daskimg.lazy.bare import Column, Table, as_pandas, joined
 from daskimg.lazy.expr import (
     Blockwise,
     Expr,
@@ -26,7 +27,6 @@ from daskimg.lazy.expr import (
     TaskRef,
     is_valid_blockwise_op,
 )
-from daskimg.lazy.table import Column, Table, as_pandas, joined
 
 __all__ = ["Fusion", "Together", "bare", "fusion", "run_bare", "run_in_order", "twin_of", "unfused"]
 

@@ -13,10 +13,10 @@ from daskimg.engine import onepass
 from daskimg.engine.program import Program, Row
 from daskimg.errors import ImageError
 from daskimg.guard import limit
+from daskimg.lazy.bare import Column, Table, arrays_of, as_pandas
 from daskimg.lazy.expr import Assign, Elemwise, Expr, Filter, RepartitionToFewer, Task
 from daskimg.lazy.fusion import Together, bare, fusion
 from daskimg.lazy.nodes import ImageNode, empty_like
-from daskimg.lazy.table import Column, Table, arrays_of, as_pandas
 from daskimg.lazy.tree import args_of, users_of
 
 __all__ = [

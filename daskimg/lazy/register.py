@@ -14,8 +14,8 @@ from daskimg.column.array import ImageArray
 from daskimg.column.dtype import ImageDtype
 from daskimg.column.image import Image
 from daskimg.column.lists import ImageListArray, ImageListDtype
+from daskimg.lazy.bare import Column, Table
 from daskimg.lazy.physical import Columns
-from daskimg.lazy.table import Column, Table
 
 __all__: list[str] = []
 

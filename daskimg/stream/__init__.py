@@ -13,11 +13,11 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from daskimg.batch.formats import check_format
+from daskimg.batch.batches import check_format
 from daskimg.column.dtype import ImageDtype
 from daskimg.column.image import Image
 from daskimg.errors import quoted
-from daskimg.lazy.table import Frame, as_pandas
+from daskimg.lazy.bare import Frame, as_pandas
 from daskimg.stream.batches import batch_of, cut, dropped, shuffled
 from daskimg.stream.runners import Runner
 from daskimg.stream.window import Work, pieces, runner, work_of

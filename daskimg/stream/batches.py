@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from daskimg.batch.formats import to_batch
+from daskimg.batch.batches import to_batch
 from daskimg.column.array import ImageArray
 from daskimg.column.storage import Uniform
 from daskimg.errors import ImageError
-from daskimg.lazy.table import Frame, arrays_of, as_pandas, joined, some_rows
+from daskimg.lazy.bare import Frame, arrays_of, as_pandas, joined, some_rows
 
 __all__ = ["NullCellError", "batch_of", "cut", "dropped", "shuffled"]
 
@@ -111,7 +111,7 @@ def shuffled(frames: Iterable[Frame], size: int, seed: Any) -> Iterator[pd.DataF
 
 
 def batch_of(rows: Frame, batch_format: str, on_null: str) -> Any:
-    """`rows` in a format of `daskimg.batch.formats.FORMATS`, nulls as `on_null` says."""
+    """`rows` in a format of `daskimg.batch.batches.FORMATS`, nulls as `on_null` says."""
     gaps = [(name, cells) for name, cells in images_in(rows) if not cells.valid.all()]
     if gaps and on_null == "raise":
         raise _null(*gaps[0])

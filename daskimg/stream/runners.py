@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from itertools import count
 from typing import Any, NamedTuple
 
-from daskimg.lazy.table import Frame, joined, some_rows
+from daskimg.lazy.bare import Frame, joined, some_rows
 from daskimg.wanted import Run
 
 __all__ = ["Cluster", "Here", "Rows", "Runner", "Source", "Span", "Threads"]

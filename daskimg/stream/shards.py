@@ -18,7 +18,7 @@ import pandas as pd
 
 from daskimg.engine.program import Program
 from daskimg.kernels import augment
-from daskimg.lazy.parts import Parts, parts, plain, settled, with_programs
+from daskimg.lazy.partitions import Parts, parts, plain, settled, with_programs
 from daskimg.stream.window import Work, is_light, with_pixels
 
 __all__ = ["Dataset", "Place", "plan_batches", "reseeded"]

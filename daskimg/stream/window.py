@@ -22,8 +22,8 @@ import pyarrow as pa
 
 from daskimg.column.dtype import ImageDtype
 from daskimg.errors import ImageError
-from daskimg.lazy.parts import parts, settled
-from daskimg.lazy.table import Frame, arrays_of
+from daskimg.lazy.bare import Frame, arrays_of
+from daskimg.lazy.partitions import parts, settled
 from daskimg.stream.runners import Cluster, Here, Rows, Runner, Source, Span, Threads
 
 __all__ = ["Work", "is_light", "pieces", "runner", "work_of"]

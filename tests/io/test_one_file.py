@@ -14,8 +14,8 @@ import pytest
 
 import daskimg as di
 from daskimg.io import one_file as single
-from tests.io import test_kill
-from tests.io.test_kill import (
+from tests.io.commit import test_kill
+from tests.io.commit.test_kill import (
     PARTITIONS,
     PICTURES,
     kill_some_time,

@@ -81,7 +81,7 @@ def some(di: Any, folder: str, out: Path) -> dict[str, object]:
 
 def more(di: Any, folder: str, out: Path) -> dict[str, object]:
     """All that goes its own way without the rules."""
-    from daskimg.lazy.table import as_pandas
+    from daskimg.lazy.bare import as_pandas
     from daskimg.stream.runners import Here
     from daskimg.stream.shards import Dataset, Place
     from daskimg.stream.window import pieces

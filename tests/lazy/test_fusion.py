@@ -16,10 +16,10 @@ from dask.sizeof import sizeof
 
 import daskimg as di
 from daskimg.errors import TooManyErrors
+from daskimg.lazy.bare import Column, Table, as_pandas
 from daskimg.lazy.expr import Task, TaskRef
 from daskimg.lazy.fusion import run_in_order
 from daskimg.lazy.physical import Columns
-from daskimg.lazy.table import Column, Table, as_pandas
 from daskimg.testing import make_images
 
 PARTS, EACH = 4, 3

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 import daskimg as di
-from daskimg.lazy.table import Column, Table, arrays_of, as_pandas, joined, some_rows
+from daskimg.lazy.bare import Column, Table, arrays_of, as_pandas, joined, some_rows
 from daskimg.testing import make_images
 
 

@@ -21,9 +21,8 @@ import pytest
 from distributed import Client, KilledWorker, LocalCluster, Status
 
 import daskimg as di
-from daskimg.testing import make_images
-from tests.safety.conftest import ROWS
 from tests.patience import PATIENCE, until
+from tests.safety.conftest import ROWS
 
 LIMIT = 900 * 2**20
 pytestmark = pytest.mark.xdist_group("busy")  # one at a time: processes that starve fail

@@ -21,9 +21,8 @@ from distributed import Client, LocalCluster
 import daskimg as di
 from daskimg.testing import make_images
 from daskimg.transport import fetch
-from tests.safety.conftest import ROWS
 from tests.patience import PATIENCE
-
+from tests.safety.conftest import ROWS
 
 pytestmark = pytest.mark.xdist_group("busy")  # one at a time: processes that starve fail
 

@@ -22,8 +22,8 @@ import daskimg as di
 from daskimg.io.tfrecord import example as tf
 from daskimg.testing import make_images
 from tests.amount import amount
-from tests.io.test_tfrecord import example
-from tests.io.test_webdataset import tar_bytes
+from tests.io.tfrecord.test_tfrecord import example
+from tests.io.webdataset.test_webdataset import tar_bytes
 from tests.safety.damage import mutated
 
 CASES = amount("DASKIMG_FUZZ_STORY", 2, 6)

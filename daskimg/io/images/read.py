@@ -22,9 +22,9 @@ from daskimg.io.images.of_column import pictures_of
 from daskimg.io.listing.find import given_paths, list_images
 from daskimg.io.listing.partitions import parse_partitions, shuffle_order, split_rows
 from daskimg.kernels import geometry, headers
+from daskimg.lazy.bare import Table
 from daskimg.lazy.fusion import bare
 from daskimg.lazy.source import from_reader
-from daskimg.lazy.table import Table
 from daskimg.transport import fetch
 from daskimg.transport.stores import local_path, parse
 from daskimg.words import READERS, known_as

@@ -17,9 +17,9 @@ from daskimg.column.lists import ImageListArray
 from daskimg.errors import reason_of
 from daskimg.io.parquet import scan
 from daskimg.io.parquet.cells import decode_column
+from daskimg.io.parquet.common_schema import nulls
 from daskimg.io.parquet.reader import Reader
 from daskimg.io.parquet.scan import DamagedError, Rows
-from daskimg.io.parquet.types import nulls
 
 __all__ = ["lost_file", "salvaged"]
 

@@ -15,9 +15,9 @@ from daskimg.io.commit.failures import count, picture_columns
 from daskimg.io.commit.names import check_name, folder_name
 from daskimg.io.commit.run import Run
 from daskimg.io.commit.target import Target
+from daskimg.io.parquet.common_schema import schemas_of
 from daskimg.io.parquet.scan import read_footers
 from daskimg.io.parquet.schema import Layout
-from daskimg.io.parquet.types import schemas_of
 
 __all__ = ["Blank", "Part", "split"]
 

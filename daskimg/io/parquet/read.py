@@ -18,12 +18,12 @@ from daskimg.errors import quoted, reason_of
 from daskimg.io.listing.walk import own_part
 from daskimg.io.parquet import scan
 from daskimg.io.parquet.cells import recognise
+from daskimg.io.parquet.common_schema import common_schema, schemas_of
+from daskimg.io.parquet.contents import Counts, counts_of, kinds_of
 from daskimg.io.parquet.damage import lost_file, salvaged
-from daskimg.io.parquet.kinds import Counts, counts_of, kinds_of
 from daskimg.io.parquet.reader import Reader
 from daskimg.io.parquet.scan import Group, Rows
 from daskimg.io.parquet.schema import Column
-from daskimg.io.parquet.types import common_schema, schemas_of
 from daskimg.lazy.source import from_reader
 from daskimg.transport import fetch
 from daskimg.words import READERS, known_as

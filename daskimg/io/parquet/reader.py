@@ -16,10 +16,10 @@ import pyarrow.parquet as pq
 from daskimg.errors import quoted
 from daskimg.io.parquet import scan
 from daskimg.io.parquet.cells import decode_column
+from daskimg.io.parquet.common_schema import nulls
 from daskimg.io.parquet.plain import plain_frame
 from daskimg.io.parquet.scan import Dnf, Rows
 from daskimg.io.parquet.schema import Column
-from daskimg.io.parquet.types import nulls
 from daskimg.transport import fetch
 from daskimg.wanted import looking
 

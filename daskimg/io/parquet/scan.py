@@ -23,9 +23,9 @@ from daskimg.io.commit.target import Target
 from daskimg.io.listing.find import Listing, list_images
 from daskimg.io.listing.partitions import parse_partitions
 from daskimg.io.listing.walk import own_part
+from daskimg.io.parquet.common_schema import nulls
 from daskimg.io.parquet.schema import KEY
 from daskimg.io.parquet.tensors import tensors_of
-from daskimg.io.parquet.types import nulls
 from daskimg.secrets import mask_url
 from daskimg.transport import fetch
 

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 import daskimg as di
-from tests.io.test_webdataset import png, tar_bytes
+from tests.io.webdataset.test_webdataset import png, tar_bytes
 
 KEYS = ["a/0", "a/1", "a/2", "a/3"]
 FORMATS = {"pax": tarfile.PAX_FORMAT, "gnu": tarfile.GNU_FORMAT, "ustar": tarfile.USTAR_FORMAT}

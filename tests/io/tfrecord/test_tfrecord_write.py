@@ -15,7 +15,7 @@ import pytest
 import daskimg as di
 from daskimg import metrics
 from daskimg.testing import make_images
-from tests.io.test_tfrecord import BY_TENSORFLOW, frame_starts, png
+from tests.io.tfrecord.test_tfrecord import BY_TENSORFLOW, frame_starts, png
 
 
 @pytest.fixture

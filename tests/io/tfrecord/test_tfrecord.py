@@ -24,7 +24,7 @@ BY_TENSORFLOW = bytes.fromhex(
     "1500000000000000d6ab6b2b0a130a110a046e616d6512090a070a05636166c3a928967764"
     "19000000000000008bf108280a170a150a0573636f7265120c120a0a080000003f000000c07ce43322"
 )
-SHARED = Path(os.environ.get("DASKIMG_SHARED", Path(__file__).parents[3] / "shared"))
+SHARED = Path(os.environ.get("DASKIMG_SHARED", Path(__file__).parents[4] / "shared"))
 RACCOON = SHARED / "data" / "tfrecord" / "raccoon.tfrecord"
 
 

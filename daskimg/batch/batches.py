@@ -13,7 +13,7 @@ import pyarrow as pa
 from daskimg.column.array import ImageArray
 from daskimg.column.storage import DTYPES, Ragged, Uniform
 from daskimg.errors import quoted
-from daskimg.lazy.table import Frame, arrays_of, as_pandas
+from daskimg.lazy.bare import Frame, arrays_of, as_pandas
 
 __all__ = ["FORMATS", "check_format", "pixels_of", "to_batch"]
 

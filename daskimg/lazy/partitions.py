@@ -15,6 +15,7 @@ from dask.order import order
 
 from daskimg.engine.program import Program
 from daskimg.lazy import plain as in_plain
+from daskimg.lazy.bare import as_pandas
 from daskimg.lazy.expr import (
     RULES,
     Alias,
@@ -37,7 +38,6 @@ from daskimg.lazy.fusion import run_bare, twin_of, unfused
 from daskimg.lazy.nodes import PlacedStage, Stage
 from daskimg.lazy.prune import pruned
 from daskimg.lazy.source import row_counts
-from daskimg.lazy.table import as_pandas
 from daskimg.lazy.tree import rows_of, source_of
 
 __all__ = ["Part", "Parts", "parts", "plain", "settled", "with_programs"]
