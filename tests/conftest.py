@@ -28,7 +28,14 @@ def patient_clusters():
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Nanny, "close", patient)
-        with dask.config.set({"distributed.deploy.lost-worker-timeout": PATIENCE}):
+        with dask.config.set(
+            {
+                "distributed.deploy.lost-worker-timeout": PATIENCE,
+                # clusters that wait for the next test leave the processor to others
+                "distributed.worker.profile.enabled": False,
+                "distributed.admin.tick.interval": "1s",
+            }
+        ):
             yield
 
 
