@@ -54,10 +54,12 @@ def test_ctrl_c_on_threads(folder, tmp_path):
     run(",".join(way for way in WAYS if way not in APART), folder, tmp_path)
 
 
+@pytest.mark.long
 def test_ctrl_c_on_a_cluster(folder, tmp_path):
     run("cluster", folder, tmp_path)
 
 
+@pytest.mark.long
 def test_ctrl_c_in_a_worker_of_a_data_loader(folder, tmp_path):
     run("DataLoader", folder, tmp_path)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 import daskimg as di
 from daskimg.engine.ops import build
 from daskimg.engine.program import Function
@@ -17,8 +19,11 @@ def test_functions_of_one_name_make_programs_that_differ():
     assert one.label != two.label
 
 
+@pytest.mark.long
 def test_a_dtype_with_credentials_has_one_token_in_every_process():
     code = """
+import pytest
+
 import daskimg as di
 from dask.tokenize import tokenize
 from daskimg.transport.fetch import Source

@@ -11,6 +11,8 @@ import pytest
 import torch
 from photographs import TEXTURES, save_textures
 
+pytestmark = pytest.mark.long  # the quick tests run the demo
+
 SMALL = ["--each=45", "--epochs=6"]
 
 

@@ -11,6 +11,8 @@ import pytest
 from demo_catalogue import photograph
 from PIL import Image, ImageOps
 
+pytestmark = pytest.mark.long  # the quick tests run the demo
+
 pytest.importorskip("cv2", reason="the example needs opencv-python-headless")
 
 #: The astronaut's face, chin to hair, measured by hand.

@@ -13,6 +13,8 @@ from PIL import Image, ImageOps
 
 import daskimg as di
 
+pytestmark = pytest.mark.long  # the quick tests run the demo
+
 transformers = pytest.importorskip("transformers", reason="the example needs transformers")
 
 

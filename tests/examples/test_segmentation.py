@@ -10,6 +10,8 @@ import segmentation
 from photographs import OTHERS, save_coins
 from PIL import Image
 
+pytestmark = pytest.mark.long  # the quick tests run the demo
+
 
 @pytest.fixture(scope="module")
 def segmented(tmp_path_factory: pytest.TempPathFactory) -> Path:

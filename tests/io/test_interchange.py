@@ -97,6 +97,7 @@ def run(code: str, *args: str) -> str:
     return out.stdout.strip().splitlines()[-1]
 
 
+@pytest.mark.long
 def test_tensorflow_reads_our_records(written, tmp_path):
     target, pixels = written
     di.read_parquet(target).img.write_tfrecords(tmp_path / "records")
@@ -114,6 +115,7 @@ print(json.dumps(out))
     assert got == [[1.5, *p.shape] for p in pixels]
 
 
+@pytest.mark.long
 def test_we_read_tensorflows_records(written, tmp_path):
     _, pixels = written
     code = """

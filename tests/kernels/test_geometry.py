@@ -60,6 +60,7 @@ def test_bilinear_is_within_a_grey_level_of_pillow(engine, fit, channels):
             assert np.abs(got.astype(int) - expected).mean() < 0.6
 
 
+@pytest.mark.long
 def test_a_large_picture_made_small(engine):
     pixels = photo(3000, 4000)
     for size in [(224, 224), (20, 30), (1500, 2000)]:

@@ -72,6 +72,7 @@ def test_five_columns_open_each_file_once(client, log, paths):
     assert_images_equal(found.t, wanted.t)
 
 
+@pytest.mark.long
 def test_results_of_one_compute_share_the_pass(client, log, paths):
     frame = lazy(paths)
     first, second = dask.compute(frame.image.img.mean(), measured(frame, "s", "t"))

@@ -50,6 +50,7 @@ def test_all_names_are_there():
     assert all(expr._look_up(names)[1] == [] for names in expr.GROUPS.values())
 
 
+@pytest.mark.long
 def test_right_values_without_each_group(tmp_path):
     folder = tmp_path / "in"
     folder.mkdir()

@@ -84,6 +84,7 @@ def test_the_file_is_named(folder):
         di.read_images(folder).image.img.mean().compute(scheduler="sync")
 
 
+@pytest.mark.long
 def test_workers_of_a_cluster_live_on(client, folder):
     before = client.run(lambda: __import__("os").getpid())
     client.run(hostile)

@@ -78,6 +78,7 @@ def test_other_formats_are_failed_rows(folder, scheduler, isolated):
     judge(frame.compute(scheduler=scheduler))
 
 
+@pytest.mark.long
 def test_the_setting_travels_to_workers(client, folder):
     with dask.config.set(JPEG_ONLY):
         frame = looked_at(di.read_images(folder, on_error="null", files_per_partition=12))

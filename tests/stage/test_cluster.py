@@ -71,6 +71,7 @@ def test_taken_dashboard_port():
         assert local._dashboard_port() == 0
 
 
+@pytest.mark.long
 def test_gpu_workers_by_number(monkeypatch):
     """A GPU that is only said to be there: what its worker is told."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")

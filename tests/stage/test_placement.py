@@ -57,6 +57,7 @@ def test_every_way_of_computing(client, tmp_path, way):
     assert sorted(result["double"]) == list(range(0, 24, 2))
 
 
+@pytest.mark.long
 def test_pictures_are_decoded_elsewhere(client, tmp_path):
     make_images(tmp_path, 24)
     frame = di.read_images(str(tmp_path), files_per_partition=3, size=(8, 8))
@@ -190,6 +191,7 @@ def test_plugin_by_hand(client):
     assert set(on_gpu(work.frame(2)).compute()["on"]) == {"gpu0"}
 
 
+@pytest.mark.long
 def test_frame_built_before_the_client():
     with dask.config.set(scheduler="sync"):
         staged = on_gpu(work.frame(4))

@@ -60,7 +60,10 @@ def window_client():
         yield client
 
 
-@pytest.mark.parametrize("where", [{"resources": {"GPU": 1}}, {"concurrency": 1}])
+@pytest.mark.parametrize(
+    "where",
+    [{"resources": {"GPU": 1}}, pytest.param({"concurrency": 1}, marks=pytest.mark.long)],
+)
 def test_bounded_by_bytes(window_client, tmp_path, where):
     with dask.config.set({"daskimg.in-flight": "16MiB"}):
         frame = staged(tmp_path, 30, 4 * MIB, together=2, **where)

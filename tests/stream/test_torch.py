@@ -123,6 +123,7 @@ def test_dataloader_workers_share_the_rows(frame, answer, tmp_path, workers):
         np.testing.assert_array_equal(pixels.numpy(), answer[label].transpose(0, 3, 1, 2))
 
 
+@pytest.mark.long
 @pytest.mark.timeout(240)
 def test_spawned_workers_that_are_kept_see_the_epoch(frame, tmp_path):
     log = tmp_path / "log"

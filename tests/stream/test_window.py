@@ -13,7 +13,7 @@ import pytest
 
 from daskimg import metrics
 from daskimg.stream import window
-from tests.patience import until
+from tests.patience import PATIENCE, until
 from tests.stream.conftest import ROWS, uniform
 
 BEGUN = []
@@ -24,15 +24,26 @@ def noted(part):
     return part
 
 
+LET_GO = threading.Event()
+
+
+def held(part):
+    """The first partition; the others are under way until they are let go."""
+    assert part.n.iloc[0] == 0 or LET_GO.wait(PATIENCE)
+    return part
+
+
 def own_threads():
     names = ("daskimg-stream", "daskimg-fetch")  # a model's may live on
     return [t for t in threading.enumerate() if t.name.startswith(names)]
 
 
 def test_closing_leaves_no_thread(frame):
-    batches = frame.img.iter_batches(2)
+    LET_GO.clear()
+    batches = frame.map_partitions(held, meta=frame._meta).img.iter_batches(2)
     next(batches)
     assert own_threads()
+    LET_GO.set()
     batches.close()
     assert own_threads() == []
 
