@@ -40,11 +40,12 @@ def own_threads():
 
 def test_closing_leaves_no_thread(frame):
     LET_GO.clear()
-    batches = frame.map_partitions(held, meta=frame._meta).img.iter_batches(2)
-    next(batches)
-    assert own_threads()
-    LET_GO.set()
-    batches.close()
+    with dask.config.set(scheduler="threads"):  # whatever clusters other tests left
+        batches = frame.map_partitions(held, meta=frame._meta).img.iter_batches(2)
+        next(batches)
+        assert own_threads()
+        LET_GO.set()
+        batches.close()
     assert own_threads() == []
 
 
