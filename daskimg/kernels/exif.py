@@ -13,6 +13,7 @@ __all__ = [
     "JpegHeader",
     "WebpHeader",
     "exif_orientation",
+    "scales",
     "scan_jpeg",
     "scan_webp",
     "xmp_orientation",
@@ -21,6 +22,8 @@ __all__ = [
 _XMP_ORIENTATION = re.compile(rb'tiff:Orientation(?:="|>)([1-8])')
 _EXIF, _XMP = b"Exif\x00\x00", b"http://ns.adobe.com/xap/1.0/\x00"
 _FRAMES = {0xC0, 0xC1, 0xC2}  # baseline, extended and progressive Huffman: what every decoder reads
+
+_SCALED = {*_FRAMES, 0xC9, 0xCA}  # and those of arithmetic coding: all that transform blocks
 
 
 class JpegHeader(NamedTuple):
@@ -99,6 +102,28 @@ def scan_jpeg(data: bytes | memoryview) -> JpegHeader | None:
         return None
     orientation = (exif and exif_orientation(exif)) or (xmp and xmp_orientation(xmp)) or 1
     return JpegHeader(*frame, orientation, several, scans)
+
+
+def scales(data: bytes) -> bool:
+    """Whether a JPEG's coding is one that libjpeg decodes at a part of its size.
+
+    To ask that of a lossless one breaks the memory of Pillow before version 13. Segments are looked
+    for as libjpeg does it, whatever stands between them.
+    """
+    at = 2
+    while (at := data.find(b"\xff", at)) >= 0 and at + 3 < len(data):
+        marker = data[at + 1]
+        if marker == 0xFF or not marker:  # a fill byte; none
+            at += 1 if marker else 2
+        elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            return marker in _SCALED
+        elif marker == 0x01 or 0xD0 <= marker <= 0xD8:  # has no size
+            at += 2
+        elif marker in (0xD9, 0xDA):
+            return False
+        else:
+            at += 2 + (data[at + 2] << 8 | data[at + 3])
+    return False
 
 
 def exif_orientation(exif: bytes) -> int | None:

@@ -30,7 +30,7 @@ from PIL import (
 )
 
 from daskimg.errors import TooManyPixelsError
-from daskimg.kernels.exif import scan_webp
+from daskimg.kernels.exif import scales, scan_webp
 from daskimg.kernels.pixels import Pixels, from_pil
 
 __all__ = [
@@ -199,6 +199,7 @@ def read_pixels(
     try:
         if kind == "JPEG":
             check_scans(data)
+            min_size = min_size if scales(data) else None
         elif kind == "PNG":
             check_chunks(io.BytesIO(data), whole=True)
         image, told = open_image(io.BytesIO(data), kind, max_pixels, len(data))

@@ -9,6 +9,7 @@ from PIL import Image, UnidentifiedImageError
 
 import daskimg as di
 from daskimg.kernels import codec, headers
+from daskimg.kernels.exif import scales
 from tests.kernels.pictures import file, picture
 
 rng = np.random.default_rng(13)
@@ -163,6 +164,18 @@ def test_a_lossless_jpeg_is_decoded_in_full_where_less_would_do(channels):
     (whole, _), (small, _) = both_ways(lossless(160, channels))
     assert whole.shape == small.shape == ((160, 160) if channels == 1 else (160, 160, 3))
     np.testing.assert_array_equal(whole, small)
+
+
+def test_only_what_transforms_blocks_is_asked_for_less_than_all():
+    for options in ({}, {"progressive": True}, {"quality": 100}):
+        data = file(picture("RGB", 32, 32), "JPEG", **options)
+        assert scales(data)
+        assert scales(data[:2] + b"between\xff\xff" + data[3:])  # what libjpeg passes over
+    assert scales(arithmetic())
+    assert not any(scales(lossless(32, process=n)) for n in (0xC3, 0xC5, 0xC6, 0xC7, 0xCB, 0xCF))
+    assert not any(
+        scales(data) for data in (b"", b"\xff\xd8", b"\xff\xd8\xff", b"\xff\xd8" + b"\xff" * 9)
+    )
 
 
 def test_what_fails_fails_for_the_same_reason():
