@@ -1,10 +1,10 @@
 """An image is just another column of a Dask dataframe.
 
 ``.img`` (on pandas and Dask alike), write it or join it like any other. The parts, from the bottom
-up: ``kernels`` (what is done to pixels), ``fetch`` (bytes of a path), ``column`` (what an image
-column is), ``program`` and ``ops`` (what is to be done, as data), ``plan`` and ``onepass`` (doing
-it once per picture), ``accessor`` and ``lazy`` (``.img``), ``io`` (readers and writers),
-``frame`` (``.img`` on a DataFrame).
+up: ``kernels`` (what is done to pixels), ``transport`` (bytes of a path), ``guard`` (what keeps one
+picture from ending a run), ``column`` (what an image column is), ``engine`` (what is to be done to
+a picture, as data, and doing it once), ``accessor`` and ``lazy`` (``.img``), ``io`` (readers and
+writers), ``frame`` (``.img`` on a DataFrame).
 """
 
 from importlib.metadata import version
