@@ -141,7 +141,9 @@ class Target:
             try:
                 self._put_and_rename(self.at(name), data, settled)
                 return
-            except FileNotFoundError:  # another writer of the same was done, and cleaned up
+            # another writer of the same was done, and cleaned up: the folder went before the file
+            # was in it, or between being there and being looked at
+            except (FileNotFoundError, FileExistsError):
                 if not left:
                     raise
             except OSError as error:

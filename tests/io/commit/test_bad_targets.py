@@ -126,6 +126,21 @@ def test_two_writers_of_the_same_rows_at_once(frame, tmp_path, writer):
     assert files(tmp_path / "out") == files(tmp_path / "alone")
 
 
+def test_a_folder_that_goes_while_it_is_made(tmp_path, monkeypatch):
+    make, seen = os.makedirs, []
+
+    def late(name, *args, **options):
+        seen.append(name)
+        if len(seen) == 1:  # there when it was made, gone when it was looked at
+            raise FileExistsError(errno.EEXIST, "File exists", name)
+        make(name, *args, **options)
+
+    monkeypatch.setattr(os, "makedirs", late)
+    Target(tmp_path / "out").put("a/b", b"x")
+    assert (tmp_path / "out/a/b").read_bytes() == b"x"
+    assert len(seen) > 1
+
+
 @pytest.mark.parametrize("length, refused", [(251, False), (252, True)])
 def test_names_as_long_as_a_filesystem_takes(frame, tmp_path, length, refused):
     frame = frame.assign(name=frame.n.map(lambda n: f"{n:0{length}d}.png", meta=("name", "string")))
