@@ -11,20 +11,31 @@ Without a GPU ``--cpu`` runs the same on workers that only say they have one, wi
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import statistics
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import dask
 import torch
 
 import daskimg as di
 from benchmarks import pictures
 
-HEADINGS = ("pictures", "rate", "the model alone", "ratio", "model busy", "GPU utilisation")
+HEADINGS = (
+    "where",
+    "pictures",
+    "rate",
+    "the model alone",
+    "ratio",
+    "model busy",
+    "GPU utilisation",
+)
 SIDE = 224
 
 
@@ -86,33 +97,41 @@ def busy(table: Any) -> float:
     return at_work / (until - spans[0][0]) if spans else 0.0
 
 
-def measure(asked: argparse.Namespace, folder: Path) -> tuple[str, ...]:
+def measure(asked: argparse.Namespace, folder: Path) -> Iterator[tuple[str, ...]]:
+    """The rows of the table: on a cluster, and in this process, where no pixels travel."""
     limit = alone(asked.cpu, asked.batch_size)
-    options: dict[str, Any] = {"resources": {"GPU": 1}, "gpus": 0} if asked.cpu else {}
-    with di.start_cluster(n_workers=asked.workers, threads_per_worker=1, **options):
-        df = di.read_images(folder)
-        df = df.assign(image=df.image.img.decode("RGB").img.resize(SIDE, SIDE))
-        labelled = df.img.map_batches(
-            Classifier,
-            columns="image",
-            batch_size=asked.batch_size,
-            batch_format="torch",
-            fn_constructor_args=(asked.cpu,),
-            num_gpus=1,
-            meta={"label": "int64", "begun": "float64", "ended": "float64"},
-        )[["label", "begun", "ended"]]
-        labelled.partitions[:2].compute()  # workers import what they need, the model is made
-        watch = Watch()
-        watch.start()
-        start = time.perf_counter()
-        table = labelled.compute()
-        wall = time.perf_counter() - start
-        watch.done.set()
-        watch.join()
+    on_workers: dict[str, Any] = {"resources": {"GPU": 1}, "gpus": 0} if asked.cpu else {}
+    with di.start_cluster(n_workers=asked.workers, threads_per_worker=1, **on_workers):
+        yield "cluster", *figures(asked, folder, limit)
+    if not asked.cpu:
+        with dask.config.set(scheduler="threads", num_workers=asked.workers):
+            yield "one process", *figures(asked, folder, limit)
+
+
+def figures(asked: argparse.Namespace, folder: Path, limit: float) -> tuple[str, ...]:
+    df = di.read_images(folder, files_per_partition=asked.partition)
+    df = df.assign(image=df.image.img.decode("RGB").img.resize(SIDE, SIDE))
+    labelled = df.img.map_batches(
+        Classifier,
+        columns="image",
+        batch_size=asked.batch_size,
+        batch_format="torch",
+        fn_constructor_args=(asked.cpu,),
+        num_gpus=1,
+        meta={"label": "int64", "begun": "float64", "ended": "float64"},
+    )[["label", "begun", "ended"]]
+    labelled.partitions[:2].compute()  # workers import what they need, the model is made
+    watch = Watch()
+    watch.start()
+    start = time.perf_counter()
+    table = labelled.compute()
+    wall = time.perf_counter() - start
+    watch.done.set()
+    watch.join()
     rate = len(table) / wall
     used = f"{statistics.mean(watch.seen):.0f} %" if watch.seen else "no GPU"
-    figures = (f"{rate:,.0f}/s", f"{limit:,.0f}/s", f"{rate / limit:.2f}", f"{busy(table):.0%}")
-    return f"{len(table):,}", *figures, used
+    shown = (f"{rate:,.0f}/s", f"{limit:,.0f}/s", f"{rate / limit:.2f}", f"{busy(table):.0%}")
+    return f"{len(table):,}", *shown, used
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -120,6 +139,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--images", metavar="FOLDER", help="as of python -m benchmarks")
     parser.add_argument("--pictures", type=int, default=20_000, help="read so many, in turn")
     parser.add_argument("--batch-size", type=int, default=256)
+    parser.add_argument("--partition", type=int, help="pictures of one; default: as read_images")
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="that decode")
     parser.add_argument("--cpu", action="store_true", help="on a machine without a GPU")
     asked = parser.parse_args(arguments)
@@ -130,7 +150,7 @@ def main(arguments: list[str] | None = None) -> None:
     files = pictures.list_pictures(pictures.find_pictures(asked.images, 1000))
     with tempfile.TemporaryDirectory(prefix="daskimg-") as folder:
         many = pictures.repeat(files, asked.pictures, Path(folder, "many"))
-        for cells in [HEADINGS, ("---",) * len(HEADINGS), measure(asked, many)]:
+        for cells in itertools.chain([HEADINGS, ("---",) * len(HEADINGS)], measure(asked, many)):
             print(f"| {' | '.join(cells)} |", flush=True)
 
 

@@ -43,7 +43,7 @@ def test_every_row_runs(folder, capfd):
 def test_the_gpu_benchmark_runs_without_one(folder, capsys):
     options = ["--cpu", "--pictures", "8", "--batch-size", "2", "--workers", "1"]
     gpu.main([*options, "--images", str(folder)])
-    (row,) = re.findall(r"^\| 8 \| .+$", capsys.readouterr().out, re.MULTILINE)
+    (row,) = re.findall(r"^\| cluster \| 8 \| .+$", capsys.readouterr().out, re.MULTILINE)
     assert row.endswith("| no GPU |")
     assert float(re.search(r"(\d+)%", row).group(1)) <= 100
 
