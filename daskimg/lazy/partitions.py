@@ -29,7 +29,6 @@ from daskimg.lazy.expr import (
     Map,
     MapPartitions,
     Projection,
-    TaskRef,
     convert_legacy_graph,
     new_collection,
     optimize_blockwise_fusion,
@@ -46,19 +45,22 @@ __all__ = ["Part", "Parts", "parts", "plain", "settled", "with_programs"]
 class Part:
     """The tasks of one partition: called, they run here.
 
-    With `given`, the key of rows to start from, they are called with these rows.
+    With `given`, the key of rows to start from, they are called with these rows. What none of the
+    tasks makes is in `held`: a cluster has it, for as long as somebody refers to what is `kept`.
     """
 
-    def __init__(self, graph: dict[Any, Any], key: Any, given: Any = None) -> None:
-        wanted, todo = {}, [key]
-        self.futures = []  # what a cluster holds: a reference keeps it there
+    def __init__(
+        self, graph: dict[Any, Any], key: Any, given: Any = None, kept: Any = None
+    ) -> None:
+        wanted, todo, held = {}, [key], set()
         while todo:
             k = todo.pop()
-            if isinstance(graph.get(k), TaskRef):
-                self.futures.append(graph[k])
+            if k not in graph and k != given:
+                held.add(k)
             elif k not in wanted and k != given:
                 wanted[k] = graph[k]
                 todo += graph[k].dependencies
+        self.held, self.kept = held, kept if held else None
         places = order(wanted) if len(wanted) > 1 else {key: 0}
         self.tasks = {k: wanted[k] for k in sorted(wanted, key=places.__getitem__)}
         self.key, self.given = key, given
@@ -148,8 +150,14 @@ def settled(frame: Any, **options: Any) -> Any:
 
 
 def _shares(expr: Expr) -> bool:
-    """Whether partitions of `expr`, no Blockwise, need the same partition of what is below it."""
+    """Whether partitions of `expr`, no Blockwise, need the same partition of what is below it.
+
+    Or whether one needs several tasks there: workers share them, and some (of a shuffle) run
+    nowhere else.
+    """
     layer = convert_legacy_graph(expr._layer())
+    if len(layer) > expr.npartitions:
+        return True
     seen: set[Any] = set()
     for key in expr.__dask_keys__():
         todo, mine = [key], set()
@@ -211,7 +219,7 @@ def parts(frame: Any) -> Parts:
         return Parts(whole, None)
     (source,) = sources
     rows = Part(_graph_of_first(expr, source), (expr._name, 0), (source._name, 0))
-    if rows.futures:  # they cannot leave this process
+    if rows.held:  # that cannot leave this process
         return Parts(whole, None)
     return Parts(whole, source, rows, filters)
 
@@ -262,14 +270,16 @@ def _holds(frame: Expr, part: Expr) -> bool:
 def _parts(expr: Expr) -> list[Part]:
     fused = optimize_blockwise_fusion(expr)
     graph = _graph(fused)
-    return [Part(graph, key) for key in fused.__dask_keys__()]
+    return [Part(graph, key, kept=fused) for key in fused.__dask_keys__()]
 
 
 def _graph(expr: Expr) -> dict[Any, Any]:
-    """The tasks of `expr`, and futures as they are."""
-    found = expr.__dask_graph__()
-    futures = {key: value for key, value in found.items() if isinstance(value, TaskRef)}
-    return {**convert_legacy_graph(found), **futures}
+    """The tasks of `expr`, without what a cluster holds, each under the name that it has."""
+    tasks = convert_legacy_graph(expr.__dask_graph__())
+    # Dask itself keeps delayed values (those of an `isin`) under other names
+    other = {key: task for key, task in tasks.items() if task.key != key}
+    named = {task.key: task for task in other.values()}
+    return {**named, **tasks, **{key: Alias(key, task.key) for key, task in other.items()}}
 
 
 def _graph_of_first(expr: Expr, source: Expr) -> dict[Any, Any]:
@@ -282,7 +292,8 @@ def _graph_of_first(expr: Expr, source: Expr) -> dict[Any, Any]:
         if node._name == source._name or key in found:
             continue
         if not isinstance(node, Blockwise) or not node.dependencies():
-            return _graph(expr)
+            found.update(_graph(node))
+            continue
         found[key] = node._task(key, 0)
         todo += node.dependencies()
     return found

@@ -35,8 +35,8 @@ def _cut(rows: Rows, *spans: Span) -> Frame:
     return rows(joined([span.rows() for span in spans]))
 
 
-def _cut_one(rows: Rows, frame: Frame, start: int, stop: int) -> Frame:
-    return _cut(rows, Span(frame, start, stop))
+def _cut_held(rows: Rows, bounds: Sequence[tuple[int, int]], *frames: Frame) -> Frame:
+    return _cut(rows, *(Span(frame, *ends) for frame, ends in zip(frames, bounds, strict=True)))
 
 
 def _bare(work: Callable[..., Any]) -> Callable[..., Any]:
@@ -194,7 +194,7 @@ class Cluster(Runner):
                 self.open.discard(future)
 
     def load(self, source: Any, sliced: bool = False, light: bool = False) -> Any:
-        if light and not getattr(source, "futures", ()):
+        if light and not getattr(source, "held", ()):
             return self.pool.submit(source)
         key = (self.name, next(self.keys))
         named = getattr(source, "named", None)
@@ -216,8 +216,8 @@ class Cluster(Runner):
 
     def run(self, rows: Rows, spans: Sequence[Span]) -> Any:
         if isinstance(spans[0].loaded, tuple):
-            ((loaded, _), start, stop), *_ = spans
-            task: tuple[Any, ...] = (_cut_one, rows, loaded, start, stop)
+            bounds = [(span.start, span.stop) for span in spans]
+            task: tuple[Any, ...] = (_cut_held, rows, bounds, *(s.loaded[0] for s in spans))
         else:  # no more rows than are worked on travel
             task = (_cut, rows, *(Span(s := _here(span).rows(), 0, len(s)) for span in spans))
         future = self.client.submit(*task, key=(self.name, next(self.keys)), pure=False)
