@@ -12,13 +12,19 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-__all__ = ["STR", "ParquetFile", "ParquetWriter", "cast", "nulled"]
+__all__ = ["STR", "ParquetFile", "ParquetWriter", "cast", "categories", "nulled"]
 
 # The dtype of a column of text: before pandas 3 there is no better one than Arrow's.
 _OLD = int(pd.__version__.partition(".")[0]) < 3
 STR: Any = pd.StringDtype("pyarrow") if _OLD else pd.api.types.pandas_dtype("str")
 REFUSED = "Expected all lists to be of size"
 SCHEMA = b"\x0cARROW:schema"  # as a key of a footer: its length comes first
+
+
+def categories(kind: pd.CategoricalDtype) -> pd.Index:
+    """The categories of `kind`, as text where they are text: before pandas 3 they are objects."""
+    found = kind.categories
+    return found.astype(STR) if pd.api.types.infer_dtype(found) == "string" else found
 
 
 def nulled(values: pa.Array, where: pa.BooleanArray) -> pa.Array:

@@ -7,6 +7,8 @@ import reprlib
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from daskimg.secrets import mask_url
 
 __all__ = [
@@ -147,13 +149,20 @@ def quoted(value: Any) -> str:
 
     Examples
     --------
-    >>> quoted("a.png"), quoted([1, 2]), len(quoted("x" * 3_000_000))
+    >>> quoted("a.png"), quoted([1, np.int64(2)]), len(quoted("x" * 3_000_000))
     ("'a.png'", '[1, 2]', 300)
     """
     return mask_url(brief(_value.repr(value), 400))
 
 
-_cell, _value = reprlib.Repr(), reprlib.Repr()
+class _Repr(reprlib.Repr):
+    """Shortened; a number of NumPy as people write it: 3, not np.int64(3)."""
+
+    def repr1(self, x: Any, level: int) -> str:
+        return str(x) if isinstance(x, np.number | np.bool_) else super().repr1(x, level)
+
+
+_cell, _value = _Repr(), _Repr()
 _cell.maxother = _cell.maxstring = 60
 _value.maxother = _value.maxstring = 300
 _value.maxlist = _value.maxtuple = _value.maxset = _value.maxdict = 12

@@ -55,6 +55,11 @@ def _column(array: Any) -> Any:
     if isinstance(array, ImageArray):
         return pixels_of(array)
     if isinstance(array, np.ndarray):
+        if array.dtype == object:
+            gone = np.fromiter((value is pd.NA for value in array), bool, len(array))
+            if gone.any():
+                array = array.copy()
+                array[gone] = None
         return _frozen(array)
     if isinstance(array.dtype, np.dtype):
         return _frozen(array.to_numpy())

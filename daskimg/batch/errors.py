@@ -61,8 +61,8 @@ def told(index: pd.Index[Any]) -> str:
 
     Examples
     --------
-    >>> told(pd.RangeIndex(3, 9))
-    'rows 3 to 8'
+    >>> told(pd.RangeIndex(3, 9)), told(pd.Index([7]))
+    ('rows 3 to 8', 'row 7')
     """
     if len(index) == 1:
         return f"row {quoted(index[0])}"

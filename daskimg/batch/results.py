@@ -18,6 +18,7 @@ from daskimg.column.dtype import ImageDtype
 from daskimg.column.image import Image
 from daskimg.column.json import JsonDtype, is_picture
 from daskimg.column.lists import ImageListDtype
+from daskimg.compat import categories
 from daskimg.engine.ops import BYTES
 from daskimg.engine.program import STRING
 from daskimg.errors import quoted
@@ -169,7 +170,7 @@ def _is_picture(shape: tuple[int, ...]) -> bool:
 
 def _kept(dtype: Any) -> Any:
     if isinstance(dtype, pd.CategoricalDtype):  # other batches have other categories
-        dtype = dtype.categories.dtype
+        dtype = categories(dtype).dtype
     return STRING if isinstance(dtype, pd.StringDtype) else dtype
 
 

@@ -14,7 +14,7 @@ from daskimg.column.dtype import ImageDtype
 from daskimg.column.held import Held, Mask
 from daskimg.column.storage import KINDS, PATH, Ragged, Uniform, mixed
 from daskimg.column.text import Text
-from daskimg.compat import nulled
+from daskimg.compat import categories, nulled
 
 __all__ = ["ImageArrowType", "from_arrow", "from_values", "storage_type", "to_arrow"]
 
@@ -206,7 +206,7 @@ def from_arrow(array: pa.Array, dtype: ImageDtype) -> Parts:
 def from_values(values: Any, dtype: ImageDtype) -> Parts | None:
     """What an array holds that Arrow understands: paths, bytes, our cells; None of others."""
     if isinstance(values, pd.Categorical):
-        values = values.categories.array.take(values.codes, allow_fill=True)
+        values = categories(values.dtype).array.take(values.codes, allow_fill=True)
     if not hasattr(values, "__arrow_array__"):
         return None
     words = pa.array(values, from_pandas=True)

@@ -18,9 +18,6 @@ _NO_NUMBERS = (
     "number for each, df.image.img.mean().mean() that of all, .img.apply(function) any other"
 )
 
-# What groups may ask of cells that are no numbers.
-_OF_CELLS = ("first", "last", "nth")
-
 
 class ByContent(Held):
     """Equality, hashing and grouping of an `ImageArray`."""
@@ -110,10 +107,28 @@ class ByContent(Held):
             return self == inputs[1] if ufunc is np.equal else self != inputs[1]
         return self._no_numbers()
 
-    def _groupby_op(self, *, how: str, **rest: Any) -> Any:
-        if how in _OF_CELLS:
-            return super()._groupby_op(how=how, **rest)  # type: ignore[misc]
-        return self._unable(how)
+    def _groupby_op(
+        self,
+        *,
+        how: str,
+        ngroups: int,
+        ids: npt.NDArray[np.intp],
+        min_count: int = -1,
+        skipna: bool = True,
+        **rest: Any,
+    ) -> Any:
+        """The first or last cell of each group (pandas 2 refuses cells that are arrays)."""
+        if how not in ("first", "last"):
+            return self._unable(how)
+        grouped = ids >= 0
+        whole = grouped & ~self.isna()
+        rows = np.flatnonzero(whole if skipna else grouped)
+        chosen = np.full(ngroups, -1)
+        chosen[ids[rows]] = rows  # of those that are set more than once, the last stays
+        if how == "first":
+            chosen[ids[rows[::-1]]] = rows[::-1]
+        chosen[np.bincount(ids[whole], minlength=ngroups) < min_count] = -1
+        return self.take(chosen, allow_fill=True)
 
     def _unable(self, operation: str) -> NoReturn:
         says = _NO_NUMBERS.format(self.dtype)

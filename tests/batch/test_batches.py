@@ -67,6 +67,8 @@ def test_other_columns_come_as_arrays():
             "nullable": pd.array([1, None], "Int64"),
             "full": pd.array([1, 2], "UInt8"),
             "text": pd.array(["a", None], "string"),
+            "old text": pd.array(["a", None], "string[python]"),
+            "objects": pd.array(["a", pd.NA], object),
             "when": pd.to_datetime(["2026-01-01", "2026-01-02"]),
             "kind": pd.Categorical(["x", "y"]),
             "tags": pd.Series([["a"], ["b"]], dtype="json"),
@@ -76,7 +78,8 @@ def test_other_columns_come_as_arrays():
     batches, _ = seen(frame)
     batch = batches[0]
     assert [str(batch[k].dtype) for k in ("i", "nullable", "full")] == ["int64", "float64", "uint8"]
-    assert batch["text"].tolist() == ["a", None]
+    for text in ("text", "old text", "objects"):
+        assert batch[text].tolist() == ["a", None]
     assert batch["when"].dtype.kind == "M"
     assert batch["kind"].tolist() == ["x", "y"]
     assert batch["tags"].tolist() == [["a"], ["b"]]

@@ -330,3 +330,30 @@ def test_pixels_are_never_written(kind):
     before, copied = records(series.array), series.copy()
     copied.iloc[0] = copied.iloc[1] if kind != "tensor[float32, 4]" else None
     assert records(series.array) == before
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("how", ["first", "last"])
+@pytest.mark.parametrize("options", [{}, {"min_count": 2}, {"skipna": False}], ids=str)
+def test_a_cell_of_each_group_is_that_of_numbers(kind, how, options):
+    cells = pd.Series(column(kind))
+    frame = pd.DataFrame(
+        {
+            "group": [2, 1, 1, 2, np.nan, 3],
+            "cell": cells,
+            "row": pd.Series(range(6), dtype="Int64").mask(cells.isna()),
+        }
+    )
+    found = getattr(frame.groupby("group"), how)(**options)
+    assert found.cell.dtype == kind
+    assert found.cell.isna().tolist() == found.row.isna().tolist()
+    wanted = cells.array.take(found.row.fillna(-1).astype(int), allow_fill=True)
+    if options == {"skipna": False} and how == "first":  # a failed cell is one, with its reason
+        assert found.cell.array.error[0].as_py() == REASON
+    else:
+        assert records(found.cell.array) == records(wanted)
+
+
+def test_no_groups():
+    frame = pd.DataFrame({"group": [np.nan], "cell": pd.Series(["a"], dtype="image[file]")})
+    assert frame.groupby("group").cell.first().tolist() == []

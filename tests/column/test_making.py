@@ -13,6 +13,7 @@ import pytest
 
 import daskimg as di
 from tests.column.test_array import REASON, column, memory, records
+from tests.versions import PANDAS
 
 
 def test_series_of_pictures():
@@ -62,7 +63,10 @@ def test_astype():
     files = strings.astype("image[file]")
     assert files.dtype == "image[file]"
     assert files.isna().tolist() == [False, True, False]
-    pd.testing.assert_series_equal(files.astype("str"), strings.astype("str"))
+    # before pandas 3 texts are objects; str() of None would be no path
+    texts = strings.astype("str") if PANDAS >= 3 else strings
+    pd.testing.assert_series_equal(files.astype("str"), texts)
+    pd.testing.assert_series_equal(files.astype("string"), strings.astype("string"))
     assert strings.astype("image").dtype == "image[file]"
     assert strings.astype(di.ImageDtype("file", on_error="null")).dtype.on_error == "null"
     data = pd.Series([b"one", None, b""])

@@ -17,6 +17,7 @@ from dask.dataframe.utils import make_meta
 
 import daskimg as di
 from tests.column.test_array import KINDS, REASON, cell, records
+from tests.versions import PANDAS
 
 ROWS = 4  # of a partition
 USUAL, FAILED, EMPTY, MISSING = 0, 1, 2, 3
@@ -219,7 +220,8 @@ def test_groupby(where):
         got = firsts[kind].loc[expected.index]
         assert got.dtype == kind
         assert records(got.array) == records(expected[kind].array)
-    meta = frame._meta.drop(columns="g")
+    meta = frame._meta  # the groups of older versions hold what they were made by
+    meta = meta.drop(columns="g") if PANDAS >= 3 else meta
     applied = frame.groupby("g").apply(lambda group: group.head(2), meta=meta)
     check_dtypes(applied)
 

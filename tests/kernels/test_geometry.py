@@ -163,7 +163,10 @@ def test_pad_bars_are_zero_and_centred():
 def test_resize_shape(h, w, height, width, fit):
     got = geometry.resize_shape(h, w, height, width, fit)
     if fit == "contain":
-        box = ImageOps.contain(Image.new("1", (w, h)), (width, height)).size
+        try:
+            box = ImageOps.contain(Image.new("1", (w, h)), (width, height)).size
+        except ValueError:  # Pillow 12 makes no picture of a side below half a pixel: ours is one
+            box = (width, 0) if w * height > h * width else (0, height)
         assert got == (max(1, box[1]), max(1, box[0]))
     else:
         assert got == (height, width)
