@@ -214,7 +214,7 @@ def test_a_template_without_extension_takes_the_formats_own(frame, tmp_path):
 
 def test_a_column_of_names(frame, tmp_path):
     frame = _numbered(frame)
-    frame["name"] = frame.kind + "/" + frame.id.astype(str) + ".bmp"
+    frame["name"] = frame.kind + "/" + frame.id.astype("string[pyarrow]") + ".bmp"
     result = frame.img.write_images(tmp_path / "out", filename="name")
     assert names(result)[0] == "a/0.bmp"
     assert set(formats(result)) == {"BMP"}
