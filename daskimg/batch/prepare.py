@@ -21,6 +21,7 @@ from daskimg.column.dtype import ImageDtype, common_root
 from daskimg.column.json import JsonArray, JsonDtype
 from daskimg.engine.ops import policy_of
 from daskimg.engine.program import STRING
+from daskimg.lazy.expr import operand
 
 __all__ = ["declare", "decoded", "holds_pixels", "may_be_missing", "picture_policy", "regroup"]
 
@@ -69,10 +70,7 @@ def may_be_missing(frame: Any, names: Sequence[str]) -> bool:
     if isinstance(frame, pd.DataFrame) or picture_policy(frame, names) is None:
         return False
     outer = ("left", "right", "outer")
-    # (by the names of its operands: a column of the same name is an attribute, too)
-    return any(
-        "how" in node._parameters and node.operand("how") in outer for node in frame.expr.walk()
-    )
+    return any(operand(node, "how") in outer for node in frame.expr.walk())
 
 
 # -- the result's dtypes ------------------------------------------------------------------------

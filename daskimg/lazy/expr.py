@@ -12,7 +12,7 @@ import warnings
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__all__ = ["GROUPS", "RULES"]
+__all__ = ["GROUPS", "RULES", "operand"]
 
 KNOWN = "2026.7.1"  # the Dask that all tests have passed with
 # What each group serves, and its names by their modules (those of methods are only checked).
@@ -96,6 +96,15 @@ def _bind() -> bool:
 
 
 RULES = _bind()
+
+
+def operand(expr: Any, name: str) -> Any:
+    """What an expression was given as `name`; None: nothing.
+
+    (As an attribute, it may be a column of that name.)
+    """
+    return expr.operand(name) if name in type(expr)._parameters else None
+
 
 if TYPE_CHECKING:
 

@@ -65,14 +65,14 @@ def root_of(frame: Any, column: str) -> str | None:
     """
     root: str | None = frame.dtypes[column].root
     if root is None:
-        found = {one for node in frame.expr.walk() for one in _roots(node)}
+        # (a delayed value, such as those of an `isin`, has no dtypes)
+        found = {one for node in frame.expr.walk() if node.ndim for one in _roots(node)}
         root = common_root(found)
     return root
 
 
 def _roots(node: Any) -> list[str]:
     """Roots of the pictures in a frame or column, as far as it tells."""
-    meta = getattr(node, "_meta", None)
     if isinstance(node, FromPandas):
         held = node.frame._data
         columns = [held[name] for name in held.columns] if held.ndim == 2 else [held]
@@ -82,6 +82,7 @@ def _roots(node: Any) -> list[str]:
             if isinstance(series.dtype, ImageDtype) and series.array.path is not None
         ]
     else:
+        meta = node._meta
         dtypes = meta.dtypes if isinstance(meta, pd.DataFrame) else [getattr(meta, "dtype", None)]
         found = [dtype.root for dtype in dtypes if isinstance(dtype, ImageDtype)]
     return [root for root in found if root is not None]
