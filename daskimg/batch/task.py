@@ -51,7 +51,7 @@ def rows_per_batch(part: pd.DataFrame, names: Any, batch_size: int | str | None)
     if isinstance(batch_size, int):
         return batch_size
     nbytes = sum(
-        part[name].array.nbytes for name in names if isinstance(part.dtypes[name], ImageDtype)
+        part[name].array.row_bytes for name in names if isinstance(part.dtypes[name], ImageDtype)
     )
     if not nbytes:
         return MOST_ROWS

@@ -225,7 +225,8 @@ class ImageArray(ByContent):
         """`value` as cells for `n` rows: one of them repeated, or as many as it holds."""
         if isinstance(value, np.ndarray) and value.dtype != object:
             axes = 3 if self.dtype.shape is None else len(self.dtype.shape)
-            repeat = value.ndim <= axes
+            # (a row of numbers is no picture: NaN of other columns may come here)
+            repeat = value.ndim <= axes and (self.dtype.tensor or value.ndim != 1)
         else:
             repeat = isinstance(value, Image | str | os.PathLike | bytes) or not hasattr(
                 value, "__len__"
@@ -245,16 +246,37 @@ class ImageArray(ByContent):
         return np.asarray(self.astype(str) if self.dtype.cells == "file" else self, object)
 
     def copy(self) -> ImageArray:
-        """An array whose cells can be set without changing this one.
+        """An array whose cells can be set without changing this one; of a slice, these rows alone.
 
-        The pixels are shared: setting a cell makes new buffers and leaves the old ones alone.
+        Other pixels are shared: setting a cell makes new buffers and leaves the old ones alone.
         """
-        return ImageArray(self.dtype, self.valid.copy(), self.data, self.path, self.error)
+        data = None if self.data is None else self.data.apart()
+        path, error = text.compact(self.path), text.compact(self.error)
+        return ImageArray(self.dtype, self.valid.copy(), data, path, error)
+
+    def apart(self) -> ImageArray:
+        """An array whose cells can be set without changing this one, on the same memory."""
+        return ImageArray(self.dtype, self.valid, self.data, self.path, self.error)
+
+    def fillna(self, value: Any = None, *args: Any, **options: Any) -> ImageArray:
+        """Missing cells filled.
+
+        Numbers may be given where none is meant for pictures: of all that pandas was told for
+        other columns, it leaves NaN for this one.
+        """
+        if getattr(value, "ndim", 0) == 1 and pd.isna(value).all():
+            return self.copy()
+        try:
+            filled: ImageArray = super().fillna(value, *args, **options)
+        except TypeError as error:
+            hint = 'to fill other columns alone, name them: fillna({"price": 0})'
+            raise TypeError(f"{error}; {hint}") from error
+        return filled
 
     @classmethod
     def _concat_same_type(cls, to_concat: Sequence[ImageArray]) -> ImageArray:
         if len(to_concat) == 1:
-            return to_concat[0]
+            return to_concat[0].apart()
         dtype = to_concat[0].dtype._get_common_dtype([part.dtype for part in to_concat])
         if dtype is None:
             raise TypeError(f"cannot concatenate {', '.join(str(p.dtype) for p in to_concat)}")

@@ -8,7 +8,7 @@ from pandas.api.extensions import ExtensionArray
 
 from daskimg.column import text
 from daskimg.column.dtype import ImageDtype
-from daskimg.column.storage import Ragged, Uniform
+from daskimg.column.storage import Ragged, Uniform, held_by
 from daskimg.column.text import Text
 
 __all__ = ["Held", "Mask"]
@@ -36,9 +36,14 @@ class Held(ExtensionArray):
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the rows of this array (of a slice: of the slice)."""
+        """Bytes that this array holds: of a slice, those of all rows that it is a view of."""
         data = 0 if self.data is None else self.data.nbytes
-        return data + self.valid.nbytes + text.nbytes(self.path) + text.nbytes(self.error)
+        return data + held_by(self.valid) + text.nbytes(self.path) + text.nbytes(self.error)
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of the pictures in these rows."""
+        return 0 if self.data is None else self.data.row_bytes
 
     @property
     def has_path(self) -> Mask:

@@ -19,6 +19,7 @@ from daskimg.column import text as t
 from daskimg.column.array import ImageArray
 from daskimg.column.arrow import to_arrow
 from daskimg.column.list_dtype import ImageListArrowType, ImageListDtype
+from daskimg.column.storage import held_by
 from daskimg.column.text import Text
 
 __all__ = [
@@ -88,8 +89,13 @@ class ImageListArray(ExtensionArray):
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the cells of these rows."""
-        return self.own.nbytes + self.ends.nbytes + self.valid.nbytes
+        """Bytes that this array holds."""
+        return self.cells.nbytes + held_by(self.ends) + held_by(self.valid)
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of the pictures in these rows."""
+        return self.own.row_bytes
 
     @property
     def has_error(self) -> Mask:
@@ -154,7 +160,12 @@ class ImageListArray(ExtensionArray):
         return ~self.valid
 
     def copy(self) -> ImageListArray:
-        """An array whose rows can be set without changing this one."""
+        """An array whose rows can be set without changing this one, of these rows alone."""
+        ends = self.ends - self.ends[0]
+        return ImageListArray(ends, self.valid.copy(), self.own.copy())
+
+    def apart(self) -> ImageListArray:
+        """An array whose rows can be set without changing this one, on the same memory."""
         return ImageListArray(self.ends, self.valid, self.cells)
 
     def _take(self, index: npt.NDArray[Any], missing: Mask | None = None) -> ImageListArray:

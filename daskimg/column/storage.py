@@ -22,6 +22,7 @@ __all__ = [
     "PATH",
     "Ragged",
     "Uniform",
+    "held_by",
     "mixed",
 ]
 
@@ -35,7 +36,20 @@ DTYPES = [np.dtype(name) for name in (*_NAMES, "int64", "float16", "float64")]
 CODES = {dtype: code for code, dtype in enumerate(DTYPES)}
 # What a cell is where each is of its own kind, and this one no array.
 BYTES, PATH = len(DTYPES), len(DTYPES) + 1
+PADDING = 64  # bytes that Arrow rounds buffers up to
 KINDS = [*(dtype.name for dtype in DTYPES), "bytes", "path"]
+
+
+def held_by(array: Array | None) -> int:
+    """Bytes of the memory that an array keeps, with those around a view."""
+    if array is None:
+        return 0
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    try:
+        return int(array.nbytes if array.base is None else memoryview(array.base).nbytes)
+    except TypeError:  # of somebody who does not tell
+        return int(array.nbytes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,8 +86,18 @@ class Uniform:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the rows."""
+        """Bytes held."""
+        return held_by(self.values)
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of the rows alone."""
         return int(self.values.nbytes)
+
+    def apart(self) -> Uniform:
+        """The same rows in memory that holds no others: themselves, where it does not."""
+        alone = self.nbytes <= self.row_bytes + PADDING
+        return self if alone else Uniform(self.values.copy())
 
     def tight(self) -> Uniform:
         """The same rows, contiguous: views where they are."""
@@ -193,9 +217,23 @@ class Ragged:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the rows, their positions included."""
+        """Bytes held, positions included."""
+        return sum(map(held_by, (self.buffer, self.start, self.length, self.shape, self.code)))
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of the rows alone, their positions included."""
         extra = sum(a.nbytes for a in (self.shape, self.code) if a is not None)
         return int(self.length.sum()) + self.start.nbytes + self.length.nbytes + extra
+
+    def apart(self) -> Ragged:
+        """The same rows in memory that holds no others: themselves, where it does not."""
+        if self.nbytes <= self.row_bytes + 5 * PADDING:
+            return self
+        rows = self.gather()
+        shape = None if rows.shape is None else rows.shape.copy()
+        code = None if rows.code is None else rows.code.copy()
+        return Ragged(rows.buffer, rows.start, rows.length.copy(), shape, code)
 
     def tight(self) -> Ragged:
         """The same rows one after the other in a buffer they fill: a view where they are so."""

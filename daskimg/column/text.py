@@ -103,5 +103,5 @@ def places(values: Text) -> Text:
 
 
 def nbytes(values: Text) -> int:
-    """Bytes of a slice."""
-    return 0 if values is None else int(values.nbytes)
+    """Bytes held."""
+    return 0 if values is None else int(values.get_total_buffer_size())

@@ -16,12 +16,15 @@ import pandas as pd
 from dask.dataframe.dispatch import concat
 from pandas.arrays import NumpyExtensionArray
 
-__all__ = ["Column", "Frame", "Table", "arrays_of", "as_pandas", "joined", "some_rows"]
+from daskimg.column.array import ImageArray
+from daskimg.column.lists import ImageListArray
+
+__all__ = ["Column", "Frame", "Table", "apart", "arrays_of", "as_pandas", "joined", "some_rows"]
 
 
 @dataclass(frozen=True)
 class Table:
-    """A frame before pandas."""
+    """A frame before pandas. Several may hold one array, one of them twice; pandas gets its own."""
 
     index: pd.Index
     arrays: dict[Any, Any]
@@ -30,7 +33,8 @@ class Table:
         return len(self.index)
 
     def pandas(self) -> pd.DataFrame:
-        made = pd.DataFrame(dict(enumerate(self.arrays.values())), index=self.index, copy=False)
+        own = {place: apart(array) for place, array in enumerate(self.arrays.values())}
+        made = pd.DataFrame(own, index=self.index, copy=False)
         names = tuple(self.arrays)
         # 0, 0.0 and False are one key; and a user may name what is given
         made.columns = _names(names, tuple(map(type, names))).view()
@@ -39,7 +43,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Column:
-    """A series before pandas."""
+    """A series before pandas, which gets an array of its own."""
 
     index: pd.Index
     array: Any
@@ -49,7 +53,7 @@ class Column:
         return len(self.index)
 
     def pandas(self) -> pd.Series:
-        return pd.Series(self.array, index=self.index, name=self.name, copy=False)
+        return pd.Series(apart(self.array), index=self.index, name=self.name, copy=False)
 
 
 Frame: TypeAlias = Table | pd.DataFrame
@@ -58,6 +62,11 @@ Frame: TypeAlias = Table | pd.DataFrame
 @functools.lru_cache(256)
 def _names(columns: tuple[Any, ...], kinds: tuple[type, ...]) -> pd.Index:
     return pd.Index(list(columns))
+
+
+def apart(array: Any) -> Any:
+    """An array that can be set without changing this one; pictures stay where they are."""
+    return array.apart() if isinstance(array, ImageArray | ImageListArray) else array.copy()
 
 
 def as_pandas(value: Any) -> Any:

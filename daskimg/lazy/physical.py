@@ -13,7 +13,7 @@ from daskimg.engine import onepass
 from daskimg.engine.program import Program, Row
 from daskimg.errors import ImageError
 from daskimg.guard import limit
-from daskimg.lazy.bare import Column, Table, arrays_of, as_pandas
+from daskimg.lazy.bare import Column, Table, apart, arrays_of, as_pandas
 from daskimg.lazy.expr import Assign, Elemwise, Expr, Filter, RepartitionToFewer, Task
 from daskimg.lazy.fusion import Together, bare, fusion
 from daskimg.lazy.nodes import ImageNode, empty_like
@@ -69,7 +69,7 @@ def _assign(frame: Any, *pairs: Any) -> Any:
     ):
         return as_pandas(frame).assign(**{name: as_pandas(v) for name, v in values.items()})
     mine = isinstance(frame, Table)  # a frame may be somebody else's, who goes on using it
-    arrays = {name: array if mine else array.copy() for name, array in arrays_of(frame)}
+    arrays = {name: array if mine else apart(array) for name, array in arrays_of(frame)}
     return Table(index, {**arrays, **{name: value.array for name, value in values.items()}})
 
 

@@ -137,7 +137,7 @@ class _Size:
 
     def saw(self, piece: Frame) -> None:
         if len(piece):
-            used = sum(a.nbytes for _, a in arrays_of(piece) if isinstance(a.dtype, ImageDtype))
+            used = sum(a.row_bytes for _, a in arrays_of(piece) if isinstance(a.dtype, ImageDtype))
             self.row_bytes = max(self.row_bytes, used // len(piece))
             self.known = True
 

@@ -7,6 +7,7 @@ import pickle
 import numpy as np
 import pandas as pd
 import pytest
+from dask.sizeof import sizeof
 from dask.tokenize import tokenize
 
 import daskimg as di
@@ -79,6 +80,48 @@ def test_slices_are_views(held):
     assert np.shares_memory(memory(part), memory(array))
     assert records(part) == records(array)[2:5]
     assert np.shares_memory(memory(array.copy()), memory(array))
+    assert np.shares_memory(memory(array[2:5].apart()), memory(array))
+
+
+def test_a_copy_of_a_slice_holds_its_rows_alone(held):
+    array = column(held, 50, nulls=False)
+    whole = array.nbytes
+    for copy in (
+        array[4:8].copy(),
+        pd.Series(array).iloc[4:8].copy().array,
+        pd.Series(array).iloc[10:].iloc[:4].copy().array,
+        pd.DataFrame({"a": array}).iloc[4:8].copy()["a"].array,
+        pd.Series(array[5:9]).fillna(pd.Series([np.nan] * 4)).array,
+    ):
+        assert not np.shares_memory(memory(copy), memory(array))
+        assert copy.nbytes < whole / 8
+        assert copy.nbytes >= memory(copy).nbytes
+        assert records(copy) == records(copy.copy())
+    assert records(array[4:8].copy()) == records(array)[4:8]
+    assert records(array.take(np.arange(40)[::-1]).copy()) == records(array)[39::-1]
+
+
+def test_what_is_set_in_one_shows_in_no_other(kind):
+    series = pd.Series(column(kind, 6, nulls=False))
+    made = {
+        "copy": series.copy,
+        "slice": lambda: series.iloc[:4],
+        "concat": lambda: pd.concat([series]),
+        "frames": lambda: pd.concat([series.to_frame("a")])["a"],
+        "take": lambda: series.take([0, 1]),
+        "dtype": lambda: series.astype(series.dtype),
+        "index": lambda: series.reset_index(drop=True),
+        "apart": lambda: pd.Series(series.array.apart(), copy=False),
+    }
+    before = records(series.array)
+    for name, make in made.items():
+        one = make()
+        one.iloc[0] = None
+        assert records(series.array) == before, name
+        one, other = make(), series.copy()
+        series.iloc[0] = None
+        assert not one.isna().any(), name
+        series = other
 
 
 def test_a_take_of_under_half_holds_no_other_rows(held):
@@ -120,14 +163,19 @@ def test_pickle_5_leaves_pixels_out_of_band():
     assert records(pickle.loads(body, buffers=buffers)) == records(array)
 
 
-def test_nbytes_are_those_of_the_rows():
+def test_bytes_told_are_those_held():
     pixels = [np.zeros((100, 100), "uint8")] * 10
     ragged = pd.Series(pixels, dtype="image")
     uniform = pd.Series(pixels, dtype="image[uint8, 100x100]")
     for series in (ragged, uniform):
         assert 100_000 <= series.nbytes < 101_000
-        assert 20_000 <= series.iloc[3:5].nbytes < 20_500
-        assert series.memory_usage(index=False) == series.nbytes
+        part = series.iloc[3:5]  # a view, which keeps all of them
+        assert 100_000 <= part.nbytes < 101_000
+        assert 20_000 <= part.array.row_bytes < 20_500
+        assert 20_000 <= part.copy().nbytes < 20_500
+        for held in (series, part, part.copy()):
+            assert held.memory_usage(index=False, deep=True) == held.nbytes
+            assert held.nbytes <= sizeof(held) < held.nbytes + 3_000
     paths = pd.Series(["x" * 1_000] * 10, dtype="image[file]")
     assert 10_000 <= paths.nbytes < 10_300
 

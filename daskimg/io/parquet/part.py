@@ -92,7 +92,7 @@ def split(frame: pd.DataFrame, keys: Sequence[str]) -> Iterable[tuple[str, pd.Da
 
 
 def _group_rows(frame: pd.DataFrame) -> int:
-    size = sum(frame[name].array.nbytes for name in picture_columns(frame))
+    size = sum(frame[name].array.row_bytes for name in picture_columns(frame))
     per_row = max(1, size // max(1, len(frame)))
     return int(min(max(1, GROUP_BYTES // per_row), GROUP_ROWS))
 
