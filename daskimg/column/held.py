@@ -42,8 +42,9 @@ class Held(ExtensionArray):
 
     @property
     def row_bytes(self) -> int:
-        """Bytes of the pictures in these rows."""
-        return 0 if self.data is None else self.data.row_bytes
+        """Bytes of these rows alone."""
+        data = 0 if self.data is None else self.data.row_bytes
+        return data + self.valid.nbytes + text.row_bytes(self.path) + text.row_bytes(self.error)
 
     @property
     def has_path(self) -> Mask:

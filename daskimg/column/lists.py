@@ -94,8 +94,8 @@ class ImageListArray(ExtensionArray):
 
     @property
     def row_bytes(self) -> int:
-        """Bytes of the pictures in these rows."""
-        return self.own.row_bytes
+        """Bytes of these rows alone."""
+        return self.own.row_bytes + self.ends.nbytes + self.valid.nbytes
 
     @property
     def has_error(self) -> Mask:

@@ -21,6 +21,7 @@ __all__ = [
     "places",
     "present",
     "put",
+    "row_bytes",
     "take",
     "token",
 ]
@@ -100,6 +101,11 @@ def places(values: Text) -> Text:
         return None
     held = pc.starts_with(values, "data:", ignore_case=True)
     return nulled(values, held) if held.true_count else values
+
+
+def row_bytes(values: Text) -> int:
+    """Bytes of a slice."""
+    return 0 if values is None else int(values.nbytes)
 
 
 def nbytes(values: Text) -> int:
