@@ -232,11 +232,14 @@ def map_batches(
     wanted = resources_of(num_gpus, dict(resources or {}))
     heavy = holds_pixels(prepared, list(passed.values()))
 
-    def stage(part: dd.DataFrame, work: Callable[..., Any], like: pd.DataFrame) -> dd.DataFrame:
+    def stage(
+        part: dd.DataFrame, work: Callable[..., Any], like: pd.DataFrame, kept: Any = ()
+    ) -> dd.DataFrame:
         return run_stage(
             part,
             work,
             like,
+            kept=kept,
             resources=wanted,
             concurrency=concurrency,
             label=label,
@@ -247,7 +250,8 @@ def map_batches(
     task, like = declare(task, prepared, tried, stage)
     if fill_batches:
         prepared = regroup(prepared, passed, batch_size)
-    return stage(prepared, task, like)
+    made = task.declared or {}
+    return stage(prepared, task, like, [name for name in task.kept if name not in made])
 
 
 class _EachRow:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from daskimg.column.dtype import ImageDtype
 from daskimg.lazy.expr import RULES, new_collection
+from daskimg.lazy.partitions import counted
 from daskimg.lazy.source import row_counts
 from daskimg.lazy.tree import decider
 
@@ -48,9 +49,11 @@ def _lengths(series: Any) -> list[int]:
     if known is not None:
         return list(known)
     rows = new_collection(decider(series.expr)) if RULES else series
-    rows = rows[[]] if rows.ndim == 2 else rows
-    counted = rows.map_partitions(_count, meta=pd.Series([], dtype="int64"))
-    found: list[int] = counted.compute().tolist()
+    if RULES and rows.ndim == 1:  # what chooses partitions goes below what leaves rows alone
+        rows = new_collection(decider(rows.expr.simplify()))
+    rows = counted(rows) if rows.ndim == 2 else rows
+    lengths = rows.map_partitions(_count, meta=pd.Series([], dtype="int64"))
+    found: list[int] = lengths.compute().tolist()
     return found
 
 

@@ -22,6 +22,7 @@ from daskimg.lazy.expr import (
     Expr,
     List,
     Partitions,
+    Projection,
     ReadParquet,
     Task,
     TaskRef,
@@ -173,6 +174,11 @@ class Stage(Elemwise):  # type: ignore[misc]
     @functools.cached_property
     def _name(self) -> str:
         return f"{self.call.label}-{self.deterministic_token}"
+
+    def _simplify_up(self, parent: Expr, dependents: Any) -> Expr | None:
+        if isinstance(parent, Projection) and {*parent.columns} <= self.call.kept:
+            return Projection(self.frame, *parent.operands[1:])  # which takes no call
+        return None
 
     def _task(self, name: Any, index: int) -> Task:
         return Task(name, self.call, TaskRef((self.frame._name, index)))

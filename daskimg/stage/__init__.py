@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import dask.dataframe as dd
@@ -30,6 +30,7 @@ def run_stage(
     concurrency: int | tuple[int, int] | None = None,
     label: str = "stage",
     heavy: bool = True,
+    kept: Iterable[Any] = (),
 ) -> dd.DataFrame:
     """`task` applied to every partition of `frame`.
 
@@ -54,6 +55,8 @@ def run_stage(
     heavy : bool
         Whether partitions that wait for the stage are large (decoded pixels): only so many are
         made ahead of it as ``daskimg.in-flight`` allows.
+    kept : iterable of str
+        Columns that `task` hands on as they came: where no others are used, it is not called.
 
     Returns
     -------
@@ -64,7 +67,7 @@ def run_stage(
     PlacementError
         When it is computed and no live worker offers `resources`.
     """
-    call = StageCall(task, label, resources or {}, concurrency, heavy)
+    call = StageCall(task, label, resources or {}, concurrency, heavy, kept)
     return stage(frame, call, meta, prepare)
 
 

@@ -9,7 +9,7 @@ import os
 import re
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +64,11 @@ class StageCall:
 
     The task is pickled apart, so that a scheduler that unpickles the graph needs none of the
     modules that the task needs.
+
+    Attributes
+    ----------
+    kept : set of str
+        Columns that it hands on as they came.
     """
 
     def __init__(
@@ -73,6 +78,7 @@ class StageCall:
         resources: dict[str, float],
         concurrency: int | tuple[int, int] | None,
         heavy: bool,
+        kept: Iterable[Any] = (),
     ) -> None:
         for name, amount in resources.items():
             if not amount > 0:
@@ -81,6 +87,7 @@ class StageCall:
                 )
         self._task: Callable[[pd.DataFrame], pd.DataFrame] | None = task
         self._pickled: bytes | None = None
+        self.kept = frozenset(kept)
         self.label = re.sub(r"[^\w.]+", "-", label).strip("-")
         self.resources = dict(resources)
         self.limit = _limit_of(concurrency, label)

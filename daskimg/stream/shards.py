@@ -18,7 +18,7 @@ import pandas as pd
 
 from daskimg.engine.program import Program
 from daskimg.kernels import augment
-from daskimg.lazy.partitions import Parts, parts, plain, settled, with_programs
+from daskimg.lazy.partitions import Parts, counted, parts, plain, settled, with_programs
 from daskimg.stream.window import Work, is_light, with_pixels
 
 __all__ = ["Dataset", "Place", "plan_batches", "reseeded"]
@@ -159,12 +159,11 @@ class Dataset:
             return [len(source()) for source in found.sources]
         if found.filters:
             return None
-        for name in frame.columns:  # one that can be read without opening pictures
-            column = frame[[name]]
-            if plain(column):
-                lengths = column.map_partitions(len, meta=(None, "int64"), enforce_metadata=False)
-                return [int(n) for n in lengths.compute(scheduler="threads")]
-        return None
+        column = counted(frame)
+        if not plain(column):
+            return None
+        lengths = column.map_partitions(len, meta=(None, "int64"), enforce_metadata=False)
+        return [int(n) for n in lengths.compute(scheduler="threads")]
 
     def __reduce__(self) -> tuple[Any, ...]:
         state = (self.frame, self.meta, self.lengths)
