@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from time import perf_counter
 from typing import Any
 
@@ -17,7 +17,7 @@ from daskimg.engine.plan import Node
 from daskimg.engine.program import CHEAP
 from daskimg.errors import cause_of
 
-__all__ = ["HELD", "LATER", "OPENING", "READ", "Gauge", "gauge_of", "read"]
+__all__ = ["HELD", "LATER", "OPENING", "READ", "Gauge", "gauge_of", "read", "recorded", "tell_rows"]
 
 MEASURES = {
     *("luma", "moments", "first_moment", "second_moment", "min", "max"),
@@ -47,6 +47,11 @@ class Gauge:
 
     def tell(self, cells: ImageArray, failed: Mapping[int, str]) -> None:
         """Report the pass over `cells`, of which some `failed`: row to reason."""
+        kind = self.tell_steps(cells)
+        tell_rows(kind, int(cells.valid.sum()) - len(failed), failed.values(), recorded(cells))
+
+    def tell_steps(self, cells: ImageArray) -> str:
+        """Report what the steps did; how far the cells were opened, which tells the rows' kind."""
         report: Counter[tuple[str, str]] = Counter()
         measured = 0.0
         for stage, count in self.counts:
@@ -58,14 +63,17 @@ class Gauge:
                 report[stage, what] += count[place]  # type: ignore[assignment]
         if measured:
             report["measure", "images"] = measured  # type: ignore[assignment]
-        kind = LATER if cells.dtype.holds_pixels else self.kind
-        rows = metrics.ROWS + kind
-        report[rows, "kept"] = int(cells.valid.sum()) - len(failed)
-        for reason in failed.values():
-            report[rows, cause_of(reason)] += 1
-        if kind in OPENING:
-            _count_recorded(report, rows, cells)
         metrics.tell(report)
+        return LATER if cells.dtype.holds_pixels else self.kind
+
+
+def tell_rows(kind: str, kept: int, failed: Iterable[str], before: Iterable[str]) -> None:
+    """Report what became of the rows of a pass, and which had failed `before`."""
+    rows = metrics.ROWS + kind
+    report = Counter({(rows, "kept"): kept})
+    for reason in (*failed, *(before if kind in OPENING else ())):
+        report[rows, cause_of(reason)] += 1
+    metrics.tell(report)
 
 
 def read(frame: pd.DataFrame) -> pd.DataFrame:
@@ -77,16 +85,17 @@ def read(frame: pd.DataFrame) -> pd.DataFrame:
                 cells: ImageArray = column.array
                 rows = metrics.ROWS + (READ if cells.dtype.holds_pixels else HELD)
                 report[rows, "kept"] += int(cells.valid.sum())
-                _count_recorded(report, rows, cells)
+                for reason in recorded(cells):
+                    report[rows, cause_of(reason)] += 1
         metrics.tell(report)
     return frame
 
 
-def _count_recorded(report: Counter[tuple[str, str]], rows: str, cells: ImageArray) -> None:
-    """Count the failures that cells hold: they were recorded before, in a file perhaps."""
-    if cells.error is not None:
-        for i in np.flatnonzero(~cells.valid & cells.has_error):
-            report[rows, cause_of(cells.error[i].as_py())] += 1
+def recorded(cells: ImageArray) -> list[str]:
+    """The failures that cells hold: they were recorded before, in a file perhaps."""
+    if cells.error is None:
+        return []
+    return [cells.error[i].as_py() for i in np.flatnonzero(~cells.valid & cells.has_error)]
 
 
 def gauge_of(root: Node) -> Gauge | None:

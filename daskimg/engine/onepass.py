@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ import pyarrow as pa
 from daskimg import metrics
 from daskimg.column.array import ImageArray
 from daskimg.column.dtype import ImageDtype
-from daskimg.engine.gauge import gauge_of
+from daskimg.engine.gauge import Gauge, gauge_of
 from daskimg.engine.ops import ISOLATED
 from daskimg.engine.plan import Node, Plan
 from daskimg.engine.program import Program
@@ -30,7 +30,7 @@ from daskimg.kernels.threads import one_thread
 from daskimg.transport import fetch
 from daskimg.wanted import looking
 
-__all__ = ["as_cells", "columns", "run"]
+__all__ = ["Walk", "as_cells", "columns", "run", "walked"]
 
 PLANS = 2  # that a thread keeps: the tasks of a graph share their programs
 
@@ -86,17 +86,30 @@ def columns(
                 f"a row-wise argument has a value for each picture, on the same index; got "
                 f"{len(arg)} values for {n} pictures"
             )
+    made, work = walked(source.array, programs, *args)
+    if work.plan.max_errors is not None:
+        limit.tally(work.plan.max_errors, part, work.counted.values())
+    return made
+
+
+def walked(
+    values: Any,
+    programs: Sequence[Program],
+    *args: pd.Series,
+    begin: Callable[[Plan, ImageArray, list[list[Any]], bool], Walk] | None = None,
+) -> tuple[list[Any], Walk]:
+    """The values of every program's column, and the walk that made them; nothing is tallied."""
     alone = crashes.suspected()  # a worker died of this partition, it may be
-    plan = Plan(programs) if alone or metrics.wanted() else _plan_of(programs)
-    work = _Pass(plan, as_cells(source.array), [_values(arg) for arg in args], alone)
+    fresh = alone or begin is not None or metrics.wanted()
+    plan = Plan(programs) if fresh else _plan_of(programs)
+    cells = as_cells(values)
+    work = (begin or Walk)(plan, cells, [_values(arg) for arg in args], alone)
     made = work.columns()
     # a gauge has changed its kernels, and a user's function may hold a model
-    if not (alone or work.gauge or plan.calls_users):
+    if not (fresh or work.gauge or plan.calls_users):
         _plans().append(plan)
         del _plans()[:-PLANS]
-    if plan.max_errors is not None:
-        limit.tally(plan.max_errors, part, work.counted.values())
-    return made
+    return made, work
 
 
 def _plans() -> list[Plan]:
@@ -121,7 +134,9 @@ def _values(arg: pd.Series) -> list[Any]:
     return [cell.to_numpy() if ok else None for cell, ok in zip(cells, cells.valid, strict=True)]
 
 
-class _Pass:
+class Walk:
+    """One walk over some cells."""
+
     def __init__(
         self, plan: Plan, cells: ImageArray, args: list[list[Any]], alone: bool = False
     ) -> None:
@@ -150,8 +165,11 @@ class _Pass:
                 self._row(i)
         metrics.add(self.runs)
         if self.gauge is not None:
-            self.gauge.tell(self.cells, self.failed)
+            self._report(self.gauge)
         return self.plan.finish()
+
+    def _report(self, gauge: Gauge) -> None:
+        gauge.tell(self.cells, self.failed)
 
     def _row(self, i: int) -> None:
         reason = None if self.errors is None else self.errors[i]

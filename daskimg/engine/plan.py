@@ -15,7 +15,7 @@ from daskimg.engine.program import RECORDS, Program, Row, Step
 from daskimg.engine.sinks import ImageSink, ReasonSink, Sink, make_sink
 from daskimg.kernels import codec
 
-__all__ = ["Node", "Plan"]
+__all__ = ["Held", "Node", "Plan"]
 
 # A JPEG may be decoded at a reduced scale when at least this many times the pixels of the
 # result's sides are kept: then the resize that follows gives the same picture to 0.3 grey levels.
@@ -127,7 +127,7 @@ class Plan:
         for scratch in self.scratches:
             scratch.shrink(HELD)
         for node in self.nodes:
-            if isinstance(node.kernel, _Held):
+            if isinstance(node.kernel, Held):
                 node.kernel.forget()
         return [sink.finish() for sink in self.sinks]
 
@@ -166,7 +166,7 @@ def _encoded_from_pixels(node: Node) -> None:
             if child.step.name == "export" and child.params[2:] == decode.params[1:]
         ]
         if same:
-            decode.kernel = held = _Held(decode.kernel)
+            decode.kernel = held = Held(decode.kernel)
             for export in same:
                 export.options["decoded"] = held.of
                 node.steps.remove(export)  # to come after it
@@ -174,7 +174,7 @@ def _encoded_from_pixels(node: Node) -> None:
             return
 
 
-class _Held:
+class Held:
     """A kernel that remembers its last result, for who asks for it by the same value."""
 
     def __init__(self, kernel: Callable[..., Any]) -> None:

@@ -14,8 +14,8 @@ from daskimg.engine.program import Program
 from daskimg.errors import quoted
 from daskimg.lazy.arrays import dask_array
 from daskimg.lazy.expr import new_collection
+from daskimg.lazy.image_op import image_op
 from daskimg.lazy.origin import at_home
-from daskimg.lazy.passes import image_op
 from daskimg.lazy.tree import co_aligned, frame_behind
 
 __all__ = ["LazyImageAccessor"]

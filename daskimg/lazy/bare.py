@@ -19,7 +19,18 @@ from pandas.arrays import NumpyExtensionArray
 from daskimg.column.array import ImageArray
 from daskimg.column.lists import ImageListArray
 
-__all__ = ["Column", "Frame", "Table", "apart", "arrays_of", "as_pandas", "joined", "some_rows"]
+__all__ = [
+    "Column",
+    "Frame",
+    "Table",
+    "apart",
+    "array_of",
+    "arrays_of",
+    "as_pandas",
+    "joined",
+    "rows_at",
+    "some_rows",
+]
 
 
 @dataclass(frozen=True)
@@ -84,7 +95,7 @@ def arrays_of(frame: Frame) -> Iterator[tuple[Any, Any]]:
 
 
 def _unwrapped(array: Any) -> Any:
-    return array.to_numpy() if isinstance(array, NumpyExtensionArray) else array
+    return array.to_numpy() if type(array) is NumpyExtensionArray else array
 
 
 def some_rows(frame: Frame, start: int, stop: int) -> Frame:
@@ -95,6 +106,25 @@ def some_rows(frame: Frame, start: int, stop: int) -> Frame:
         arrays = {name: array[start:stop] for name, array in frame.arrays.items()}
         return Table(frame.index[start:stop], arrays)
     return frame.iloc[start:stop]
+
+
+def rows_at(value: Any, places: Any) -> Any:
+    """The rows at some places, of anything that has rows."""
+    if isinstance(value, Table):
+        arrays = {name: _at(array, places) for name, array in value.arrays.items()}
+        return Table(value.index[places], arrays)
+    if isinstance(value, Column):
+        return Column(value.index[places], _at(value.array, places), value.name)
+    return value[places] if isinstance(value, pd.Index) else value.iloc[places]
+
+
+def _at(array: Any, places: Any) -> Any:
+    return array[places] if isinstance(array, np.ndarray) else array.take(places)
+
+
+def array_of(column: Any) -> Any:
+    """The array of a column."""
+    return _unwrapped(column.array) if isinstance(column, Column | pd.Series) else column
 
 
 def joined(parts: Sequence[Any]) -> Any:

@@ -22,14 +22,18 @@ GROUPS = {
         "dask.dataframe.dask_expr": "new_collection",
         "dask.dataframe.dask_expr._expr": (
             "And Apply ArrowStringConversion Assign AsType Binop Blockwise ColumnsSetter "
-            "DropnaFrame DropnaSeries Elemwise Expr Fillna Filter Index IsNa Map MapPartitions "
-            "NotNull Partitions Projection RenameFrame RenameSeries Unaryop are_co_aligned "
-            "is_valid_blockwise_op optimize_blockwise_fusion "
-            "Blockwise._blockwise_arg Blockwise._layer Blockwise._task Expr._lower "
-            "Expr._simplify_down Expr._simplify_up Expr.dependencies Expr.find_operations "
+            "DropnaFrame DropnaSeries Elemwise Eval Expr Fillna Filter Index IsNa Map "
+            "MapPartitions NotNull Partitions Projection Query RenameFrame RenameSeries ResetIndex "
+            "Split ToDatetime ToNumeric Unaryop are_co_aligned is_valid_blockwise_op "
+            "optimize_blockwise_fusion "
+            "Blockwise._args Blockwise._blockwise_arg Blockwise._kwargs "
+            "Blockwise._layer Blockwise._task Expr._lower "
+            "Expr._simplify_down Expr._simplify_up Expr._tune_down Expr._tune_up "
+            "Expr.dependencies Expr.find_operations "
             "Expr.operand Expr.substitute Expr.substitute_parameters Expr.walk "
             "Expr._filter_passthrough_available"
         ),
+        "dask.dataframe.dask_expr._indexing": "Loc",
         "dask.dataframe.dask_expr._reductions": "NLargest",
         "dask.dataframe.dask_expr.io.io": "FromMapProjectable",
         "dask.dataframe.dask_expr.io.parquet": "ReadParquet",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import operator
 import os
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -31,8 +30,6 @@ from daskimg.lazy.expr import (
 
 __all__ = [
     "ImageNode",
-    "Narrowed",
-    "Passed",
     "PlacedStage",
     "Stage",
     "computed",
@@ -75,17 +72,6 @@ class ImageNode(Elemwise):  # type: ignore[misc]
     @functools.cached_property
     def _name(self) -> str:
         return f"image-op-{self.deterministic_token}"
-
-
-class Passed(Blockwise):  # type: ignore[misc]
-    """The rows that pass: a `Filter` that Dask does not move, nor merge with one of other rows."""
-
-    _parameters = ["frame", "predicate"]  # noqa: RUF012
-    operation = operator.getitem
-
-
-class Narrowed(Passed):
-    """A predicate itself, on the rows that pass another one."""
 
 
 class Gather(Expr):  # type: ignore[misc]

@@ -23,8 +23,8 @@ from daskimg.lazy.expr import (
     PropertyMap,
     Unaryop,
 )
-from daskimg.lazy.nodes import Passed, PlacedStage, Stage, files_of
-from daskimg.lazy.passes import image_op
+from daskimg.lazy.image_op import image_op
+from daskimg.lazy.nodes import PlacedStage, Stage, files_of
 from daskimg.lazy.source import Source
 from daskimg.transport import fetch
 from daskimg.transport.stores import HERE, parse
@@ -75,7 +75,7 @@ def _below(expr: Expr, column: Any) -> list[tuple[Expr, Any]]:
         return []
     if isinstance(expr, Projection) and expr.ndim == 1:
         return [(expr.frame, expr.operand("columns"))]
-    if isinstance(expr, Filter | Passed):
+    if isinstance(expr, Filter):
         return [(expr.frame, column)]
     if isinstance(expr, Assign) and column in expr.keys:
         value = expr.vals[expr.keys.index(column)]

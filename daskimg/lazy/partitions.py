@@ -7,8 +7,7 @@ computed first, then each partition is a task of its own that can run alone, any
 from __future__ import annotations
 
 import functools
-import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from dask.order import order
@@ -22,9 +21,6 @@ from daskimg.lazy.expr import (
     Alias,
     Apply,
     Blockwise,
-    DropnaFrame,
-    DropnaSeries,
-    Elemwise,
     Expr,
     Filter,
     Map,
@@ -35,8 +31,10 @@ from daskimg.lazy.expr import (
     optimize_blockwise_fusion,
 )
 from daskimg.lazy.fusion import run_bare, twin_of, unfused
-from daskimg.lazy.nodes import PlacedStage, Stage
+from daskimg.lazy.nodes import ImageNode, PlacedStage, Stage
 from daskimg.lazy.prune import pruned
+from daskimg.lazy.region import Region, Take, every_node
+from daskimg.lazy.rowwise import drops_rows, is_rowwise
 from daskimg.lazy.source import row_counts
 from daskimg.lazy.tree import rows_of, source_of
 
@@ -191,8 +189,8 @@ def with_programs(frame: Any, change: Callable[[Program], Program]) -> Any:
     def put(value: Any) -> Any:
         if isinstance(value, Expr):
             return moved(value)
-        if isinstance(value, tuple) and value and isinstance(value[0], Program):
-            return tuple(map(change, value))
+        if isinstance(value, tuple) and value and isinstance(value[0], Expr):
+            return tuple(map(moved, value))  # of a region
         return change(value) if isinstance(value, Program) else value
 
     @functools.cache
@@ -210,6 +208,10 @@ def parts(frame: Any) -> Parts:
     if not RULES:
         return Parts(frame, None)
     whole = expr = frame.expr
+    regions = {node._name: node for node in expr.walk() if isinstance(node, Region)}
+    if len(regions) == 1:
+        narrowed = {name: region.narrowed() for name, region in regions.items()}
+        expr = _replaced(expr, lambda node: narrowed.get(node._name))
     # rows that are dropped before any picture is opened are dropped where rows are read
     sources, filters = _sources(expr, _drops_unseen)
     if len(sources) > 1:
@@ -301,21 +303,16 @@ def _graph_of_first(expr: Expr, source: Expr) -> dict[Any, Any]:
 
 
 def _filters(expr: Expr) -> bool:
-    return isinstance(expr, DropnaFrame | DropnaSeries) or (
-        isinstance(expr, Blockwise)
-        and not isinstance(expr, Elemwise)
-        and type(expr).operation is operator.getitem
-    )
+    return expr.drops_rows if isinstance(expr, Region) else drops_rows(expr)
 
 
 def _drops_unseen(expr: Expr) -> bool:
-    return _filters(expr) and not _decodes(expr)
+    return drops_rows(expr) and not _decodes(expr)
 
 
 def _rowwise(expr: Expr) -> bool:
     # a user's stage sees whole partitions
-    apart = isinstance(expr, Stage) or not expr.dependencies()
-    return not apart and (isinstance(expr, Elemwise) or _filters(expr))
+    return isinstance(expr, Region | Take) or is_rowwise(expr)
 
 
 def plain(frame: Any) -> bool:
@@ -335,15 +332,8 @@ def counted(frame: Any) -> Any:
 
 def _plain(expr: Expr) -> bool:
     calls = (MapPartitions, Map, Apply, Stage, PlacedStage)
-    return not _decodes(expr) and not any(isinstance(node, calls) for node in expr.walk())
+    return not _decodes(expr) and not any(isinstance(node, calls) for node in every_node(expr))
 
 
-def _decodes(expr: Any) -> bool:
-    return any(program.decodes for node in expr.walk() for program in _programs(node))
-
-
-def _programs(expr: Any) -> Iterator[Program]:
-    for value in expr.operands:
-        for item in value if isinstance(value, tuple) else (value,):
-            if isinstance(item, Program):
-                yield item
+def _decodes(expr: Expr) -> bool:
+    return any(node.program.decodes for node in every_node(expr) if isinstance(node, ImageNode))

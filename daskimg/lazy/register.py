@@ -15,7 +15,7 @@ from daskimg.column.dtype import ImageDtype
 from daskimg.column.image import Image
 from daskimg.column.lists import ImageListArray, ImageListDtype
 from daskimg.lazy.bare import Column, Table
-from daskimg.lazy.physical import Columns
+from daskimg.lazy.chunks import Results
 
 __all__: list[str] = []
 
@@ -61,9 +61,9 @@ def _dtype_token(dtype: ImageDtype) -> Any:
     return dtype.__dask_tokenize__()
 
 
-@sizeof.register(Columns)
-def _sizeof(columns: Columns) -> int:
-    return sum(array.nbytes for array in columns.arrays.values())
+@sizeof.register(Results)
+def _sizeof(results: Results) -> int:
+    return sum(sizeof(value) for value in results.values())
 
 
 @sizeof.register((Table, Column))

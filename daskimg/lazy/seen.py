@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from daskimg.column.dtype import ImageDtype
-from daskimg.lazy.expr import RULES, Expr, new_collection
+from daskimg.lazy.expr import RULES, Expr, Filter, Projection, new_collection
+from daskimg.lazy.image_op import ImageOp
 from daskimg.lazy.nodes import ImageNode
-from daskimg.lazy.passes import ImageOp
+from daskimg.lazy.rowwise import Passed, drops_rows, is_rowwise
 from daskimg.lazy.tree import rows_of, source_of
 
 __all__ = ["watched"]
@@ -17,8 +19,8 @@ def watched(frame: Any, prefix: str) -> tuple[Any, dict[str, str | None]]:
     """A frame with a column for each image op of it that fails silently: ``"reason\\0path"``.
 
     Such a column is a by-product of the pass that the op is in. Ops whose result is an image
-    column keep their reasons themselves; under the policy "raise" the run ends; what stands below
-    a join or a filter that reads pixels is of other rows, and left out.
+    column keep their reasons themselves; under the policy "raise" the run ends; what stands
+    below a join is of other rows, and left out, as are rows that a filter leaves out.
 
     Parameters
     ----------
@@ -35,12 +37,13 @@ def watched(frame: Any, prefix: str) -> tuple[Any, dict[str, str | None]]:
     if not RULES or not any(isinstance(node, ImageNode) for node in frame.expr.walk()):
         return frame, {}
     expr = frame.expr.simplify()
-    rows = rows_of(expr)
-    found: dict[Any, ImageOp] = {}
+    levels = _levels(expr)
+    found: dict[Any, Expr] = {}
     for node in expr.walk():
-        if isinstance(node, ImageOp) and _is_silent(node) and rows_of(node) == rows:
-            op = node._lowest()._doing("blame")
-            found.setdefault(op._name, op)
+        if isinstance(node, ImageOp) and _is_silent(node) and rows_of(node) in levels:
+            op = node.lowest().blaming()
+            kept = functools.reduce(Passed, levels[rows_of(node)], op)
+            found.setdefault(op._name, kept)
     raw = {
         _pictures(_column(expr, name)): name
         for name, dtype in frame.dtypes.items()
@@ -49,6 +52,19 @@ def watched(frame: Any, prefix: str) -> tuple[Any, dict[str, str | None]]:
     columns = {f"{prefix}{n}": raw.get(_pictures(op)) for n, op in enumerate(found.values())}
     made = dict(zip(columns, map(new_collection, found.values()), strict=True))
     return (new_collection(expr).assign(**made) if made else frame), columns
+
+
+def _levels(expr: Expr) -> dict[frozenset[Any], list[Expr]]:
+    """The rows below the filters of a frame, with the predicates that they pass from there on."""
+    levels, passed = {rows_of(expr): list[Expr]()}, list[Expr]()
+    while is_rowwise(expr):
+        if isinstance(expr, Filter):
+            passed = [expr.operand("predicate"), *passed]
+        elif drops_rows(expr):
+            break
+        expr = expr.dependencies()[0]
+        levels.setdefault(rows_of(expr), passed)
+    return levels
 
 
 def _is_silent(op: ImageOp) -> bool:
@@ -66,6 +82,7 @@ def _column(expr: Expr, name: Any) -> Expr:
 def _pictures(series: Expr) -> tuple[str, Any]:
     """What tells the pictures that a column or an op is made of."""
     below, column = source_of(series)
-    while isinstance(below, ImageNode):
-        below, column = source_of(below.frame)
+    while isinstance(below, ImageNode | Filter | Passed):
+        frame = below.operand("frame")
+        below, column = source_of(frame if column is None else Projection(frame, column))
     return below._name, column

@@ -164,7 +164,7 @@ CASES: dict[str, tuple[Callable[[Frame], Any], Cost]] = {
         lambda d: d.assign(c=d.image.img.crop(d.price, 0, 2, 2).img.mean(), m=d.image.img.mean()),
         cost(20),
     ),
-    "argument from the same picture": (argument_of_itself, cost(40)),
+    "argument from the same picture": (argument_of_itself, cost(20)),
     "unused sibling: h of h, m": (lambda d: measured(d, "h", "m")[["id", "h"]], cost(0)),
     "unused sibling: m of t, m": (lambda d: measured(d, "t", "m")[["id", "m"]], cost(20)),
     "len": (lambda d: len(measured(d, "m", "t")), cost(0)),
@@ -232,7 +232,7 @@ CASES: dict[str, tuple[Callable[[Frame], Any], Cost]] = {
         lambda d: together(measured(d[d.label == "a"], "m"), measured(d[d.label == "b"], "s")),
         cost(20),
     ),
-    "two filters of one frame with op": (two_of_one, cost(20)),
+    "two filters of one frame with op": (two_of_one, cost(11)),
     "dask.compute(a, b), one source": (
         lambda d: together(d.image.img.mean(), measured(d, "s", "t")),
         cost(20),

@@ -17,9 +17,9 @@ from dask.sizeof import sizeof
 import daskimg as di
 from daskimg.errors import TooManyErrors
 from daskimg.lazy.bare import Column, Table, as_pandas
+from daskimg.lazy.chunks import Results
 from daskimg.lazy.expr import Task, TaskRef
 from daskimg.lazy.fusion import run_in_order
-from daskimg.lazy.physical import Columns
 from daskimg.testing import make_images
 
 PARTS, EACH = 4, 3
@@ -221,5 +221,6 @@ def test_bare_columns_become_pandas_where_others_look():
 
 
 def test_what_a_pass_makes_tells_its_size():
-    columns = Columns(pd.RangeIndex(1000), {"a": np.zeros(1000), "b": np.zeros(1000)})
-    assert sizeof(columns) >= 16_000
+    index = pd.RangeIndex(1000)
+    results = Results(a=Column(index, np.zeros(1000), "a"), b=Column(index, np.zeros(1000), "b"))
+    assert sizeof(results) >= 16_000

@@ -18,8 +18,8 @@ from daskimg.engine.program import Program
 from daskimg.errors import quoted, shown
 from daskimg.io.listing.roots import held_root
 from daskimg.kernels.inline import as_base64
+from daskimg.lazy.image_op import image_op
 from daskimg.lazy.origin import stores_of
-from daskimg.lazy.passes import image_op
 from daskimg.transport import fetch
 from daskimg.words import READERS, known_as
 
