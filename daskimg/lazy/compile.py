@@ -47,7 +47,7 @@ SAME = -1  # the base of what all rows share
 
 
 class Made(NamedTuple):
-    """A value and its rows; columns of a frame by name, where they are known one by one."""
+    """What an expression came to: a value and its rows, by their numbers."""
 
     value: int
     domain: int
@@ -231,13 +231,14 @@ class _Maker:
             made = self.make(item)
             if made.domain != below.domain or item.ndim != 1:
                 return None
-            put[name] = made.value
+            index = isinstance(item._meta, pd.Index)
+            put[name] = self._constant(below.value, name, item) if index else made.value
         names = list(columns)
         numbers = [put[n] if n in put else self.pick(below.value, n) for n in names]
         return Made(self.table(below.value, names, numbers), below.domain)
 
     def _constant(self, frame: int, name: Any, item: Any) -> int:
-        """A column of one value: what ``assign`` makes of it."""
+        """A column of one value, or of an index: what ``assign`` makes of it."""
         inputs, keys = [self.table(frame, [], [])], ["rows"]
         if isinstance(item, Expr):
             inputs.append(self.make(item).value)

@@ -109,19 +109,22 @@ class Evaluator:
                 places = np.arange(len(blamed)) if rows.at is None else rows.at
                 failed = blamed.notna().to_numpy()
                 doubtful.update(zip(places[failed].tolist(), blamed[failed], strict=True))
-                at = np.union1d(at, places[failed])
-            rows = rows if rows.at is not None and len(at) == len(rows.at) else self._interned(at)
-        for place in () if rows.at is None else rows.at.tolist():
-            if place in doubtful:
+                at = at if at is rows.at else np.union1d(at, places[failed])
+            if at is not rows.at:
+                rows = self._interned(at)
+        for place in sorted(doubtful):
+            if rows.at is None or place in rows.at:
                 reason, path = doubtful[place].split("\0")
                 raise ImageError(reason, path or None)
         return rows
 
     def _kept_by(self, part: Part, rows: _Rows) -> Any:
-        """The places of the rows that pass a part."""
+        """The places of the rows that pass a part; `rows.at` where all do."""
         value = as_pandas(self.value(part.value, rows))
         if part.of is None:
             passes = value.fillna(False).to_numpy(bool)
+            if passes.all():
+                return rows.at
             return np.flatnonzero(passes) if rows.at is None else rows.at[passes]
         left = part.of({"rows": value.set_axis(pd.RangeIndex(len(value)), axis=0)})
         places = left.index.to_numpy()

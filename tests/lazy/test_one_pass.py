@@ -283,3 +283,12 @@ def test_no_decoded_pixels_outlive_their_task(paths, monkeypatch):
     finally:
         gc.enable()
     assert len(result) == ROWS
+
+
+def test_an_index_is_a_column(paths):
+    df = lazy(paths, index="label")
+    df = df.assign(m=df.image.img.mean(), where=df.index)
+    df = df[df.m > 100][["where", "m"]]
+    table = eager(paths, index="label")
+    table = table.assign(m=table.image.img.mean(), where=table.index)
+    assert plain(df.compute()) == plain(table[table.m > 100][["where", "m"]])

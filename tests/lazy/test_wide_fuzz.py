@@ -205,10 +205,7 @@ def passing(files, pipeline) -> int:
 @pytest.mark.parametrize("shape", ["good", "null", "raise", "one index"])
 def test_pipelines(shape, paths, mixed, tmp_path):
     files = paths if shape == "good" else mixed
-    options = {
-        "on_error": "raise" if shape in ("good", "raise") else "null",
-        "index": "label" if shape == "one index" else None,
-    }
+    options = options_of(shape)
     ran = 0
     for case, pipeline in enumerate(pipelines(shape)):
         names = " ".join(step.__name__ for step, _ in pipeline)
@@ -226,6 +223,31 @@ def test_pipelines(shape, paths, mixed, tmp_path):
         if case % 4 == 0:
             other_ways(frame, wanted, names, tmp_path / str(case))
     assert ran > CASES // 2
+
+
+@pytest.mark.long
+@pytest.mark.sampled
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("shape", ["good", "null", "raise", "one index"])
+def test_on_a_cluster(shape, paths, mixed, client):
+    files = paths if shape == "good" else mixed
+    options = options_of(shape)
+    for pipeline in itertools.islice(pipelines(shape), amount("DASKIMG_FUZZ_CLUSTER", 4, 50)):
+        names = " ".join(step.__name__ for step, _ in pipeline)
+        try:
+            wanted = applied(eager(files, **options), pipeline)
+        except di.ImageError:
+            continue
+        found = applied(lazy(files, **options), pipeline).compute()
+        assert plain(found) == plain(wanted), names
+
+
+def options_of(shape: str) -> dict[str, str | None]:
+    """How pictures are read."""
+    return {
+        "on_error": "raise" if shape in ("good", "raise") else "null",
+        "index": "label" if shape == "one index" else None,
+    }
 
 
 def other_ways(frame, wanted: pd.DataFrame, names: str, folder) -> None:
