@@ -134,3 +134,11 @@ def test_a_pandas_frame(tmp_path, shop):
     frame["light"] = frame.image.img.mean()
     # its failures were seen before, by another run
     assert frame.img.write_parquet(tmp_path / "rows").failed == 0
+
+
+def test_rows_chosen_by_a_number_are_written(tmp_path, shop, one_thread):
+    number = shop.path.str.len()
+    frame = shop.assign(light=shop.image.img.mean(), n=number)[number >= number.mean()]
+    wanted = frame.path.compute().tolist()
+    frame[["path", "light"]].img.write_parquet(str(tmp_path / "out"))
+    assert di.read_parquet(str(tmp_path / "out")).path.compute().tolist() == wanted
