@@ -25,6 +25,7 @@ from daskimg.lazy.expr import (
 from daskimg.lazy.nodes import ImageNode
 from daskimg.lazy.recipe import (
     Call,
+    Columns,
     Domain,
     Given,
     Named,
@@ -33,7 +34,6 @@ from daskimg.lazy.recipe import (
     Pick,
     Recipe,
     Root,
-    Table,
     Value,
     composed,
     is_pictures,
@@ -93,15 +93,15 @@ class _Maker:
     def pick(self, frame: int, name: Any) -> int:
         """A column of a frame: the value that was put there, where that is known."""
         value = self.values[frame]
-        if isinstance(value, Table) and name in value.names:
+        if isinstance(value, Columns) and name in value.names:
             return value.columns[value.names.index(name)]
         return self.put(Pick(frame, name), self.bases[frame], ("pick", frame, _key(name)))
 
     def table(self, like: int, names: list[Any], columns: list[int]) -> int:
-        if isinstance(frame := self.values[like], Table):
+        if isinstance(frame := self.values[like], Columns):
             like = frame.like
         key = ("table", like, tuple(map(_key, names)), tuple(columns))
-        return self.put(Table(like, tuple(names), tuple(columns)), self.bases[like], key)
+        return self.put(Columns(like, tuple(names), tuple(columns)), self.bases[like], key)
 
     # -- expressions ---------------------------------------------------------------------------
     def make(self, expr: Expr) -> Made:

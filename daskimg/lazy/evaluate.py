@@ -18,8 +18,7 @@ import pandas as pd
 from daskimg.engine import kept, onepass
 from daskimg.errors import ImageError
 from daskimg.lazy.bare import Column, Table, array_of, as_pandas, rows_at
-from daskimg.lazy.recipe import Call, Given, Named, Op, Part, Pick, Recipe, moved
-from daskimg.lazy.recipe import Table as Columns
+from daskimg.lazy.recipe import Call, Columns, Given, Named, Op, Part, Pick, Recipe, moved
 
 __all__ = ["ALL", "Evaluator"]
 

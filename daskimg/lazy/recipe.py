@@ -17,6 +17,7 @@ from daskimg.engine.program import Program, Row
 
 __all__ = [
     "Call",
+    "Columns",
     "Domain",
     "Given",
     "Named",
@@ -25,7 +26,6 @@ __all__ = [
     "Pick",
     "Recipe",
     "Root",
-    "Table",
     "Value",
 ]
 
@@ -74,7 +74,7 @@ class Call(NamedTuple):
     users: bool  # it calls a user's function
 
 
-class Table(NamedTuple):
+class Columns(NamedTuple):
     """Columns beside each other, on the index of `like`."""
 
     like: int
@@ -82,7 +82,7 @@ class Table(NamedTuple):
     columns: tuple[int, ...]
 
 
-Value: TypeAlias = Given | Pick | Named | Op | Call | Table
+Value: TypeAlias = Given | Pick | Named | Op | Call | Columns
 
 
 class Part(NamedTuple):
@@ -280,7 +280,7 @@ def _below(value: Value) -> tuple[int, ...]:
         return (value.column,)
     if isinstance(value, Call):
         return value.inputs
-    return value.columns if isinstance(value, Table) else ()
+    return value.columns if isinstance(value, Columns) else ()
 
 
 def composed(below: Op, program: Program, args: tuple[int, ...], name: Any) -> Op:
