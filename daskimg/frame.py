@@ -12,7 +12,7 @@ import pandas as pd
 from dask.dataframe.extensions import register_dataframe_accessor as register_on_dask
 from pandas.api.extensions import register_dataframe_accessor
 
-from daskimg import batch, export, stream
+from daskimg import batch, curate, export, stream
 from daskimg.accessor.base import listed, neighbour
 from daskimg.column.dtype import ImageDtype
 from daskimg.io import csv_file
@@ -64,6 +64,9 @@ class FrameAccessor:
     iter_torch_batches = _method(export.iter_torch_batches)
     to_torch = _method(export.to_torch)
     to_tf = _method(export.to_tf)
+    near_duplicates = _method(curate.near_duplicates)
+    duplicate_groups = _method(curate.duplicate_groups)
+    drop_near_duplicates = _method(curate.drop_near_duplicates)
     write_images = _method(files.write_images)
     write_parquet = _method(parquet.write_parquet)
     write_numpy = _method(npy_write.write_numpy)

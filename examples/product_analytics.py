@@ -34,10 +34,10 @@ from pathlib import Path
 
 import dask
 import dask.dataframe as dd
+import numpy as np
 import pandas as pd
 from dask.diagnostics import ProgressBar
 from demo_catalogue import PARTITIONING, make_sales, make_shop
-from near_duplicates import near_duplicates
 from report import POOR, Results, in_words, write_report
 from shop_tables import one_key, read_catalogue, read_sales
 
@@ -46,6 +46,10 @@ import daskimg as di
 UNLISTED = "(not in the catalogue)"
 #: Money is summed in whole millionths: integers add up to the same total in any order.
 MILLIONTHS = 1_000_000
+#: Below this standard deviation of luma a picture is one flat tone.
+FLAT = 4.0
+#: How far the logarithms of two shapes may differ: half-size copies are rounded.
+ASPECT = 0.03
 
 
 def measure(images: dd.DataFrame) -> dd.DataFrame:
@@ -138,10 +142,35 @@ def analyse(
         seen,
         in_units(listed),
         in_units(grouped),
-        near_duplicates(seen),
+        look_alikes(seen),
         int(quantity),
         total / MILLIONTHS,
     )
+
+
+def look_alikes(pictures: pd.DataFrame) -> pd.DataFrame:
+    """Pairs of files that show one photograph, and the products they are of; closest first.
+
+    Hashes within 4 bits (phash) and 8 (dhash), of pictures of one shape. A flat picture has no
+    shape that a hash could tell.
+    """
+    told = pictures[pictures["contrast"] > FLAT].set_index("file")
+    pairs = told.reset_index().img.near_duplicates(hash="phash", confirm="dhash", key="file")
+    sides = [told.loc[pairs[side]] for side in ("left", "right")]
+    shape = [np.log(side["width"].to_numpy(float) / side["height"]) for side in sides]
+    ids = [side["product_id"].astype("string").fillna("").to_numpy(object) for side in sides]
+    pairs = pairs.assign(
+        product_a=sides[0]["product_id"].array,
+        product_b=sides[1]["product_id"].array,
+        same_product=ids[0] == ids[1],
+        dhash_distance=np.bitwise_count(
+            sides[0]["dhash"].to_numpy(np.uint64) ^ sides[1]["dhash"].to_numpy(np.uint64)
+        ).astype(np.int64),
+    )
+    pairs = pairs[np.abs(shape[0].to_numpy() - shape[1].to_numpy()) <= ASPECT]
+    names = {"left": "file_a", "right": "file_b", "distance": "phash_distance"}
+    order = ["phash_distance", "dhash_distance", "file_a", "file_b"]
+    return pairs.rename(columns=names).sort_values(order, ignore_index=True)
 
 
 def in_units(table: pd.DataFrame) -> pd.DataFrame:

@@ -87,6 +87,28 @@ class MeasureOps(Accessor):
             raise ValueError(f'kind is "phash", "dhash" or "ahash"; got {kind!r}')
         return self._op("hash", kind)
 
+    def digest(self, of: Literal["bytes", "pixels"] = "bytes") -> Any:
+        """What tells exact copies (string): 32 hexadecimal digits, equal where the copies are.
+
+        Parameters
+        ----------
+        of : {"bytes", "pixels"}
+            Of a file as it is, not decoded; or of the picture, whatever holds it: a PNG and a BMP
+            of the same pixels are equal, and so are grey kept in three channels and grey in one,
+            with alpha that hides nothing or without. (BLAKE2b, 128 bits.)
+
+        Examples
+        --------
+        >>> png, bmp = pictures.img.encode("png"), pictures.img.encode("bmp")
+        >>> (png.img.digest("pixels") == bmp.img.digest("pixels")).tolist()
+        [True, True, <NA>]
+        >>> (png.img.digest() == bmp.img.digest()).tolist()
+        [False, False, <NA>]
+        """
+        if of not in ("bytes", "pixels"):
+            raise ValueError(f'of is "bytes" or "pixels"; got {of!r}')
+        return self._op(f"digest_{of}")
+
     def measures(self, names: Sequence[str] = MEASURES) -> Any:
         """Several measures as a frame, a column each, in one pass.
 

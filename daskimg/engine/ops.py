@@ -22,7 +22,7 @@ from daskimg.engine import opening
 from daskimg.engine.opening import ISOLATED
 from daskimg.engine.program import HEADER, STRING, Program, Step
 from daskimg.errors import shown
-from daskimg.kernels import augment, codec, color, filters, geometry, measure
+from daskimg.kernels import augment, codec, color, digest, filters, geometry, measure
 from daskimg.transport import fetch
 
 __all__ = ["ISOLATED", "OPS", "Op", "build", "cells_of", "policy_of"]
@@ -243,6 +243,7 @@ PIXEL_OPS: dict[str, Op] = {
     "entropy": Op(measure.entropy, fixed(FLOAT)),
     "colorfulness": Op(measure.colorfulness, fixed(FLOAT)),
     "hash": Op(measure.image_hash, fixed(HASH)),
+    "digest_pixels": Op(digest.of_pixels, fixed(STRING)),
 }
 
 # Measures that are several steps, so that they share the first ones.
@@ -262,6 +263,7 @@ OPS: dict[str, Op] = {
     "decode": Op(opening.decode, _pixels),
     "header": Op(opening.header, _same),
     "size": Op(opening.size, fixed(INT)),
+    "digest_bytes": Op(digest.of_bytes, fixed(STRING)),
     "header_height": Op(lambda head: head.height, fixed(INT)),
     "header_width": Op(lambda head: head.width, fixed(INT)),
     "header_channels": Op(lambda head: head.channels, fixed(INT)),
@@ -319,6 +321,11 @@ def _program(source: ImageDtype, name: str, *params: Any) -> Program:
         return Program((*steps, Step("check", (), "null")), STRING)
     if name in ("read", "to_bytes", "embed"):
         return _reading(source, name, policy)
+    if name == "digest_bytes":
+        if source.holds_pixels:
+            raise TypeError(f'this column holds pixels ({source}), no files: digest("pixels")')
+        step = Step(name, (), policy)
+        return Program((*_opening(source, policy, False), step), STRING)
     if name == "export":
         steps = () if source.holds_pixels else _opening(source, policy, False)
         step = Step("export", (*params, *config.settings(), config.isolation()), policy)

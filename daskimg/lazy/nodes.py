@@ -37,8 +37,10 @@ __all__ = [
     "files_of",
     "gather",
     "has_placed_stage",
+    "numbered",
     "stable",
     "stage",
+    "steady",
 ]
 
 
@@ -138,6 +140,18 @@ def stage(frame: Any, call: Any, meta: pd.DataFrame, prepare: Callable[[Any], No
     return new_collection(Stage(frame.expr, call, meta, prepare))
 
 
+def numbered(frame: Any, call: Callable[[pd.DataFrame, int], pd.DataFrame], meta: Any) -> Any:
+    """`call` of every partition and its number, which stays whatever is done to the result."""
+    if not RULES:
+        return plain.numbered(frame, call, meta)
+    return new_collection(Numbered(frame.expr, call, meta))
+
+
+def steady(frame: Any) -> bool:
+    """Whether Dask leaves the partitions of `frame` as they are, whatever columns are wanted."""
+    return RULES and not any(isinstance(node, ReadParquet) for node in frame.expr.walk())
+
+
 def computed(scalar: Any) -> Any:
     """What `gather` gave, computed, with as few tasks as there can be."""
     # Dask loses a number that all partitions read when it fuses what it has fused before
@@ -200,3 +214,23 @@ class PlacedStage(Expr):  # type: ignore[misc]
             chosen = Partitions(self.frame, parent.partitions)
             return PlacedStage(chosen, *self.operands[1:])
         return None
+
+
+class Numbered(Expr):  # type: ignore[misc]
+    """A function of every partition and its number.
+
+    Not a Blockwise: to take some partitions of it does not number them anew.
+    """
+
+    _parameters = ["frame", "call", "meta"]  # noqa: RUF012
+    _is_length_preserving = True
+
+    @functools.cached_property
+    def _meta(self) -> pd.DataFrame:
+        return self.operand("meta")
+
+    def _divisions(self) -> Any:
+        return self.frame.divisions
+
+    def _task(self, name: Any, index: int) -> Task:
+        return Task(name, self.call, TaskRef((self.frame._name, index)), index)

@@ -13,6 +13,7 @@ from contextvars import ContextVar
 from typing import Any
 
 import dask
+import dask.dataframe as dd
 import pandas as pd
 from dask.core import get, get_dependencies
 from dask.tokenize import tokenize
@@ -30,6 +31,7 @@ __all__ = [
     "files_of",
     "gather",
     "image_op",
+    "numbered",
     "parts",
     "settled",
     "stage",
@@ -78,6 +80,13 @@ def stage(frame: Any, call: Any, meta: pd.DataFrame, prepare: Callable[[Any], No
     if call.placed and clients.active_client() is not None:
         prepare(call)
     return frame.map_partitions(call, meta=meta, enforce_metadata=False, token=call.label)
+
+
+def numbered(frame: Any, call: Callable[[pd.DataFrame, int], pd.DataFrame], meta: Any) -> Any:
+    """`call` of every partition and its number."""
+    made = dask.delayed(call)
+    parts = [made(part, number) for number, part in enumerate(frame.to_delayed())]
+    return dd.from_delayed(parts, meta=meta, divisions=frame.divisions, verify_meta=False)
 
 
 # -- where rows come from -------------------------------------------------------------------------

@@ -17,7 +17,6 @@ import pandas as pd
 import product_analytics
 import pytest
 from demo_catalogue import PRODUCTS, make_shop
-from near_duplicates import near_duplicates
 from PIL import Image
 
 import daskimg as di
@@ -319,10 +318,10 @@ def test_flat_pictures_are_in_no_pair() -> None:
             "dhash": [0, 0],
         }
     )
-    assert near_duplicates(flat).empty
-    assert len(near_duplicates(flat.assign(contrast=30.0))) == 1
-    assert near_duplicates(flat.assign(contrast=30.0, width=[9, 12])).empty
-    assert near_duplicates(flat.head(0)).empty
+    assert product_analytics.look_alikes(flat).empty
+    assert len(product_analytics.look_alikes(flat.assign(contrast=30.0))) == 1
+    assert product_analytics.look_alikes(flat.assign(contrast=30.0, width=[9, 12])).empty
+    assert product_analytics.look_alikes(flat.head(0)).empty
 
 
 @pytest.mark.skipif(not GROCERY.is_dir(), reason="the shared photographs are not here")
@@ -348,7 +347,7 @@ def test_copies_are_found_among_real_products_and_nothing_else(tmp_path: Path) -
         phash=images["image"].img.hash("phash"),
         dhash=images["image"].img.hash("dhash"),
     )
-    pairs = near_duplicates(pictures.drop(columns="image").compute())
+    pairs = product_analytics.look_alikes(pictures.drop(columns="image").compute())
     number = [
         pairs[side].str.extract(r"/(\d+)-\w+\.jpg$", expand=False) for side in ("file_a", "file_b")
     ]
