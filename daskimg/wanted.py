@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar, Token
 from typing import Any, TypeVar
 
-__all__ = ["Run", "Unwanted", "carried", "check", "looking", "pause", "watch"]
+__all__ = ["Run", "Unwanted", "carried", "check", "looking", "pause", "watch", "watchers"]
 
 T = TypeVar("T")
 
@@ -85,6 +85,7 @@ class _TaskOfWorker:
     call = Run.call
 
 
+watchers: list[Callable[[], object]] = []  # called when something is about to be computed
 _current: ContextVar[Any] = ContextVar("daskimg-run", default=None)
 _runs: weakref.WeakSet[Run] = weakref.WeakSet()
 
@@ -163,6 +164,8 @@ def watch() -> None:
     from dask.callbacks import Callback
 
     Callback(start=_begin, finish=_finish).register()
+    for each in watchers:
+        each()
 
 
 def _begin(graph: Any) -> None:

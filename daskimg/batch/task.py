@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
-from time import perf_counter
 from types import FunctionType
 from typing import Any
 
@@ -137,7 +136,6 @@ class _Run:
         self.reasons = self._recorded()
         self.columns: dict[str, Column] = {}
         self.failed: list[str] = []  # reasons, of the rows that raised
-        self.seconds = 0.0  # in the function
         if task.declared is not None:
             self.columns = {k: column_for(d, len(part)) for k, d in task.declared.items()}
 
@@ -181,7 +179,7 @@ class _Run:
 
     def _tell(self) -> None:
         """Report what was done, to those who measure."""
-        done = {"images": len(self.good), "seconds": self.seconds, "errors": len(self.failed)}
+        done = {"images": len(self.good), "errors": len(self.failed)}
         report = {("model", what): number for what, number in done.items()}
         for cause, number in Counter(map(cause_of, self.failed)).items():
             report[metrics.ROWS + LATER, cause] = number
@@ -228,9 +226,7 @@ class _Run:
         except Exception as error:
             smaller = len(rows) > 1 and (self.task.on_error == "null" or _out_of_memory(error))
             if not smaller and self.task.on_error == "raise":
-                lists = _lists(self._rows(rows))
-                index = self.part.index[rows]
-                raise failure(error, self.task.name, number, index, lists) from error
+                raise failure(error, self.task.name, number, self.part.index[rows]) from error
             reason = reason_of("map_batches", error)
         if smaller:  # (outside: the exception holds the failed batch's memory)
             del batch
@@ -251,9 +247,8 @@ class _Run:
     def _call(self, function: Any, rows: Rows, batch: Any) -> dict[str, Any]:
         """What the function returned: checked to be columns of these rows."""
         given = _as_given(batch)
-        start = perf_counter()
-        result = function(batch, *self.task.args, **self.task.kwargs)
-        self.seconds += perf_counter() - start
+        with metrics.timed("model"):
+            result = function(batch, *self.task.args, **self.task.kwargs)
         values: dict[str, Any] = {}
         for name, value in kinds.columns_of(result).items():
             same = [k for k, old in given.items() if kinds.unchanged(value, old)]
@@ -331,12 +326,6 @@ def _as_given(batch: Any) -> dict[str, Any]:
     if isinstance(batch, dict):
         return {k: list(v) if isinstance(v, list) else v for k, v in batch.items()}
     return dict(zip(batch.schema.names, batch.columns, strict=True))
-
-
-def _lists(batch: Any) -> list[str]:
-    """The columns whose pictures come as a list of arrays."""
-    given = _as_given(batch)
-    return [k for k, v in given.items() if isinstance(v, list) and isinstance(v[0], np.ndarray)]
 
 
 def _sizes(batches: pd.DataFrame, rows: Rows, given: dict[str, Any]) -> list[tuple[int, int]]:

@@ -1,9 +1,14 @@
-"""How long the steps of a pass take, how much they make and what becomes of its rows."""
+"""How long the steps of a pass take, how much they make and what becomes of its rows.
+
+A gauge stands beside a pass and is looked at from outside: counting a row costs a pass nothing.
+"""
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from operator import length_hint
 from time import perf_counter
 from typing import Any
 
@@ -17,7 +22,7 @@ from daskimg.engine.plan import Node
 from daskimg.engine.program import CHEAP
 from daskimg.errors import cause_of
 
-__all__ = ["HELD", "LATER", "OPENING", "READ", "Gauge", "gauge_of", "read", "recorded", "tell_rows"]
+__all__ = ["HELD", "LATER", "OPENING", "READ", "Gauge", "became", "gauge_of", "read", "recorded"]
 
 MEASURES = {
     *("luma", "moments", "first_moment", "second_moment", "min", "max"),
@@ -28,65 +33,121 @@ OPENING = ("decode", "header", "fetch")  # how far a pass opens files
 LATER = "later steps"
 READ, HELD = "pixels read", "cells read"  # by readers: no pass opens the ones, one may the others
 WEIGHED = ("fetch", "decode", "encode")  # stages whose results are counted in bytes
-RUNS, SECONDS, BYTES, ERRORS = range(4)
+RUNS, SECONDS, BYTES, ERRORS, GIVEN, PIXELS = range(6)
+TOLD = {
+    "seconds": SECONDS,
+    "bytes": BYTES,
+    "errors": ERRORS,
+    "bytes in": GIVEN,
+    "pixels": PIXELS,
+}
+Figures = Counter[tuple[str, str]]
 
 
 class Gauge:
-    """Times the steps below `root`: their kernels are replaced by ones that count."""
+    """Times the steps below `root`: their kernels are replaced by ones that count.
 
-    def __init__(self, root: Node) -> None:
+    What it has counted is told at the end of the pass, and before whenever somebody `flush`-es.
+    """
+
+    def __init__(self, root: Node, n: int = 0) -> None:
         self.counts: list[tuple[str, list[float]]] = []
         names = {node.step.name for node in root.walk()}
         self.kind = next((name for name in OPENING if name in names), LATER)
+        self.counts_rows = True  # not where several passes go over the same rows
+        self.by = metrics.origin()
+        self.before: Figures = Counter()
+        self.rows: Iterator[int] = iter(())
+        self.n = n
+        self.lock = threading.Lock()
         for node in root.walk():
             name = node.step.name
             if name in ("header", "size") or name not in CHEAP:
-                stage, count = STAGES.get(name, name), [0.0] * 4
+                stage, count = STAGES.get(name, name), [0.0] * 6
                 self.counts.append((stage, count))
-                node.kernel = _timed(node.kernel, count, stage in WEIGHED)
+                node.kernel = _timed(node.kernel, count, stage)
 
-    def tell(self, cells: ImageArray, failed: Mapping[int, str]) -> None:
-        """Report the pass over `cells`, of which some `failed`: row to reason."""
-        kind = self.tell_steps(cells)
-        tell_rows(kind, int(cells.valid.sum()) - len(failed), failed.values(), recorded(cells))
+    def over(self, cells: ImageArray) -> Iterator[int]:
+        """The rows of the pass. How many of them are left others see by looking at it."""
+        self.rows = iter(range(self.n))
+        if cells.dtype.holds_pixels:
+            self.kind = LATER
+        return self.rows
 
-    def tell_steps(self, cells: ImageArray) -> str:
-        """Report what the steps did; how far the cells were opened, which tells the rows' kind."""
-        report: Counter[tuple[str, str]] = Counter()
+    def flush(self) -> None:
+        """Tell what was done since it was told last."""
+        with self.lock:
+            metrics.told(self._new(), self.by)
+
+    def _new(self, done: bool = False) -> Figures:
+        now = self._figures(done)
+        new: Figures = Counter({key: n - self.before[key] for key, n in now.items()})
+        self.before = now
+        return new
+
+    def _figures(self, done: bool) -> Figures:
+        """What was done from the beginning on."""
+        found: Figures = Counter()
         measured = 0.0
         for stage, count in self.counts:
             if stage == "measure":  # one picture, whatever number of measures
                 measured = max(measured, count[RUNS])
             else:
-                report[stage, "images"] += count[RUNS]  # type: ignore[assignment]
-            for what, place in (("seconds", SECONDS), ("bytes", BYTES), ("errors", ERRORS)):
-                report[stage, what] += count[place]  # type: ignore[assignment]
+                found[stage, "images"] += count[RUNS]  # type: ignore[assignment]
+            for what, place in TOLD.items():
+                found[stage, what] += count[place]  # type: ignore[assignment]
         if measured:
-            report["measure", "images"] = measured  # type: ignore[assignment]
-        metrics.tell(report)
-        return LATER if cells.dtype.holds_pixels else self.kind
+            found["measure", "images"] = measured  # type: ignore[assignment]
+        if self.counts_rows and self.counts:  # (else cells are made of paths, no more)
+            # the row at hand is not done
+            at = self.n if done else max(self.n - length_hint(self.rows) - 1, 0)
+            found[metrics.ROWS + self.kind, "passed"] = at
+        return found
+
+    def tell(self, cells: ImageArray, failed: Mapping[int, str]) -> None:
+        """Report the pass over `cells`, of which some `failed`: row to reason."""
+        report = self._last()
+        report.update(_rows(self.kind, cells, len(failed), failed.values()))
+        metrics.tell(report, self.by, self.before)
+
+    def tell_steps(self) -> str:
+        """Report what the steps did; how far the cells were opened, which tells the rows' kind."""
+        metrics.tell(self._last(), self.by, self.before)
+        return self.kind
+
+    def _last(self) -> Figures:
+        with self.lock:
+            return self._new(done=True)
 
 
-def tell_rows(kind: str, kept: int, failed: Iterable[str], before: Iterable[str]) -> None:
-    """Report what became of the rows of a pass, and which had failed `before`."""
+def _rows(kind: str, cells: ImageArray, failed: int, reasons: Iterable[str]) -> Figures:
+    valid, before = int(cells.valid.sum()), recorded(cells)
+    return became(kind, valid - failed, reasons, before, len(cells) - valid - len(before))
+
+
+def became(
+    kind: str, kept: int, failed: Iterable[str], before: Iterable[str], missing: int
+) -> Figures:
+    """What became of rows, of which some had failed `before`."""
     rows = metrics.ROWS + kind
     report = Counter({(rows, "kept"): kept})
-    for reason in (*failed, *(before if kind in OPENING else ())):
+    if kind != LATER:
+        report[rows, "missing"] = missing
+    for reason in (*failed, *(before if kind != LATER else ())):
         report[rows, cause_of(reason)] += 1
-    metrics.tell(report)
+    return report
 
 
 def read(frame: pd.DataFrame) -> pd.DataFrame:
     """A frame that a reader made, of whose pictures those are told who want a report."""
     if metrics.wanted():
-        report: Counter[tuple[str, str]] = Counter()
+        report: Figures = Counter()
         for _, column in frame.items():
             if isinstance(column.dtype, ImageDtype):
                 cells: ImageArray = column.array
-                rows = metrics.ROWS + (READ if cells.dtype.holds_pixels else HELD)
-                report[rows, "kept"] += int(cells.valid.sum())
-                for reason in recorded(cells):
-                    report[rows, cause_of(reason)] += 1
+                kind = READ if cells.dtype.holds_pixels else HELD
+                report.update(_rows(kind, cells, 0, ()))
+                report[metrics.ROWS + kind, "passed"] += len(cells)
         metrics.tell(report)
     return frame
 
@@ -98,22 +159,32 @@ def recorded(cells: ImageArray) -> list[str]:
     return [cells.error[i].as_py() for i in np.flatnonzero(~cells.valid & cells.has_error)]
 
 
-def gauge_of(root: Node) -> Gauge | None:
-    """A gauge where somebody wants a report."""
-    return Gauge(root) if metrics.wanted() else None
+def gauge_of(root: Node, n: int = 0) -> Gauge | None:
+    """A gauge for a pass over `n` rows, where somebody wants a report."""
+    return Gauge(root, n) if metrics.wanted() else None
 
 
-def _timed(kernel: Callable[..., Any], count: list[float], weighed: bool) -> Callable[..., Any]:
-    def run(*args: Any, **options: Any) -> Any:
+def _timed(kernel: Callable[..., Any], count: list[float], stage: str) -> Callable[..., Any]:
+    weighed = stage in WEIGHED
+
+    def run(value: Any, *args: Any, **options: Any) -> Any:
+        kind = type(value)
+        if kind is np.ndarray:
+            count[GIVEN] += value.nbytes
+        elif kind is bytes or kind is memoryview:
+            count[GIVEN] += len(value)
         start = perf_counter()
         try:
-            result = kernel(*args, **options)
+            result = kernel(value, *args, **options)
         except Exception:
             count[ERRORS] += 1
             raise
         finally:
             count[SECONDS] += perf_counter() - start
             count[RUNS] += 1
+        seen = value if kind is np.ndarray else result
+        if type(seen) is np.ndarray:
+            count[PIXELS] += seen.shape[0] * seen.shape[1]
         if weighed:
             count[BYTES] += result.nbytes if isinstance(result, np.ndarray) else len(result)
         return result

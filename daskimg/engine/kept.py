@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from daskimg import metrics
 from daskimg.column.array import ImageArray
-from daskimg.engine.gauge import LATER, OPENING, Gauge, recorded, tell_rows
+from daskimg.engine.gauge import LATER, OPENING, Gauge, became, recorded
 from daskimg.engine.onepass import Walk
 from daskimg.engine.plan import Held, Node, Plan
 from daskimg.engine.program import Program
@@ -52,6 +53,8 @@ class Kept:
         """A walk over some of the rows: `places` tells which."""
         work = _Later(plan, cells, args, alone)
         work.kept = self
+        if work.gauge is not None:
+            work.gauge.counts_rows = False
         work.places = places.tolist() if isinstance(places, np.ndarray) else list(places)
         for path, node in _paths(plan.root):
             if node.step.name in KEPT:
@@ -62,8 +65,10 @@ class Kept:
         """No more walks: each row is reported once, however many there were."""
         if self.kinds:
             kind = next((name for name in OPENING if name in self.kinds), LATER)
-            well = sum(self.well.values()) - len(self.failed)
-            tell_rows(kind, well, self.failed.values(), self.before.values())
+            n, valid, before = len(self.well), sum(self.well.values()), self.before.values()
+            well = valid - len(self.failed)
+            report = became(kind, well, self.failed.values(), before, n - valid - len(before))
+            metrics.tell({**report, (metrics.ROWS + kind, "passed"): n})
         for rows in self.results.values():
             self.nbytes += sum(_size(result) for _, result, _ in rows.values())
         self.results.clear()  # (kernels that remember them refer to each other)
@@ -139,7 +144,7 @@ class _Later(Walk):
 
     def _report(self, gauge: Gauge) -> None:
         kept = self.kept
-        kept.kinds.add(gauge.tell_steps(self.cells))
+        kept.kinds.add(gauge.tell_steps())
         for i, place in enumerate(self.places):
             kept.well[place] = bool(self.cells.valid[i])
             if i in self.failed:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -104,7 +105,8 @@ def walked(
     plan = Plan(programs) if fresh else _plan_of(programs)
     cells = as_cells(values)
     work = (begin or Walk)(plan, cells, [_values(arg) for arg in args], alone)
-    made = work.columns()
+    with nullcontext() if work.gauge is None else metrics.live(work.gauge):
+        made = work.columns()
     # a gauge has changed its kernels, and a user's function may hold a model
     if not (fresh or work.gauge or plan.calls_users):
         _plans().append(plan)
@@ -147,7 +149,7 @@ class Walk:
         self.errors = None if cells.error is None else cells.error.to_pylist()
         self.counted: dict[int, str] = {}  # the rows that failed, where there is a limit
         self.failed: dict[int, str] = {}  # the rows that failed
-        self.gauge = gauge_of(self.root)  # where somebody measures
+        self.gauge = gauge_of(self.root, len(cells))  # where somebody measures
         own = fetch.recall(cells.dtype.source)
         for node in plan.opening:  # the cells may know better than their column was declared
             node.params[0] = (node.step.params[0] or fetch.Source.default).kept_to(own)
@@ -159,8 +161,9 @@ class Walk:
         """Walk the tree for every row."""
         self.plan.begin(self.cells)
         torch = geometry.torch_module() if self.plan.resizes else None
+        rows = range(len(self.cells)) if self.gauge is None else self.gauge.over(self.cells)
         with looking() as check, one_thread(torch):
-            for i in range(len(self.cells)):
+            for i in rows:
                 check()
                 self._row(i)
         metrics.add(self.runs)

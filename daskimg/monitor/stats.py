@@ -2,39 +2,41 @@
 
 from __future__ import annotations
 
-import threading
 import time
 import uuid
 from collections import Counter
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
+import dask
 import pandas as pd
 from dask.utils import format_bytes
 
-from daskimg import metrics
 from daskimg.clients import active_client
-from daskimg.engine.gauge import HELD, LATER, OPENING, READ
 from daskimg.errors import counted
 from daskimg.metrics import ROWS
+from daskimg.monitor import children
+from daskimg.monitor.listening import HERE, Tally
+from daskimg.monitor.rows import causes_of, kept_of, kind_of, missing_of
+from daskimg.monitor.shares import Share, in_order, limit_of, sentence, shares
+from daskimg.monitor.tally import Figures
 from daskimg.monitor.usage import Usage
 
 __all__ = ["Stats", "stats"]
 
-HERE = "client"  # this process, among workers
-Report: TypeAlias = "Counter[tuple[str, str]]"
 WHAT = ["images", "seconds", "bytes", "errors"]
+MORE = {"bytes in": "bytes_in", "pixels": "megapixels"}
 
 
 def stats() -> Stats:
-    """Measure what is computed in a ``with`` block, on threads or on the active cluster.
+    """Measure what is computed in a ``with`` block: on threads, in processes, on a cluster.
 
     Returns
     -------
     Stats
-        ``print(s)`` shows it, ``s.to_frame()`` gives the figures. In the block it tells what was
-        done so far. Work that is done twice (a worker died) counts twice; what runs in processes
-        that are no Dask workers (the ``processes`` scheduler, workers of a ``DataLoader``) is not
-        seen.
+        ``print(s)`` shows it, ends with the stage that was the limit, and what helps;
+        ``s.to_frame()`` gives the figures. In the block it tells what was done so far. What a
+        worker that died did, and another does again, counts once. Child processes that were there
+        before the block are not seen.
 
     Examples
     --------
@@ -62,15 +64,20 @@ class Stats:
     kept, failed : int
         Pictures that came through the passes that open files (of cells that no pass opened:
         through their readers), and that did not.
+    missing : int
+        Null cells without a reason; kept + failed + missing = rows.
     causes : dict
         How many failed for what.
+    limit : str or None
+        The stage that the others waited for, ``"the caller"`` where that is who takes batches;
+        None where none was at work most of the time.
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._done: dict[str, Report] = {}
+        self._tally = Tally()
+        self._done: dict[str, Figures] | None = None  # once it is over
         self._usage: dict[str, dict[str, Any]] = {}
-        self._topic = f"daskimg-stats-{uuid.uuid4().hex}"
+        self._name = f"daskimg-stats-{uuid.uuid4().hex}"
         self._client: Any = None
         self._start: float | None = None
         self._end: float | None = None
@@ -85,46 +92,44 @@ class Stats:
         if client is not None:
             from daskimg.monitor.worker import Meter
 
-            client.subscribe_topic(self._topic, self._hear)
-            client.register_plugin(Meter(self._topic))
+            client.register_plugin(Meter(self._name))
             self._client = client
         self._mine = Usage()
-        self._stop = metrics.listen(self._own)
+        self._tally.start(client)
         self._start = time.perf_counter()
         return self
 
     def __exit__(self, *failure: object) -> None:
         self._look()
         self._end = time.perf_counter()
-        self._stop()
+        self._done = self._tally.by_process()
+        self._tally.stop()
         self._mine.stop()
         client, self._client = self._client, None
         if client is not None and client.status == "running":
-            client.unregister_worker_plugin(self._topic)
-            client.unsubscribe_topic(self._topic)
-
-    def _own(self, report: metrics.Report) -> None:
-        if metrics.worker() is None:  # (that of a worker in this process comes as an event)
-            self._count(HERE, report)
-
-    def _hear(self, event: tuple[float, dict[str, Any]]) -> None:
-        told = event[1]
-        self._count(told["worker"], {(stage, what): n for stage, what, n in told["report"]})
-
-    def _count(self, worker: str, report: metrics.Report) -> None:
-        with self._lock:
-            self._done.setdefault(worker, Counter()).update(report)  # type: ignore[arg-type]
+            client.unregister_worker_plugin(self._name)
 
     def _look(self) -> None:
-        """Ask all processes what they take. The events sent before have come then."""
+        """Ask all processes what they take."""
         if self._end is not None:
             return
-        found = {HERE: self._mine.read()}
+        seen = self._tally.threads()
+        known = {f"process {pid}": usage for pid, usage in children.usage.items()}
+        found = {HERE: self._mine.read(), **{p: known[p] for p in known if p in seen}}
         if self._client is not None and self._client.status == "running":
             from daskimg.monitor.worker import usage_of
 
-            found |= self._client.run(usage_of, self._topic, on_error="ignore")
+            found |= self._client.run(usage_of, self._name, on_error="ignore")
         self._usage.update(found)
+
+    def _by_process(self) -> dict[str, Figures]:
+        return self._tally.by_process() if self._done is None else self._done
+
+    def _total(self) -> Figures:
+        total: Figures = Counter()
+        for done in self._by_process().values():
+            total.update(done)
+        return total
 
     # -- the figures ------------------------------------------------------------------------------
     @property
@@ -146,29 +151,33 @@ class Stats:
 
     @property
     def kept(self) -> int:
-        total = self._total()
-        kind = _kind(total)
-        later = 0 if kind == LATER else sum(_rows(total, LATER, "failed").values())
-        return sum(_rows(total, kind, "kept").values()) - later
+        return kept_of(self._total())
 
     @property
     def failed(self) -> int:
         return sum(self.causes.values())
 
     @property
-    def causes(self) -> dict[str, int]:
-        total, found = self._total(), Counter[str]()
-        opened = any(_rows(total, kind) for kind in OPENING)  # with what was recorded before
-        for kind in (*OPENING, READ, LATER) if opened else (READ, HELD, LATER):
-            found.update(_rows(total, kind, "failed"))
-        return dict(found)
+    def missing(self) -> int:
+        return missing_of(self._total())
 
-    def _total(self) -> Report:
-        total: Report = Counter()
-        with self._lock:
-            for done in self._done.values():
-                total.update(done)
-        return total
+    @property
+    def causes(self) -> dict[str, int]:
+        return causes_of(self._total())
+
+    @property
+    def limit(self) -> str | None:
+        found = limit_of(self._shares(self._by_process()))
+        return None if found is None else found.removeprefix(ROWS)
+
+    def _shares(self, done: dict[str, Figures]) -> dict[str, Share]:
+        return shares(done, self._threads(), self.seconds)
+
+    def _threads(self) -> dict[str, int]:
+        """Threads that were at work. Here each run may have had some of its own, one by one."""
+        found = self._tally.threads()
+        most = dask.config.get("num_workers", None) or dask.system.CPU_COUNT
+        return {p: min(n, most) if p == HERE else n for p, n in found.items()}
 
     def to_frame(self, by: Literal["stage", "worker"] = "stage") -> pd.DataFrame:
         """The figures as a table.
@@ -180,12 +189,19 @@ class Stats:
         Returns
         -------
         pandas.DataFrame
-            A row for each stage (``fetch``, ``header``, ``decode``, ops by name, ``measure`` for
-            all measures, ``model`` for `map_batches`, ``encode``, ``write``) or process, with
-            ``images``; ``seconds`` that threads were at it; ``bytes`` that fetch, decode, encode
-            and write made; ``errors``; ``images/s`` of the time that passed; ``cores``: how many
-            threads (of a model: instances) were at it on average. Of a process also ``cpu``
-            (seconds) and ``peak_memory`` (bytes); its ``images`` are the pictures it opened.
+            A row for each stage (``list``, ``fetch``, ``header``, ``decode``, ops by name,
+            ``measure`` for all measures, ``model`` for `map_batches`, ``encode``, ``write``) or
+            process, with ``images``; ``seconds`` that threads were at it; ``bytes`` that fetch,
+            decode, encode and write made; ``errors``; ``images/s`` of the time that passed;
+            ``cores``: how many threads (of a model: instances) were at it on average.
+
+            Of a stage also ``bytes_in``: what it was given, encoded or as pixels; ``megapixels``
+            that it made, or was given where it makes none, and ``megapixels/s``; ``busy``,
+            ``starved`` and ``blocked``: fractions of the time of its threads in which it was at
+            work, waited for pictures, or for what comes after it.
+
+            Of a process also ``cpu`` (seconds) and ``peak_memory`` (bytes); its ``images`` are the
+            pictures it opened.
         """
         if by not in ("stage", "worker"):
             raise ValueError(f'by is "stage" or "worker"; got {by!r}')
@@ -193,56 +209,99 @@ class Stats:
         elapsed = self.seconds or float("nan")
         frame["images/s"] = frame["images"] / elapsed
         frame["cores"] = frame["seconds"] / elapsed
+        if by == "stage":
+            self._more(frame)
         return frame
 
     def _by_stage(self) -> pd.DataFrame:
         total = self._total()
-        stages = dict.fromkeys(s for s, _ in total if not s.startswith(ROWS))
-        rows = {stage: [total[stage, what] for what in WHAT] for stage in stages}
-        return _table(rows, "stage")
+        stages = in_order(s for s, _ in total if not s.startswith(ROWS))
+        return _table({stage: [total[stage, what] for what in WHAT] for stage in stages}, "stage")
+
+    def _more(self, frame: pd.DataFrame) -> None:
+        """What else is told of a stage."""
+        done, total, stages = self._by_process(), self._total(), frame.index
+        for what, name in MORE.items():
+            frame[name] = [total[stage, what] for stage in stages]
+        frame["bytes_in"] = frame["bytes_in"].astype("int64")
+        frame["megapixels"] = frame["megapixels"].astype("float64") / 1e6
+        frame["megapixels/s"] = frame["megapixels"] / (self.seconds or float("nan"))
+        found = self._shares(done)
+        for name in Share._fields:
+            frame[name] = [getattr(found.get(stage), name, 0.0) for stage in stages]
 
     def _by_worker(self) -> pd.DataFrame:
         self._look()
-        kind = _kind(self._total())
-        with self._lock:
-            done = {w: self._done.get(w, Counter()) for w in {**self._done, **self._usage}}
+        found = self._by_process()
+        done = {w: found.get(w, Counter()) for w in {**found, **self._usage}}
+        kind = kind_of(self._total())
         rows = {}
         for worker, report in done.items():
-            images = sum(_rows(report, kind).values())
+            images = report[ROWS + kind, "passed"] - report[ROWS + kind, "missing"]
             rows[worker] = [images, *(_sum(report, what) for what in WHAT[1:])]
         frame = _table(rows, "worker")
         for name in ("cpu", "peak_memory"):
             frame[name] = [self._usage.get(worker, {}).get(name) for worker in frame.index]
         return frame
 
+    def plot(self, ax: Any = None) -> Any:
+        """A bar for each stage: busy, starved, blocked. It needs matplotlib.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes, optional
+            Where; a new figure by default.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+        """
+        try:
+            from matplotlib import pyplot
+        except ImportError as error:
+            raise ImportError(
+                "Stats.plot() needs matplotlib (pip install matplotlib); print(s) and "
+                "s.to_frame() tell the same"
+            ) from error
+        found = self._shares(self._by_process())
+        stages = [stage for stage in found if not stage.startswith(ROWS)]
+        if ax is None:
+            ax = pyplot.figure(figsize=(7, 1 + 0.4 * len(stages))).subplots()
+        left = [0.0] * len(stages)
+        for name, colour in zip(Share._fields, ("#2a7f62", "#c9d6df", "#e8a33d"), strict=True):
+            widths = [100 * getattr(found[stage], name) for stage in stages]
+            ax.barh(stages, widths, left=left, label=name, color=colour)
+            left = [a + b for a, b in zip(left, widths, strict=True)]
+        ax.invert_yaxis()
+        ax.set(xlim=(0, 100), xlabel="% of the time", title=self._sentence().partition(".")[0])
+        ax.legend(loc="lower right")
+        return ax
+
+    def _sentence(self) -> str:
+        return sentence(self._shares(self._by_process()), sum(self._threads().values()))
+
     def __str__(self) -> str:
         frame, seconds = self.to_frame(), self.seconds
-        frame["bytes"] = [format_bytes(n) if n else "" for n in frame["bytes"]]
-        shown = frame.round({"seconds": 2, "images/s": 1, "cores": 2})
+        for name in ("bytes_in", "bytes"):
+            frame[name] = [format_bytes(n) if n else "" for n in frame[name]]
+        for name in Share._fields:
+            frame[name] = [f"{n:.0%}" for n in frame[name]]
+        shown = frame.drop(columns="megapixels").round(
+            {"seconds": 2, "images/s": 1, "cores": 2, "megapixels/s": 1}
+        )
         table = "" if frame.empty else shown.to_string(index_names=False) + "\n"
         cores = self.cpu / seconds if seconds else 0.0
         used = f"{seconds:.1f} s, {cores:.1f} cores, peak {format_bytes(self.peak_memory)}"
+        limit = self._sentence()
         failed = f", {self.failed:,} failed: {counted(self.causes)}" if self.failed else ""
-        return f"{table}{used}\n{self.kept:,} kept{failed}"
+        missing = f", {self.missing:,} missing" if self.missing else ""
+        limit = f"{limit}\n" if limit else ""
+        return f"{table}{used}\n{limit}{self.kept:,} kept{failed}{missing}"
 
     __repr__ = __str__
 
 
-def _kind(report: Report) -> str:
-    """How far files were opened."""
-    return next((kind for kind in (*OPENING, READ, HELD) if _rows(report, kind)), LATER)
-
-
-def _rows(report: Report, kind: str, which: str | None = None) -> dict[str, int]:
-    """What became of rows in passes of a kind: those "kept", those "failed" by cause, or both."""
-    return {
-        what: int(n)
-        for (stage, what), n in report.items()
-        if stage == ROWS + kind and which in (None, "kept" if what == "kept" else "failed")
-    }
-
-
-def _sum(report: Report, what: str) -> float:
+def _sum(report: Figures, what: str) -> float:
     """`what` of all stages."""
     return sum(n for (stage, w), n in report.items() if w == what and stage[: len(ROWS)] != ROWS)
 

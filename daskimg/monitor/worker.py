@@ -1,44 +1,83 @@
-"""The part of `stats` that runs on workers."""
+"""The parts of `stats` and of the dashboard's page that run on workers."""
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 from distributed import WorkerPlugin
 
 from daskimg import metrics
+from daskimg.monitor.topic import TOPIC
 from daskimg.monitor.usage import Usage
 
-__all__ = ["Meter", "usage_of"]
+__all__ = ["Meter", "Teller", "usage_of"]
+
+EVERY = 0.25  # seconds between what is told within a partition
 
 
-class Meter(WorkerPlugin):
-    """Sends what a worker did, partition by partition, as events of a topic.
+class Teller(WorkerPlugin):
+    """Sends what a worker does as events: at the end of a pass, and now and then within.
 
     An event is on its way before the task is told to be done: who has the result has heard of the
     work, also when the worker is killed afterwards.
     """
 
-    def __init__(self, topic: str) -> None:
-        self.name = topic
+    name = "daskimg-teller"
+
+    def setup(self, worker: Any) -> None:
+        """The worker starts, or the telling does."""
+        self.worker = worker
+        self.stop = metrics.listen(self._send)
+        metrics.noting.append(self._show)
+        self.over = threading.Event()
+        threading.Thread(target=self._flush, daemon=True, name="daskimg-teller").start()
+
+    def teardown(self, worker: Any) -> None:
+        """The worker ends."""
+        self.over.set()
+        self.stop()
+        if self._show in metrics.noting:
+            metrics.noting.remove(self._show)
+
+    def _flush(self) -> None:
+        while not self.over.wait(EVERY):
+            for work in metrics.under_way():
+                if work.by.worker is self.worker:  # several workers may share a process
+                    work.flush()
+
+    def _send(self, report: metrics.Report, by: metrics.Origin) -> None:
+        if by.worker is not self.worker:
+            return
+        rows = [[stage, what, number] for (stage, what), number in report.items() if number]
+        if rows:
+            self._tell(by, {"report": rows})
+
+    def _show(self, notes: metrics.Notes, by: metrics.Origin) -> None:
+        if by.worker is self.worker:
+            self._tell(by, {"notes": dict(notes)})
+
+    def _tell(self, by: metrics.Origin, what: dict[str, Any]) -> None:
+        who = {"worker": self.worker.address, "task": str(by.task), "thread": by.thread}
+        self.worker.log_event(TOPIC, {**who, **what})
+
+
+class Meter(WorkerPlugin):
+    """Looks at the memory and the processor time of a worker, for one `stats` block."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
 
     def setup(self, worker: Any) -> None:
         """The worker starts, or the measuring does."""
-        self.worker, self.usage = worker, Usage()
-        self.stop = metrics.listen(self._send)
+        self.usage = Usage()
 
     def teardown(self, worker: Any) -> None:
         """The measuring is over."""
-        self.stop()
         self.usage.stop()
 
-    def _send(self, report: metrics.Report) -> None:
-        if metrics.worker() is self.worker:  # several workers may share a process
-            rows = [[stage, what, number] for (stage, what), number in report.items()]
-            self.worker.log_event(self.name, {"worker": self.worker.address, "report": rows})
 
-
-def usage_of(topic: str, dask_worker: Any = None) -> dict[str, Any]:
+def usage_of(name: str, dask_worker: Any = None) -> dict[str, Any]:
     """Memory and processor time of a worker since its `Meter` was set up."""
-    found: dict[str, Any] = dask_worker.plugins[topic].usage.read()
+    found: dict[str, Any] = dask_worker.plugins[name].usage.read()
     return found

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from daskimg import metrics
 from daskimg.batch.batches import check_format
 from daskimg.column.dtype import ImageDtype
 from daskimg.column.image import Image
@@ -124,7 +125,10 @@ def row_frames(
     found = pieces(work, run, ahead=ahead, batch=max(batch, shuffle_buffer or 0), most=most)
     try:
         frames: Iterator[Frame] = dropped(found) if drop else found
-        yield from frames if shuffle_buffer is None else shuffled(frames, shuffle_buffer, seed)
+        with metrics.job(work.total):
+            yield from metrics.handed(
+                frames if shuffle_buffer is None else shuffled(frames, shuffle_buffer, seed)
+            )
     finally:
         found.close()  # type: ignore[attr-defined]
 

@@ -24,6 +24,7 @@ from daskimg.column.dtype import ImageDtype
 from daskimg.errors import ImageError
 from daskimg.lazy.bare import Frame, arrays_of
 from daskimg.lazy.partitions import parts, settled
+from daskimg.lazy.source import row_counts
 from daskimg.stream.runners import Cluster, Here, Rows, Runner, Source, Span, Threads
 
 __all__ = ["Work", "is_light", "pieces", "runner", "work_of"]
@@ -41,6 +42,7 @@ class Work(NamedTuple):
     rows: Rows | None
     meta: pd.DataFrame
     light: bool = False  # sources hold paths and numbers, no pictures
+    total: int | None = None  # rows, where they are known
 
 
 def is_light(dtypes: Iterable[Any]) -> bool:
@@ -81,14 +83,16 @@ def work_of(frame: Any) -> Work:
     if isinstance(frame, pd.DataFrame):
         meta = with_pixels(frame.iloc[:0])
         rows = None if meta.dtypes.equals(frame.dtypes) else with_pixels
-        return Work([_Given(frame)], rows, meta)
+        return Work([_Given(frame)], rows, meta, total=len(frame))
     frame = with_pixels(frame)
+    counts = row_counts(frame)
+    total = None if counts is None else sum(counts)
     found = parts(settled(frame))
     meta = frame._meta
     wide = any(isinstance(dtype, ImageDtype) for dtype in meta.dtypes)
     if found.rows is None or found.dear or not wide:
-        return Work(found.whole, None, meta)
-    return Work(found.sources, found.rows, meta, is_light(found.source.dtypes))
+        return Work(found.whole, None, meta, total=total)
+    return Work(found.sources, found.rows, meta, is_light(found.source.dtypes), total)
 
 
 def runner() -> Runner:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
-from time import perf_counter
 from typing import Any, NamedTuple
 
 import dask
@@ -28,6 +28,7 @@ from daskimg.io.commit.writing import Mode
 from daskimg.lazy.expr import Expr
 from daskimg.lazy.nodes import ImageNode, computed, gather, stable
 from daskimg.lazy.seen import watched
+from daskimg.lazy.source import row_counts
 
 __all__ = ["Job", "Output", "as_dask", "submit"]
 
@@ -223,13 +224,13 @@ def submit(frame: dd.DataFrame, job: Job, compute: bool) -> Any:
     if numbers == ():
         result = _Finish(job)([])
         return result if compute else dask.delayed(result)
+    counts = row_counts(frame) if compute else None
+    if counts is not None and numbers is not None:
+        counts = tuple(counts[number] for number in numbers)
+    total = None if counts is None else sum(counts)
     try:
-        if windows and numbers is not None:
-            return _in_windows(frame, job, numbers)
-        if numbers is not None:
-            frame = frame.partitions[list(numbers)]
-        result = _gathered(frame, job, _Finish(job))
-        return computed(result) if compute else result
+        with metrics.job(total, run.target.shown) if compute else nullcontext():
+            return _run(frame, job, compute, windows)
     except FileNameError:
         job.discard()
         raise
@@ -238,6 +239,17 @@ def submit(frame: dd.DataFrame, job: Job, compute: bool) -> Any:
         if advice is not None:
             error.add_note(f'{advice}, and call the writer again with mode="resume".')
         raise
+
+
+def _run(frame: dd.DataFrame, job: Job, compute: bool, windows: bool) -> Any:
+    """All partitions that are not there yet."""
+    numbers = job.numbers
+    if windows and numbers is not None:
+        return _in_windows(frame, job, numbers)
+    if numbers is not None:
+        frame = frame.partitions[list(numbers)]
+    result = _gathered(frame, job, _Finish(job))
+    return computed(result) if compute else result
 
 
 def _separable(expr: Expr) -> bool:
@@ -267,9 +279,9 @@ def _gathered(frame: dd.DataFrame, job: Job, finish: Callable[[list[pd.DataFrame
     return gather(tickets, finish, WriteResult(0, 0, job.run.target.href("")))
 
 
-def _tell(ticket: dict[str, Any], nbytes: int, seconds: float) -> None:
+def _tell(ticket: dict[str, Any], nbytes: int) -> None:
     """Report a partition that was written, to those who measure."""
-    report = {"images": ticket["rows"], "seconds": seconds, "bytes": nbytes}
+    report = {"images": ticket["rows"], "bytes": nbytes}
     metrics.tell({("write", what): number for what, number in report.items()})
 
 
@@ -283,10 +295,9 @@ def _write_part(
     number = (partition_info or {"number": 0})["number"]
     if job.numbers is not None:
         number = job.numbers[number]
-    start = perf_counter()
-    with wanted.looking():
+    with wanted.looking(), metrics.timed("write"):
         ticket = job.ticket(frame, number)
-    _tell(ticket, sum(file["bytes"] for file in ticket["files"]), perf_counter() - start)
+    _tell(ticket, sum(file["bytes"] for file in ticket["files"]))
     if job.max_errors is not None:
         failed = Counter(ticket["reasons"]).elements()
         limit.tally(job.max_errors, (f"write-{job.run.query}", number), failed)

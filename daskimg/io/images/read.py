@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from numbers import Real
+from time import perf_counter
 from typing import Any, NamedTuple
 
 import dask.dataframe as dd
@@ -15,6 +16,7 @@ import pyarrow as pa
 from dask.tokenize import tokenize
 from pandas.arrays import ArrowStringArray
 
+from daskimg import metrics
 from daskimg.column.dtype import check_policy
 from daskimg.engine.ops import cells_of
 from daskimg.errors import quoted
@@ -116,6 +118,7 @@ def read_images(
         cells_of(mode)
     policy = check_policy(on_error)
     source = fetch.Source(storage_options)
+    start = perf_counter()
     roots = given_paths(urlpath, source)
     found = list_images(
         roots,
@@ -124,6 +127,9 @@ def read_images(
         ignore_missing_paths=ignore_missing_paths,
         storage_options=source,
     )
+    if metrics.wanted():
+        listing = {"images": len(found), "seconds": perf_counter() - start}
+        metrics.tell({("list", what): n for what, n in listing.items()})
     extra = parse_partitions(found, partitioning)
     order = shuffle_order(len(found), seed) if shuffle else None
     listed = pd.DataFrame({"path": pd.array(found.paths, PATH), **extra}, copy=False)

@@ -161,13 +161,13 @@ def read_parquet(
         meta.index = pd.RangeIndex(0, name=reader.range_name) if dnf is None else meta.index
     if columns is not None:
         meta = meta[list(columns)]
-    lengths = None
-    if dnf is None:
-        rows = dict(zip([paths[k] for k in whole], footers, strict=True))
-        lengths = [
-            1 if part.error else sum(rows[part.path].row_group(n).num_rows for n, _ in part.groups)
-            for part in parts
-        ]
+    rows = dict(zip([paths[k] for k in whole], footers, strict=True))
+    lengths: list[int] | None = [
+        1 if part.error else sum(rows[part.path].row_group(n).num_rows for n, _ in part.groups)
+        for part in parts
+    ]
+    parts = [part._replace(rows=n) for part, n in zip(parts, lengths or (), strict=True)]
+    lengths = lengths if dnf is None else None
     return from_reader(
         _read,
         parts,

@@ -296,6 +296,7 @@ class Rows(NamedTuple):
     groups: tuple[Group, ...]
     keys: tuple[Any, ...]
     error: str | None = None
+    rows: int | None = None  # before they are filtered
 
 
 def cut(

@@ -1,21 +1,25 @@
-"""`di.stats` and `di.progress`: what was done is counted, on threads and on a cluster."""
+"""`di.stats`: what was done is counted, on threads, in processes and on a cluster."""
 
 from __future__ import annotations
 
 import os
 import time
-from functools import partial
 from pathlib import Path
+from typing import ClassVar
 
 import dask.dataframe as dd
+import fsspec
 import numpy as np
 import pandas as pd
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 import daskimg as di
 from daskimg import metrics
 from daskimg.engine.gauge import gauge_of
 from daskimg.engine.plan import Plan
+from daskimg.io.commit.target import Target
+from daskimg.monitor.tally import Sums
 from daskimg.testing import make_images
 from tests.clusters import client, cluster
 from tests.patience import until
@@ -60,7 +64,13 @@ def judge(s, paths) -> None:
     assert (stages.seconds[["fetch", "decode", "resize", "measure"]] > 0).all()
     assert (stages.seconds / stages.cores).dropna().round(6).nunique() == 1
     assert (s.kept, s.failed) == (GOOD, ROWS - GOOD)
-    assert s.kept + s.failed == ROWS
+    assert s.kept + s.failed + s.missing == ROWS
+    assert stages.bytes_in["decode"] == stages.bytes["fetch"]
+    assert stages.megapixels["decode"] == pytest.approx(GOOD * 20 * 30 / 1e6)
+    assert stages.megapixels["resize"] == stages.megapixels["decode"]
+    shares = stages[["busy", "starved", "blocked"]]
+    assert shares.stack().between(0, 1).all()
+    assert (shares.sum(axis=1) < 1.001).all()
     assert sum(s.causes.values()) == s.failed
     assert s.causes["not found"] == 1
     workers = s.to_frame(by="worker")
@@ -124,12 +134,13 @@ def test_what_a_reader_saw_fail(tmp_path):
 def test_a_summary_line(frame):
     with di.stats() as s:
         measured(frame).compute()
-    *table, used, summary = str(s).splitlines()
+    *table, used, limit, summary = str(s).splitlines()
     why = summary.removeprefix(f"{GOOD} kept, {ROWS - GOOD} failed: ").split(", ")
     assert "1 not found" in why
     assert sum(int(each.split(" ")[0]) for each in why) == ROWS - GOOD
     assert len(table) == 6
     assert "cores, peak" in used
+    assert "limit" in limit
 
 
 def test_models_encoders_and_writers_are_stages(frame, tmp_path):
@@ -205,7 +216,13 @@ def test_the_workers_of_a_cluster(client, frame, paths):
     workers = s.to_frame(by="worker")
     assert {*client.scheduler_info()["workers"], "client"} == {*workers.index}
     assert workers.images["client"] == 0
-    assert {*client.run(lambda: len(metrics._listeners)).values()} == {0}  # it is over
+    # one tells the scheduler, for its page; nobody looks at the memory any more
+    assert {*client.run(lambda: len(metrics._listeners)).values()} == {1}
+    assert not any(client.run(_meters).values())
+
+
+def _meters(dask_worker) -> list[str]:
+    return [name for name in dask_worker.plugins if name.startswith("daskimg-stats")]
 
 
 def test_the_dashboard_is_told(client, frame):
@@ -220,52 +237,153 @@ def test_the_dashboard_is_told(client, frame):
     until(lambda: blurred() == GOOD, "they come with the next heartbeat")
 
 
-# -- bars -----------------------------------------------------------------------------------------
-def test_a_bar_on_threads(frame, capsys):
-    with di.progress():
-        frame.image.img.mean().compute(scheduler="threads")
-    assert "100% Completed" in capsys.readouterr().err
-    frame.image.img.mean().compute()
-    assert capsys.readouterr().err == ""
+# -- which stage was the limit --------------------------------------------------------------------
+class SlowStore(MemoryFileSystem):
+    """Answers late."""
+
+    protocol = "slowstore"
+    store: ClassVar = {}
+    pseudo_dirs: ClassVar = [""]
+
+    def cat_file(self, path, **how):
+        time.sleep(0.03)
+        return super().cat_file(path, **how)
+
+    @classmethod
+    def _strip_protocol(cls, path):
+        return super()._strip_protocol(path.replace("slowstore:", "memory:"))
 
 
-def test_a_switch(frame, capsys):
-    di.progress()
-    di.progress()  # twice is once
-    try:
-        frame.image.img.mean().compute()
-        assert capsys.readouterr().err.count("100% Completed") == 1
-    finally:
-        di.progress(False)
-    frame.image.img.mean().compute()
-    assert capsys.readouterr().err == ""
+def slow_store(folder, paths, monkeypatch):
+    fsspec.register_implementation("slowstore", SlowStore, clobber=True)
+    for n, path in enumerate(paths):
+        SlowStore().pipe_file(f"/pics/{n}.png", Path(path).read_bytes())
+    df = di.read_images("slowstore://pics")
+    return lambda: df.image.img.resize(8, 8).img.mean().compute()
 
 
-def wait_for(pixels, mark: Path):
-    while not mark.exists():
-        time.sleep(0.01)
-    return pixels
+def slow_decode(folder, paths, monkeypatch):
+    make_images(folder / "large", 6, size=(900, 1200))
+    df = di.read_images(folder / "large")
+    return lambda: df.image.img.mean().compute()
 
 
-class Screen:
-    """Standard error that lets the work go on once a bar is seen."""
+def slow_model(folder, paths, monkeypatch):
+    def model(batch):
+        time.sleep(0.1)
+        return {"n": np.zeros(len(batch["image"]))}
 
-    def __init__(self, mark: Path) -> None:
-        self.mark, self.text = mark, ""
-
-    def write(self, text: str) -> None:
-        self.text += text
-        self.mark.touch()
-
-    def flush(self) -> None:
-        pass
+    df = di.images(pd.Series(paths, name="image")).to_frame()
+    meta = {"n": "float64"}
+    df = dd.from_pandas(df, npartitions=4)
+    return lambda: df.img.map_batches(model, batch_size=4, meta=meta).compute()
 
 
-def test_a_bar_on_a_cluster(client, frame, tmp_path, monkeypatch):
-    screen = Screen(tmp_path / "seen")
-    monkeypatch.setattr("sys.stderr", screen)
-    with di.progress():
-        waits = frame.image.img.apply(partial(wait_for, mark=screen.mark))
-        waits.img.mean().compute()
-    assert "% Completed" in screen.text
-    assert "100% Completed" in screen.text.splitlines()[-1]
+def slow_function(folder, paths, monkeypatch):
+    def function(pixels):
+        time.sleep(0.02)
+        return pixels
+
+    df = di.read_images([*map(str, paths)], mode="RGB")
+    return lambda: df.image.img.apply(function).compute()
+
+
+def slow_writer(folder, paths, monkeypatch):
+    put = Target.put
+
+    def late(self, *args, **how):
+        time.sleep(0.1)
+        return put(self, *args, **how)
+
+    monkeypatch.setattr(Target, "put", late)
+    df = di.read_images([*map(str, paths)], files_per_partition=7)
+    return lambda: df.img.write_parquet(folder / "out")
+
+
+def slow_caller(folder, paths, monkeypatch):
+    df = di.read_images([*map(str, paths)], size=(8, 8))
+
+    def take():
+        for _ in df.img.iter_batches(4):
+            time.sleep(0.05)
+
+    return take
+
+
+CASES = {
+    "fetch": slow_store,
+    "decode": slow_decode,
+    "model": slow_model,
+    "apply": slow_function,
+    "write": slow_writer,
+    "the caller": slow_caller,
+}
+
+
+@pytest.mark.parametrize("limit", CASES)
+def test_the_limit_has_a_name(tmp_path, paths, monkeypatch, limit):
+    run = CASES[limit](tmp_path, paths[:GOOD], monkeypatch)
+    with di.stats() as s:
+        run()
+    assert s.limit == limit, str(s)
+    sentence = str(s).splitlines()[-2]
+    assert "was the limit" in sentence
+    assert "What helps: " in sentence
+    stages = s.to_frame()
+    if limit != "the caller":
+        assert stages.busy.idxmax() == limit
+        later = stages.index[stages.index.get_loc(limit) + 1 :]
+        assert (stages.starved[later] >= stages.blocked[later]).all()
+        before = stages.index[: stages.index.get_loc(limit)]
+        assert (stages.blocked[before] >= stages.starved[before]).all()
+
+
+def test_the_time_of_a_listing(tmp_path):
+    make_images(tmp_path, 3)
+    with di.stats() as s:
+        di.read_images(tmp_path)
+    assert s.to_frame().loc["list", ["images", "errors"]].tolist() == [3, 0]
+
+
+def test_missing_pictures_are_counted(paths):
+    table = di.images(pd.Series([*paths, None, None]), on_error="null")
+    with di.stats() as s:
+        table.img.mean()
+    assert (s.kept, s.failed, s.missing) == (GOOD, ROWS - GOOD, 2)
+    assert str(s).endswith("2 missing")
+
+
+def test_a_plot(frame):
+    pytest.importorskip("matplotlib").use("agg")
+    with di.stats() as s:
+        measured(frame).compute()
+    ax = s.plot()
+    assert [label.get_text() for label in ax.get_yticklabels()] == s.to_frame().index.tolist()
+    assert "limit" in ax.get_title()
+
+
+# -- processes ------------------------------------------------------------------------------------
+def test_child_processes_are_measured(frame, paths):
+    with di.stats() as s:
+        measured(frame).compute(scheduler="processes", num_workers=2)
+    assert s.to_frame().images["decode"] == ROWS - 1
+    assert (s.kept, s.failed) == (GOOD, ROWS - GOOD)
+    workers = s.to_frame(by="worker")
+    assert workers.images["client"] == 0
+    assert workers.images.sum() == ROWS
+    assert (workers.cpu[workers.images > 0] > 0).all()
+    assert "DASKIMG_MONITOR" not in os.environ
+
+
+def test_what_a_dead_worker_did_counts_once():
+    """What it did is done again elsewhere."""
+    tally = Sums()
+    done = [["decode", "images", 3], ["rows of decode", "kept", 3]]
+    event = {"worker": "a", "task": "t", "thread": 1, "report": done}
+    tally.hear(event)
+    tally.hear({**event, "task": "u"})
+    tally.hear({"gone": "a"})
+    tally.hear({**event, "worker": "b", "report": [["decode", "images", 1]]})
+    tally.hear({**event, "worker": "b", "report": [["decode", "images", 2]]})
+    assert tally.total()["decode", "images"] == 6
+    assert {p: n["decode", "images"] for p, n in tally.by_process().items()} == {"a": 3, "b": 3}
