@@ -43,7 +43,7 @@ def stats() -> Stats:
     >>> with di.stats() as s:
     ...     means = di.read_images(folder).image.img.mean().compute()
     >>> s.to_frame().images.to_dict()
-    {'fetch': 4, 'decode': 4, 'measure': 4}
+    {'list': 4, 'fetch': 4, 'decode': 4, 'measure': 4}
     >>> print(str(s).splitlines()[-1])
     4 kept
     """
