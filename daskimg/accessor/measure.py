@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from difflib import get_close_matches
 from typing import Any, Literal
 
 from daskimg.accessor.base import Accessor
+from daskimg.kernels.exif_tags import KINDS, POSITION
 
 __all__ = ["MEASURES", "MeasureOps"]
 
@@ -108,6 +110,37 @@ class MeasureOps(Accessor):
         if of not in ("bytes", "pixels"):
             raise ValueError(f'of is "bytes" or "pixels"; got {of!r}')
         return self._op(f"digest_{of}")
+
+    def exif(self, tags: Sequence[str] = ("DateTimeOriginal", "Orientation", "GPS")) -> Any:
+        """EXIF tags as a frame, a column each, from the header; nothing is decoded.
+
+        Parameters
+        ----------
+        tags : sequence of str
+            Names of EXIF: ``"Model"``, ``"DateTimeOriginal"``, ``"FNumber"``. ``"GPS"`` is
+            `GPSLatitude`, `GPSLongitude` (degrees, north and east above 0) and `GPSAltitude` (m).
+
+        Returns
+        -------
+        DataFrame
+            Times are datetime64, counts and codes Int64, ratios float64, all else string; null
+            where a picture has no such tag. ``exif_error`` tells why a block (or a file) cannot
+            be read, and all tags are null then. It never raises, whatever the column's policy.
+
+        Examples
+        --------
+        >>> pictures.img.exif(["Model", "FNumber"]).dtypes.tolist()
+        [<StringDtype(na_value=<NA>)>, dtype('float64'), <StringDtype(na_value=<NA>)>]
+        """
+        names: list[str] = []
+        for tag in [tags] if isinstance(tags, str) else tags:
+            if tag != "GPS" and tag not in KINDS:
+                near = get_close_matches(str(tag), KINDS, 1) or ["Model"]
+                raise ValueError(f"tags are those of EXIF, and GPS; got {tag!r} ({near[0]}?)")
+            names += POSITION if tag == "GPS" else [tag]
+        columns = {name: self._op("exif", name) for name in dict.fromkeys(names)}
+        columns["exif_error"] = self._op("exif")
+        return self._series.to_frame("image").assign(**columns)[list(columns)]
 
     def measures(self, names: Sequence[str] = MEASURES) -> Any:
         """Several measures as a frame, a column each, in one pass.

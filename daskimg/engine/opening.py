@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 
 from daskimg.guard import isolate
-from daskimg.kernels import codec, headers
+from daskimg.kernels import codec, exif_tags, headers
 from daskimg.kernels.inline import check_path, inline
 from daskimg.transport import fetch
 
-__all__ = ["ISOLATED", "decode", "export", "fetch_bytes", "header", "size"]
+__all__ = ["ISOLATED", "decode", "exif", "export", "fetch_bytes", "header", "size"]
 
 ISOLATED = ("header", "decode", "export")  # steps that open what others wrote
 HEAD = 4096  # holds most headers of JPEGs
@@ -68,6 +68,15 @@ def header(
         return found
     with fetch.open_head(cell, source, retries=retries) as file:
         return read(file, **how)
+
+
+def exif(cell: Any, source: fetch.Source | None, retries: int, max_pixels: int | None) -> Any:
+    """The EXIF tags of a cell, from its header."""
+    cell = _content(cell)
+    if not isinstance(cell, str):
+        return exif_tags.read_exif(cell, max_pixels)
+    with fetch.open_head(cell, fetch.for_cell(cell, source), retries=retries) as file:
+        return exif_tags.read_exif(file, max_pixels)
 
 
 def decode(

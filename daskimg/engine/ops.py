@@ -22,7 +22,7 @@ from daskimg.engine import opening
 from daskimg.engine.opening import ISOLATED
 from daskimg.engine.program import HEADER, STRING, Program, Step
 from daskimg.errors import shown
-from daskimg.kernels import augment, codec, color, digest, filters, geometry, measure
+from daskimg.kernels import augment, codec, color, digest, exif_tags, filters, geometry, measure
 from daskimg.transport import fetch
 
 __all__ = ["ISOLATED", "OPS", "Op", "build", "cells_of", "policy_of"]
@@ -31,6 +31,7 @@ _ANY = ImageDtype("pixels", tensor=True)
 BYTES = pd.ArrowDtype(pa.large_binary())
 INT, HASH = pd.Int64Dtype(), pd.UInt64Dtype()
 FLOAT, BOOL = np.dtype("float64"), np.dtype("bool")
+TAGGED = {"text": STRING, "whole": INT, "number": FLOAT, "time": np.dtype("datetime64[us]")}
 
 
 def cells_of(mode: str) -> str:
@@ -264,6 +265,8 @@ OPS: dict[str, Op] = {
     "header": Op(opening.header, _same),
     "size": Op(opening.size, fixed(INT)),
     "digest_bytes": Op(digest.of_bytes, fixed(STRING)),
+    "exif": Op(opening.exif, fixed(STRING)),
+    "exif_tag": Op(exif_tags.value_of, lambda source, tag: TAGGED[exif_tags.KINDS[tag]]),
     "header_height": Op(lambda head: head.height, fixed(INT)),
     "header_width": Op(lambda head: head.width, fixed(INT)),
     "header_channels": Op(lambda head: head.channels, fixed(INT)),
@@ -321,6 +324,10 @@ def _program(source: ImageDtype, name: str, *params: Any) -> Program:
         return Program((*steps, Step("check", (), "null")), STRING)
     if name in ("read", "to_bytes", "embed"):
         return _reading(source, name, policy)
+    if name == "exif":  # of one tag, or why there are none: it tells, and fails nothing
+        how = (*_access(source), config.settings().max_pixels)
+        told = Step("exif_tag", params, "null") if params else Step("check", (), "null")
+        return Program((Step(name, how, "null"), told), OPS[told.name].result(source, *params))
     if name == "digest_bytes":
         if source.holds_pixels:
             raise TypeError(f'this column holds pixels ({source}), no files: digest("pixels")')

@@ -21,7 +21,7 @@ __all__ = ["Held", "Node", "Plan"]
 # result's sides are kept: then the resize that follows gives the same picture to 0.3 grey levels.
 KEPT = 2
 COUNTED = ("fetch", "header", "decode")
-OPENING = ("fetch", "header", "size")  # their first parameter is with what a path is opened
+OPENING = ("fetch", "header", "size", "exif")  # their first parameter is with what a path is opened
 TORCH = ("resize", "random_resized_crop")
 HELD = 2**22  # bytes of scratch that a plan keeps from one partition to the next
 SIDES = {"header_height": 0, "header_width": 1}
@@ -201,7 +201,7 @@ def _headers_from_bytes(root: Node) -> None:
     """Where a pass fetches a file anyway, its header and size come from those bytes."""
     fetched = {node.params[0]: node for node in root.children if node.step.name == "fetch"}
     for node in list(root.children):
-        if node.step.name in ("header", "size") and node.params[0] in fetched:
+        if node.step.name in OPENING[1:] and node.params[0] in fetched:
             root.children.remove(node)
             fetched[node.params[0]].children.append(node)
 

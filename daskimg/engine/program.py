@@ -24,12 +24,21 @@ STRING = pd.StringDtype("pyarrow")
 HEADER = ("height", "width", "channels", "mode", "format", "nbytes")
 RECORDS = ("error", "failed", "check", "blame")
 # Steps that look at no pixels: a header, a size, what is recorded.
-CHEAP = {"header", "size", "path", *HEADER, *RECORDS, *(f"header_{name}" for name in HEADER)}
+CHEAP = {
+    "header",
+    "size",
+    "exif",
+    "exif_tag",
+    "path",
+    *HEADER,
+    *RECORDS,
+    *(f"header_{name}" for name in HEADER),
+}
 
 
 # Of steps that open pictures: which parameters tell what they make. The others are credentials,
 # retries, limits of bytes and of time, child processes.
-MATTERS = {"fetch": (0, 0), "size": (0, 0), "header": (2, -1), "decode": (0, -1)}
+MATTERS = {"fetch": (0, 0), "size": (0, 0), "exif": (0, 0), "header": (2, -1), "decode": (0, -1)}
 MATTERS["export"] = MATTERS["decode"]
 
 
