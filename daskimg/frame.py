@@ -67,6 +67,7 @@ class FrameAccessor:
     near_duplicates = _method(curate.near_duplicates)
     duplicate_groups = _method(curate.duplicate_groups)
     drop_near_duplicates = _method(curate.drop_near_duplicates)
+    audit = _method(curate.audit)
     write_images = _method(files.write_images)
     write_parquet = _method(parquet.write_parquet)
     write_numpy = _method(npy_write.write_numpy)

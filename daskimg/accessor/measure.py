@@ -69,6 +69,30 @@ class MeasureOps(Accessor):
         """
         return self._op("sharpness")
 
+    def blurriness(self) -> Any:
+        """How blurred, 0 to 1 (float64), whatever the picture's size and contrast.
+
+        As in Crete et al., "The blur effect", 2007: what differences of neighbours keep when the
+        picture, at 256 pixels of its longer side, is blurred once more. NaN for a flat picture.
+        """
+        return self._op("blurriness")
+
+    def percentile(self, share: float) -> Any:
+        """The luma that `share` percent of the pixels do not exceed, 0 to 255 (float64).
+
+        Examples
+        --------
+        >>> pictures.img.percentile(99).tolist()
+        [200.0, 50.0, nan]
+        """
+        if not 0 <= share <= 100:
+            raise ValueError(f"share is a percentage, 0 to 100; got {share!r}")
+        return self._op("percentile", float(share))
+
+    def transparency(self) -> Any:
+        """The share of the picture that alpha hides, 0 to 1 (float64)."""
+        return self._op("transparency")
+
     def entropy(self) -> Any:
         """Shannon entropy of the luma histogram, in bits (float64)."""
         return self._op("entropy")
@@ -158,7 +182,16 @@ class MeasureOps(Accessor):
         1       2   50.0
         2    <NA>    NaN
         """
-        known = {*MEASURES, "height", "width", "channels", "nbytes", "hash"}
+        known = {
+            *MEASURES,
+            "blurriness",
+            "transparency",
+            "height",
+            "width",
+            "channels",
+            "nbytes",
+            "hash",
+        }
         if unknown := [name for name in names if name not in known]:
             raise ValueError(f"measures are {', '.join(sorted(known))}; got {unknown}")
         columns = {}

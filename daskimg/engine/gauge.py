@@ -26,7 +26,7 @@ __all__ = ["HELD", "LATER", "OPENING", "READ", "Gauge", "became", "gauge_of", "r
 
 MEASURES = {
     *("luma", "moments", "first_moment", "second_moment", "min", "max"),
-    *("sharpness", "entropy", "colorfulness", "hash"),
+    *("sharpness", "entropy", "colorfulness", "hash", "blurriness", "percentile", "transparency"),
 }
 STAGES = {**dict.fromkeys(MEASURES, "measure"), "export": "encode"}
 OPENING = ("decode", "header", "fetch")  # how far a pass opens files

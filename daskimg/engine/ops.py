@@ -225,11 +225,11 @@ PIXEL_OPS: dict[str, Op] = {
     "edges": Op(filters.edges, _edges),
     "draw_boxes": Op(filters.draw_boxes, _drawn),
     "draw_mask": Op(filters.draw_mask, _drawn),
-    "random_flip": Op(_random("random_flip"), _same),
-    "random_rotation": Op(_random("random_rotation"), _same),
-    "random_crop": Op(_random("random_crop"), _random_crop),
-    "random_resized_crop": Op(_random("random_resized_crop"), _random_crop),
-    "color_jitter": Op(_random("color_jitter"), _same),
+    **{
+        name: Op(_random(name), _same)
+        for name in ("random_flip", "random_rotation", "color_jitter")
+    },
+    **{one: Op(_random(one), _random_crop) for one in ("random_crop", "random_resized_crop")},
     "apply": Op(_apply, _applied),
     "encode": Op(_encode, _encoded),
     "export": Op(opening.export, _encoded),
@@ -242,6 +242,9 @@ PIXEL_OPS: dict[str, Op] = {
     "max": Op(measure.maximum, fixed(FLOAT)),
     "sharpness": Op(measure.sharpness, fixed(FLOAT)),
     "entropy": Op(measure.entropy, fixed(FLOAT)),
+    "blurriness": Op(measure.blurriness, fixed(FLOAT)),
+    "percentile": Op(measure.percentile, fixed(FLOAT)),
+    "transparency": Op(measure.transparency, fixed(FLOAT)),
     "colorfulness": Op(measure.colorfulness, fixed(FLOAT)),
     "hash": Op(measure.image_hash, fixed(HASH)),
     "digest_pixels": Op(digest.of_pixels, fixed(STRING)),
@@ -254,7 +257,7 @@ STEPS = {
     "brightness": ("luma", "moments", "first_moment"),
     "contrast": ("luma", "moments", "second_moment"),
     "sharpness": ("luma", "sharpness"),
-    "entropy": ("luma", "entropy"),
+    **{name: ("luma", name) for name in ("entropy", "blurriness", "percentile")},
     "hash": ("luma", "hash"),
 }
 

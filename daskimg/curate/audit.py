@@ -1,0 +1,230 @@
+"""An audit of a whole collection: what is wrong with which picture, in one pass over them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import dask
+import dask.dataframe as dd
+import numpy as np
+import pandas as pd
+
+from daskimg.accessor.base import per_row
+from daskimg.curate import page
+from daskimg.curate.compared import WORDS
+from daskimg.curate.measured import added, table_of
+from daskimg.curate.rules import RULES, Rule
+from daskimg.curate.tables import each, empty
+from daskimg.engine.program import STRING
+from daskimg.errors import cause_of, quoted
+from daskimg.io.commit.failures import image_column
+
+__all__ = ["Audit", "audit"]
+
+TOTALS = {"what": STRING, "name": STRING, "count": "int64"}
+
+
+def audit(
+    frame: Any,
+    column: str | None = None,
+    *,
+    label: str | None = None,
+    split: str | None = None,
+    rules: Mapping[str, Any] | None = None,
+) -> Audit:
+    """What should not be in a collection, picture by picture; each is opened once.
+
+    Parameters
+    ----------
+    column : str, optional
+        The image column. None: the only one.
+    label, split : str, optional
+        Columns with the class of a picture, and the part of the data it is in: look-alikes of
+        several labels are a ``label_conflict``, those in several splits a ``leak``.
+    rules : dict, optional
+        Of rules by name: another threshold (``{"blurred": 0.5}``), None to leave it out, or a
+        column of bools of the frame's rows (``{"dark": df.brightness < 30}``), under a name that
+        is there or a new one.
+
+    Returns
+    -------
+    Audit
+        Lazy: ``.table``, ``.summary()``, ``.report(path)``.
+
+    Notes
+    -----
+    The rules, their measures, thresholds and sources are in ``Audit.rules``. Nothing raises for a
+    broken picture, whatever the column's policy. A null label or split is in no conflict.
+
+    Examples
+    --------
+    >>> df = di.read_images(folder)
+    >>> found = df.img.audit(rules={"dark": None, "bright": 250})
+    >>> found.table[["exact_duplicate", "bright"]].compute().sum().tolist()
+    [0, 0]
+    """
+    name = image_column(frame, column)
+    for one in (label, split):
+        if one is not None and one not in frame.columns:
+            told = ", ".join(map(str, frame.columns))
+            raise KeyError(f"no column {quoted(one)}; the columns are {told}")
+    chosen, own = _chosen(rules or {}, label, split)
+    frame = frame.assign(**{f"{WORDS}rule_{rule}": value for rule, value in own.items()})
+    if isinstance(frame, pd.DataFrame):
+        with dask.config.set({"dataframe.convert-string": False}):
+            several = max(1, min(16, len(frame) // 64))
+            frame = dd.from_pandas(frame, npartitions=several, sort=False)
+    frame = frame.assign(**{name: frame[name].img.on_error("null")})
+    return Audit(table_of(frame, name, chosen, [*own], label, split), chosen, name, label, split)
+
+
+class Audit:
+    """What was found: lazy until it is asked for.
+
+    Attributes
+    ----------
+    table : dask.dataframe.DataFrame
+        A row a picture, on the frame's index: its light columns, ``path``, the measures, ``group``
+        and ``best`` as of `duplicate_groups`, ``exact_group``, a bool for each rule, and
+        ``issues``, the names of those that flag it (``"dark, blurred"``, empty for none).
+    rules : dict of str to Rule
+        What each rule finds, by which measure, from which threshold on, and the source of it.
+    """
+
+    def __init__(
+        self,
+        table: Any,
+        rules: Mapping[str, Rule],
+        column: str,
+        label: str | None,
+        split: str | None,
+    ) -> None:
+        self.table, self.rules = table, dict(rules)
+        self._column, self._label, self._split = column, label, split
+
+    def __repr__(self) -> str:
+        return (
+            f"Audit of {self._column!r} by {', '.join(self.rules)}: .table, .summary(), .report()"
+        )
+
+    def summary(self) -> pd.DataFrame:
+        """How many pictures each rule flags: ``pictures``, ``share`` of all, ``what``,
+        ``threshold`` and ``source``, by the name of the rule. Computes.
+
+        Examples
+        --------
+        >>> di.read_images(folder).img.audit().summary().loc["broken", "pictures"]
+        np.int64(0)
+        """
+        return self._summed(self._totals().compute())
+
+    def report(self, path: str | os.PathLike[str]) -> str:
+        """Write a page of what was found, and beside it a list of what to drop. Computes, once.
+
+        The page stands alone: counts with shares, the worst pictures of each rule, look-alikes
+        side by side; samples, however many pictures there are. ``audit.html`` has
+        ``audit.drop.txt`` beside it: the paths of broken pictures and of all but the best of
+        look-alikes, a line each.
+
+        Returns
+        -------
+        str
+            The page's path.
+        """
+        where = os.fspath(path)
+        drops = f"{os.path.splitext(where)[0]}.drop.txt"
+        table = self.table
+        drop = each(table, _to_drop, empty({"path": STRING}))
+        sample = page.sampled(table, self.rules, self._column, self._label, self._split)
+        totals, shown, dropped = dask.compute(self._totals(), sample, drop)
+        if folder := os.path.dirname(where):
+            os.makedirs(folder, exist_ok=True)
+        lines = dropped["path"].dropna().tolist()
+        with open(drops, "w", encoding="utf-8") as file:
+            file.writelines(f"{line}\n" for line in lines)
+        causes = totals[totals["what"] == "cause"].set_index("name")["count"]
+        text = page.written(
+            self._summed(totals),
+            int(totals.loc[totals["what"] == "rows", "count"].sum()),
+            causes.sort_values(ascending=False),
+            shown,
+            os.path.basename(drops),
+            len(lines),
+        )
+        with open(where, "w", encoding="utf-8") as file:
+            file.write(text)
+        return where
+
+    def _totals(self) -> Any:
+        count = _Count([*self.rules])
+        return self.table.reduction(
+            count, aggregate=added, combine=added, meta=empty(TOTALS), split_every=8
+        )
+
+    def _summed(self, totals: pd.DataFrame) -> pd.DataFrame:
+        counts = totals[totals["what"] == "rule"].set_index("name")["count"]
+        rows = int(totals.loc[totals["what"] == "rows", "count"].sum())
+        pictures = [int(counts.get(name, 0)) for name in self.rules]
+        return pd.DataFrame(
+            {
+                "pictures": np.array(pictures, np.int64),
+                "share": [count / max(rows, 1) for count in pictures],
+                "what": [rule.says for rule in self.rules.values()],
+                "threshold": [rule.told for rule in self.rules.values()],
+                "source": [rule.source for rule in self.rules.values()],
+            },
+            index=pd.Index(self.rules, name="rule"),
+        )
+
+
+def _chosen(
+    rules: Mapping[str, Any], label: str | None, split: str | None
+) -> tuple[dict[str, Rule], dict[str, Any]]:
+    """The rules that hold, and the columns that stand for some of them."""
+    chosen = dict(RULES)
+    if label is None:
+        del chosen["label_conflict"]
+    if split is None:
+        del chosen["leak"]
+    own = {}
+    for name, value in rules.items():
+        if value is None or value is False:
+            chosen.pop(name, None)
+        elif per_row(value):
+            if value.dtype not in ("bool", "boolean", "bool[pyarrow]"):
+                raise TypeError(f"a rule is a column of bools; {name!r} is {value.dtype}")
+            own[name] = value
+            chosen[name] = Rule(RULES[name].says if name in RULES else name, "your expression")
+        elif name in chosen and (chosen[name].above is not None or chosen[name].below is not None):
+            side = "above" if chosen[name].above is not None else "below"
+            limit: dict[str, Any] = {side: float(value)}
+            chosen[name] = chosen[name]._replace(**limit)
+        else:
+            raise ValueError(
+                f"rules are a column of bools, None, or a number for those with a threshold; got "
+                f"{quoted(name)}: {quoted(value)}. There are {', '.join(RULES)}"
+            )
+    return chosen, own
+
+
+def _to_drop(table: pd.DataFrame) -> pd.DataFrame:
+    """Broken pictures, and all but the best of look-alikes."""
+    worse = table["group"].notna() & ~table["best"]
+    return table.loc[table["reason"].notna() | worse, ["path"]]
+
+
+class _Count:
+    """How many rows each rule flags, how many there are, and why some are broken."""
+
+    def __init__(self, rules: list[str]) -> None:
+        self.rules = rules
+
+    def __call__(self, table: pd.DataFrame) -> pd.DataFrame:
+        told = [("rows", "", len(table))]
+        told += [("rule", name, int(table[name].sum())) for name in self.rules]
+        causes = table["reason"].dropna().map(cause_of).value_counts()
+        told += [("cause", str(cause), int(count)) for cause, count in causes.items()]
+        kinds: Any = TOTALS
+        return pd.DataFrame(told, columns=list(TOTALS)).astype(kinds)

@@ -1,0 +1,210 @@
+"""The table of an audit: what is measured of each picture, and what that says beside all others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import dask.dataframe as dd
+import numpy as np
+import pandas as pd
+
+from daskimg.curate.compared import ID, PIXELS, WORDS, compared, light, of_quality, prepared
+from daskimg.curate.groups import best_of, labelled, looked_up
+from daskimg.curate.rules import COLUMNS, Rule, fences, flags, local_facts
+from daskimg.curate.search import Search
+from daskimg.curate.tables import each, empty
+from daskimg.engine.program import STRING
+from daskimg.lazy.nodes import numbered
+
+__all__ = ["added", "table_of"]
+
+THUMB = 144  # pixels of a side of a thumbnail
+
+
+def _measures(cells: Any) -> dict[str, Any]:
+    """What is measured of each picture, in one pass."""
+    image = cells.img
+    exif = image.exif(["Orientation", "GPSLatitude", "GPSLongitude"])
+    light, dark = image.percentile(99), image.percentile(1)
+    height, width = image.height, image.width
+    some = image.resize(64, 64, resample="nearest").img
+    return {
+        "path": image.path,
+        "reason": image.check(),
+        "format": image.format,
+        "height": height,
+        "width": width,
+        "brightness": image.brightness(),
+        "p99": light,
+        "p5": image.percentile(5),
+        "range": light - dark,
+        "blurriness": image.blurriness(),
+        "entropy": image.entropy(),
+        "colorfulness": some.colorfulness(),
+        "transparency": image.transparency(),
+        "orientation": exif["Orientation"],
+        "latitude": exif["GPSLatitude"],
+        "longitude": exif["GPSLongitude"],
+        "digest": image.digest("pixels" if cells.dtype.holds_pixels else "bytes"),
+    }
+
+
+def table_of(
+    frame: Any,
+    name: str,
+    rules: Mapping[str, Rule],
+    own: list[str],
+    label: str | None,
+    split: str | None,
+) -> Any:
+    cells = frame[name]
+    made, what = compared(frame, name, "phash", 4, "dhash", False)
+    made |= of_quality(frame, name)
+    made |= {f"{WORDS}m_{key}": value for key, value in _measures(cells).items()}
+    kept = [*light(frame)]
+    if name not in kept:  # bytes and pixels are not held: what is shown is made in the pass
+        small = cells.img.convert("RGB").img.resize(THUMB, THUMB, fit="contain")
+        made[f"{WORDS}thumb"] = small.img.encode("jpeg", 80)
+    table = prepared(frame, frame, made, kept)
+    near = labelled(each(table, what.rows, what.meta), Search(4, 8, False))
+    exact = labelled(each(table, _digests, _DIGESTS), Search(0, 0, False))
+    single = [near, best_of(table, near), exact, _facts(table)]
+    for one in (split, label):
+        if one is not None:
+            single.append(_mixed(table, near, one))
+    finish = _Finish(rules, own, split is not None, label is not None, kept)
+    meta = finish(table._meta, *(part._meta for part in single))
+    rows = dd.map_partitions(
+        finish, table, *single, meta=meta, align_dataframes=False, enforce_metadata=False
+    )
+    return numbered(rows, _as_it_is, meta)
+
+
+def _as_it_is(part: pd.DataFrame, number: int) -> pd.DataFrame:
+    return part
+
+
+_DIGESTS = empty({"id": "int64", "hash": "uint64", "confirm": "uint64"})
+
+
+def _digests(part: pd.DataFrame) -> pd.DataFrame:
+    """Digests as two hashes: exact copies are near within 0 bits."""
+    known = part[part[f"{WORDS}m_digest"].notna()]
+    digits = b"".join(bytes.fromhex(one) for one in known[f"{WORDS}m_digest"])
+    halves = np.frombuffer(digits, np.uint64).reshape(-1, 2)
+    return pd.DataFrame({"id": known[ID].to_numpy(), "hash": halves[:, 0], "confirm": halves[:, 1]})
+
+
+def _facts(table: Any) -> Any:
+    meta = empty({"what": object, "value": "int64", "count": "int64"})
+    return table.reduction(_local_facts, aggregate=added, combine=added, meta=meta, split_every=8)
+
+
+def _local_facts(part: pd.DataFrame) -> pd.DataFrame:
+    side = np.sqrt(part[PIXELS].to_numpy(np.float64, na_value=np.nan))
+    return local_facts(pd.DataFrame({"side": side, "colorfulness": part[f"{WORDS}m_colorfulness"]}))
+
+
+def added(counts: pd.DataFrame) -> pd.DataFrame:
+    by = [name for name in counts if name != "count"]
+    return counts.groupby(by, sort=False)[["count"]].sum().reset_index()
+
+
+def _mixed(table: Any, near: Any, name: str) -> Any:
+    """The groups whose rows differ in a column."""
+    meta = empty({"group": "int64", "value": table.dtypes[name]})
+    pairs = dd.map_partitions(
+        _Values(name), table, near, meta=meta, align_dataframes=False, enforce_metadata=False
+    )
+    return pairs.reduction(_unique, aggregate=_several, combine=_unique, meta=meta[["group"]])
+
+
+class _Values:
+    """What stands in a column for each row of a group."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __call__(self, part: pd.DataFrame, near: pd.DataFrame) -> pd.DataFrame:
+        group, there = looked_up(part[ID].to_numpy(), near)
+        found = pd.DataFrame({"group": group[there], "value": part[self.name].array[there]})
+        return found[found["value"].notna()]
+
+
+def _unique(rows: pd.DataFrame) -> pd.DataFrame:
+    return rows.drop_duplicates()
+
+
+def _several(rows: pd.DataFrame) -> pd.DataFrame:
+    counts = rows.drop_duplicates()["group"].value_counts()
+    return pd.DataFrame({"group": np.sort(counts.index[counts > 1].to_numpy(np.int64))})
+
+
+class _Finish:
+    """A partition of an audit's table, of its measures and of what is known of all of them."""
+
+    def __init__(
+        self, rules: Mapping[str, Rule], own: list[str], split: bool, label: bool, kept: list[Any]
+    ) -> None:
+        self.rules, self.own, self.kept = dict(rules), own, kept
+        self.mixed = [*(["leak"] if split else []), *(["label_conflict"] if label else [])]
+
+    def __call__(
+        self,
+        part: pd.DataFrame,
+        near: pd.DataFrame,
+        best: pd.DataFrame,
+        exact: pd.DataFrame,
+        facts: pd.DataFrame,
+        *mixed: pd.DataFrame,
+    ) -> pd.DataFrame:
+        ids = part[ID].to_numpy()
+        measures = part[[c for c in part if str(c).startswith(f"{WORDS}m_")]]
+        rows = measures.rename(columns=lambda c: c.removeprefix(f"{WORDS}m_"))
+        side = np.sqrt(part[PIXELS].to_numpy(np.float64, na_value=np.nan))
+        height, width = (rows[n].to_numpy(np.float64, na_value=np.nan) for n in ("height", "width"))
+        with np.errstate(invalid="ignore", divide="ignore"):
+            aspect = np.maximum(height, width) / np.minimum(height, width)
+        rows = rows.assign(side=side, aspect=aspect)
+        found = self._flagged(part, rows, ids, near, exact, facts, mixed)
+        group, there = looked_up(ids, near)
+        copy, copied = looked_up(ids, exact)
+        theirs = {*COLUMNS, "path", "group", "best", "exact_group", "issues", *self.rules}
+        kept = [c for c in self.kept if c not in theirs and not str(c).startswith(WORDS)]
+        table = part[kept].assign(
+            path=rows["path"],
+            **{name: rows[name].astype(kind) for name, kind in COLUMNS.items()},
+            group=pd.arrays.IntegerArray(group, ~there),
+            best=~there | np.isin(ids, best["id"].to_numpy()),
+            exact_group=pd.arrays.IntegerArray(copy, ~copied),
+            **found,
+        )
+        issues = np.full(len(table), "", object)
+        for name, flagged in found.items():
+            issues[flagged] += np.where(issues[flagged] == "", name, f", {name}").astype(object)
+        table["issues"] = pd.array(issues, STRING)
+        if f"{WORDS}thumb" in part:
+            table[f"{WORDS}thumb"] = part[f"{WORDS}thumb"]
+        return table
+
+    def _flagged(
+        self, part: Any, rows: Any, ids: Any, near: Any, exact: Any, facts: Any, mixed: Any
+    ) -> dict[str, Any]:
+        group, there = looked_up(ids, near)
+        conflicts = dict(zip(self.mixed, mixed, strict=True))
+        known = fences(facts)
+        found: dict[str, Any] = {}
+        for name, rule in self.rules.items():
+            if name in self.own:
+                own = part[f"{WORDS}rule_{name}"]
+                found[name] = own.to_numpy(bool, na_value=False) if len(own) else np.empty(0, bool)
+            elif name == "near_duplicate":
+                found[name] = there
+            elif name == "exact_duplicate":
+                found[name] = looked_up(ids, exact)[1]
+            elif name in conflicts:
+                found[name] = there & np.isin(group, conflicts[name]["group"].to_numpy())
+            else:
+                found[name] = flags(name, rule, rows, known)
+        return found
