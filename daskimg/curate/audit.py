@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -197,7 +198,7 @@ def _chosen(
                 raise TypeError(f"a rule is a column of bools; {name!r} is {value.dtype}")
             own[name] = value
             chosen[name] = Rule(RULES[name].says if name in RULES else name, "your expression")
-        elif name in chosen and (chosen[name].above is not None or chosen[name].below is not None):
+        elif isinstance(value, numbers.Real) and _has_limit(chosen.get(name)):
             side = "above" if chosen[name].above is not None else "below"
             limit: dict[str, Any] = {side: float(value)}
             chosen[name] = chosen[name]._replace(**limit)
@@ -207,6 +208,10 @@ def _chosen(
                 f"{quoted(name)}: {quoted(value)}. There are {', '.join(RULES)}"
             )
     return chosen, own
+
+
+def _has_limit(rule: Rule | None) -> bool:
+    return rule is not None and not (rule.above is None and rule.below is None)
 
 
 def _to_drop(table: pd.DataFrame) -> pd.DataFrame:

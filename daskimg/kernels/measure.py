@@ -195,7 +195,7 @@ def percentile(pixels: Pixels, share: float) -> float:
     94.0
     """
     counts = np.cumsum(_histogram(np.ascontiguousarray(luma(pixels))))
-    return float(np.searchsorted(counts, counts[-1] * share / 100))
+    return float(np.searchsorted(counts, max(1, counts[-1] * share / 100)))
 
 
 def transparency(pixels: Pixels) -> float:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from daskimg.kernels import measure
 
@@ -163,3 +163,39 @@ def test_measures_are_floats_and_change_nothing(function):
     np.testing.assert_array_equal(RGB, before)
     with pytest.raises(ValueError, match="shape"):
         function(np.zeros((0, 3), np.uint8))
+
+
+def test_percentile_is_numpys_inverted_cdf():
+    rng = np.random.default_rng(0)
+    grey = rng.integers(0, 256, (37, 41), dtype=np.uint8)
+    for share in (0, 1, 5, 50, 99, 100):
+        want = np.percentile(grey, share, method="inverted_cdf")
+        assert measure.percentile(grey, share) == want
+
+
+def test_blurriness_grows_with_blur_and_not_with_size_or_contrast():
+    rng = np.random.default_rng(0)
+    coarse = Image.fromarray(rng.integers(0, 256, (60, 80), dtype=np.uint8))
+    photo = coarse.resize((240, 180), Image.Resampling.BICUBIC)
+    told = [
+        measure.blurriness(np.asarray(photo.filter(ImageFilter.GaussianBlur(sigma))))
+        for sigma in (0, 1, 2, 4, 8)
+    ]
+    assert told == sorted(told)
+    assert told[0] < 0.55 < told[3]
+    grey = np.asarray(photo)
+    large = np.asarray(photo.resize((960, 720), Image.Resampling.NEAREST))
+    assert measure.blurriness(large) == pytest.approx(told[0], abs=0.05)
+    assert measure.blurriness(100 + grey // 4) == pytest.approx(told[0], abs=0.05)
+    assert np.isnan(measure.blurriness(np.full((9, 9), 7, np.uint8)))
+    assert np.isnan(measure.blurriness(np.full((1, 1, 3), 7, np.uint8)))
+    assert 0 <= measure.blurriness(grey[:1]) <= 1
+
+
+def test_transparency():
+    pixels = np.zeros((2, 2, 4), np.uint8)
+    assert measure.transparency(pixels) == 1
+    pixels[0, :, 3] = 255
+    assert measure.transparency(pixels) == 0.5
+    assert measure.transparency(pixels[:, :, :3]) == measure.transparency(pixels[:, :, 0]) == 0
+    assert measure.transparency(np.full((2, 2, 2), 65535, np.uint16)) == 0

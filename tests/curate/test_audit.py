@@ -1,0 +1,231 @@
+"""An audit: planted faults are found, others are not; the page shows them."""
+
+from __future__ import annotations
+
+import re
+
+import dask
+import dask.dataframe as dd
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image, ImageEnhance, ImageFilter
+
+import daskimg as di
+
+
+def photo(seed, size=(240, 180)):
+    """A picture with something to see at all scales, in colour."""
+    rng = np.random.default_rng(seed)
+    made = np.zeros((size[1], size[0], 3))
+    for scale in (4, 16, 64):
+        part = Image.fromarray(rng.integers(0, 256, (scale, scale, 3), dtype=np.uint8))
+        made += np.asarray(part.resize(size, Image.Resampling.BICUBIC), float) / 3
+    made = (made - made.min()) / (made.max() - made.min()) * 255
+    return Image.fromarray(made.astype(np.uint8))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    root = tmp_path_factory.mktemp("collection")
+    for n in range(12):
+        photo(n).save(root / f"fine{n:02d}.jpg", quality=92)
+    photo(0).save(root / "near.jpg", quality=60)
+    (root / "copy.jpg").write_bytes((root / "fine01.jpg").read_bytes())
+    ImageEnhance.Brightness(photo(20)).enhance(0.15).save(root / "dark.jpg")
+    Image.fromarray(255 - np.asarray(photo(21)) // 30).save(root / "bright.jpg")
+    Image.fromarray(100 + np.asarray(photo(22)) // 10).save(root / "low_contrast.jpg")
+    photo(23).filter(ImageFilter.GaussianBlur(5)).save(root / "blurred.jpg")
+    large = photo(24, (1600, 1200))
+    large.filter(ImageFilter.GaussianBlur(35)).resize((320, 240)).save(root / "blurred_large.jpg")
+    Image.new("RGB", (240, 180), (10, 120, 200)).save(root / "low_information.png")
+    photo(25, (15, 12)).save(root / "odd_size.png")
+    photo(26, (600, 80)).save(root / "odd_aspect.jpg")
+    photo(27).convert("L").save(root / "grey.jpg", quality=92)
+    clear = photo(28).convert("RGBA")
+    clear.putalpha(Image.fromarray(np.arange(180 * 240).reshape(180, 240).astype(np.uint8)))
+    clear.save(root / "transparent.png")
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    gps = exif.get_ifd(0x8825)
+    gps[1], gps[2], gps[3], gps[4] = "N", (48.0, 30.0, 0.0), "W", (2.0, 15.0, 0.0)
+    photo(29).save(root / "turned_position.jpg", exif=exif, quality=92)
+    photo(30).save(root / "wrong_extension.png", format="JPEG", quality=92)
+    (root / "broken.jpg").write_bytes((root / "fine02.jpg").read_bytes()[:900])
+    return root
+
+
+def named(paths):
+    return [re.search(r"([^/]+)\.\w+$", path)[1] for path in paths]
+
+
+def table_of(audit):
+    found = audit.table.compute(scheduler="sync")
+    return found.assign(name=named(found.path)).set_index("name")
+
+
+PLANTED = {
+    "broken": ["broken"],
+    "wrong_extension": ["wrong_extension"],
+    "exact_duplicate": ["copy", "fine01"],
+    "near_duplicate": ["copy", "fine00", "fine01", "near"],
+    "dark": ["dark"],
+    "bright": ["bright"],
+    "low_contrast": ["bright", "low_contrast", "low_information"],
+    "blurred": ["blurred", "blurred_large"],
+    "low_information": ["low_information"],
+    "odd_size": ["odd_size"],
+    "odd_aspect": ["odd_aspect"],
+    "grey": ["grey"],
+    "transparent": ["transparent"],
+    "turned": ["turned_position"],
+    "position": ["turned_position"],
+}
+
+
+def test_what_was_planted_is_found_and_nothing_else(folder):
+    audit = di.read_images(folder, files_per_partition=9).img.audit()
+    with di.stats() as seen:
+        found = table_of(audit)
+    flagged = {name: sorted(found.index[found[name]]) for name in audit.rules}
+    flagged["low_contrast"] = [n for n in flagged["low_contrast"] if n != "dark"]
+    for name in ("grey", "low_information"):
+        flagged[name] = [n for n in flagged[name] if n != "bright"]
+    flagged["bright"] = [n for n in flagged["bright"] if n != "low_information"]
+    assert flagged == PLANTED
+    stages = seen.to_frame(by="stage").images
+    assert stages["fetch"] == stages["decode"] == len(found)
+    assert found.dtypes.drop("image").equals(audit.table.dtypes.drop("image"))
+    assert found.issues["copy"] == "exact_duplicate, near_duplicate"
+    assert found.issues["fine05"] == ""
+    assert found.reason["broken"].startswith("decode: ")
+    assert found.latitude["turned_position"] == 48.5
+    assert found.longitude["turned_position"] == -2.25
+    # of copies the first; what JPEG adds counts as sharp
+    assert found.best[["near", "copy"]].all()
+    assert not found.best[["fine00", "fine01"]].any()
+
+
+def test_the_same_in_memory_and_by_any_partitions(folder):
+    df = di.read_images(folder, files_per_partition=5)
+    want = table_of(df.img.audit())
+    for one in (df.compute(), di.read_images(folder, files_per_partition=100)):
+        found = table_of(one.img.audit())
+        pd.testing.assert_frame_equal(found.drop(columns="image"), want.drop(columns="image"))
+
+
+def test_bytes_give_the_same_table(folder):
+    df = di.read_images(folder, on_error="null", files_per_partition=9)
+    want = table_of(df.img.audit()).drop(columns="image")
+    read = df.assign(image=df.image.img.read()).img.audit()
+    found = table_of(read)
+    assert "image" not in found
+    pd.testing.assert_frame_equal(found[want.columns], want)
+    page = read.report(str(folder) + "_report/bytes.html")
+    with open(page, encoding="utf-8") as file:
+        assert file.read().count("<img src") >= 20
+
+
+def test_labels_and_splits(folder, one_thread):
+    df = di.read_images(folder, files_per_partition=7)
+    names = df.path.str.extract(r"/([^/]+)\.\w+$", expand=False)
+    df = df.assign(
+        part=names.map({"near": "val"}, meta=("part", "string")).fillna("train"),
+        kind=names.map({"copy": "cat", "fine01": "dog", "fine00": "cat"}, meta=("kind", "string")),
+    )
+    audit = df.img.audit(label="kind", split="part")
+    found = table_of(audit)
+    assert sorted(found.index[found.leak]) == ["fine00", "near"]
+    # near has no label: nothing contradicts that of fine00
+    assert sorted(found.index[found.label_conflict]) == ["copy", "fine01"]
+    assert {"part", "kind"} <= {*found.columns}
+    with pytest.raises(KeyError, match="no column 'none'"):
+        df.img.audit(split="none")
+
+
+def test_rules_of_ones_own(folder, one_thread):
+    df = di.read_images(folder, on_error="null", files_per_partition=9)
+    large = df.image.img.width > 300
+    audit = df.img.audit(rules={"dark": df.image.img.brightness() > 230, "large": large,
+                                "odd_aspect": 9, "grey": None})  # fmt: skip
+    found = table_of(audit)
+    assert sorted(found.index[found.dark]) == ["bright"]
+    assert sorted(found.index[found.large]) == ["blurred_large", "odd_aspect"]
+    assert not found.odd_aspect.any()
+    assert "grey" not in found.columns
+    assert audit.summary().loc["odd_aspect", "threshold"] == "aspect above 9"
+    frame = df.compute()
+    same = frame.img.audit(rules={"named": pd.Series(named(frame.path), frame.index) == "grey"})
+    assert table_of(same).named.sum() == 1
+    for rules, told in [({"dark": "x"}, "a column of bools"), ({"new": 3}, "a column of bools"),
+                        ({"broken": 3}, "a column of bools")]:  # fmt: skip
+        with pytest.raises(ValueError, match=told):
+            df.img.audit(rules=rules)
+    with pytest.raises(TypeError, match="column of bools"):
+        df.img.audit(rules={"dark": df.image.img.brightness()})
+
+
+def test_summary_and_page(folder, tmp_path, one_thread):
+    audit = di.read_images(folder, files_per_partition=9).img.audit()
+    summary = audit.summary()
+    found = table_of(audit)
+    assert summary.pictures.to_dict() == {name: found[name].sum() for name in audit.rules}
+    assert summary.share["broken"] == pytest.approx(1 / len(found))
+    path = audit.report(tmp_path / "new" / "audit.html")
+    with open(path, encoding="utf-8") as file:
+        page = file.read()
+    assert f"Audit of {len(found)} pictures" in page
+    assert 'href="audit.drop.txt"' in page
+    assert "http" not in page.replace("https://", "http://").split("<style>")[0]
+    for name in PLANTED:
+        assert f'<h2 id="{name}">' in page
+    section = page.split('<h2 id="near_duplicate">')[1].split("<h2")[0]
+    assert section.count('class="row group"') == 2
+    assert section.count("keep<br>") == 2
+    assert "truncated" in page.split('<h2 id="broken">')[1].split("<h2")[0]
+    drops = (tmp_path / "new" / "audit.drop.txt").read_text().splitlines()
+    assert sorted(named(drops)) == ["broken", "fine00", "fine01"]
+
+
+def test_names_of_files_are_no_markup(tmp_path, one_thread):
+    photo(1).save(tmp_path / "<b>&amp;.jpg")
+    (tmp_path / "<script>.jpg").write_bytes(b"none")
+    path = di.read_images(tmp_path).img.audit().report(tmp_path / "audit.html")
+    with open(path, encoding="utf-8") as file:
+        page = file.read()
+    assert "<script>" not in page
+    assert "&lt;script&gt;.jpg" in page
+
+
+@pytest.mark.parametrize("kind", ["none readable", "one", "equal", "missing"])
+def test_small_and_bad_collections(kind, tmp_path, one_thread):
+    if kind == "missing":
+        cells = pd.array([None, np.asarray(photo(1))], dtype="image")
+        df = dd.from_pandas(pd.DataFrame({"image": cells}), 1, sort=False)
+    else:
+        for n in range({"one": 1}.get(kind, 4)):
+            if kind == "none readable":
+                (tmp_path / f"{n}.jpg").write_bytes(b"none %d" % n)
+            else:
+                photo(1).save(tmp_path / f"{n}.jpg", quality=92)
+        df = di.read_images(tmp_path)
+    audit = df.img.audit()
+    found = audit.table.compute()
+    flagged = {name: int(found[name].sum()) for name in audit.rules if found[name].any()}
+    want = {
+        "none readable": {"broken": 4},
+        "one": {},
+        "equal": {"exact_duplicate": 4, "near_duplicate": 4},
+        "missing": {},
+    }
+    assert flagged == want[kind]
+    assert audit.summary().pictures.sum() == sum(flagged.values())
+    assert audit.report(tmp_path / "x.html")
+
+
+def test_an_audit_is_lazy(folder, monkeypatch):
+    df = di.read_images(folder)
+    monkeypatch.setattr(dask, "compute", None)
+    audit = df.img.audit()
+    assert {"path", "image", "issues"} < {*audit.table.columns}
+    assert "near_duplicate" in repr(audit)
