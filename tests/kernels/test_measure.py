@@ -179,7 +179,7 @@ def test_blurriness_grows_with_blur_and_not_with_size_or_contrast():
     photo = coarse.resize((240, 180), Image.Resampling.BICUBIC)
     told = [
         measure.blurriness(np.asarray(photo.filter(ImageFilter.GaussianBlur(sigma))))
-        for sigma in (0, 1, 2, 4, 8)
+        for sigma in (0, 1, 2, 4)
     ]
     assert told == sorted(told)
     assert told[0] < 0.55 < told[3]
