@@ -265,6 +265,16 @@ def note(notes: Notes, by: Origin | None = None) -> None:
         listener(notes, by)
 
 
+class Peek:
+    """When a picture is to be looked at, for those who show some: never while nobody does."""
+
+    def __init__(self) -> None:
+        self.wanted, self.due = 0, 0.0
+
+
+peek = Peek()
+
+
 # -- jobs -----------------------------------------------------------------------------------------
 @dataclass(eq=False)
 class Job:

@@ -18,9 +18,11 @@ import pandas as pd
 from daskimg import metrics
 from daskimg.column.array import ImageArray
 from daskimg.column.dtype import ImageDtype
+from daskimg.engine.glance import glance
 from daskimg.engine.plan import Node
 from daskimg.engine.program import CHEAP
 from daskimg.errors import cause_of
+from daskimg.secrets import mask_url
 
 __all__ = ["HELD", "LATER", "OPENING", "READ", "Gauge", "became", "gauge_of", "read", "recorded"]
 
@@ -33,6 +35,7 @@ OPENING = ("decode", "header", "fetch")  # how far a pass opens files
 LATER = "later steps"
 READ, HELD = "pixels read", "cells read"  # by readers: no pass opens the ones, one may the others
 WEIGHED = ("fetch", "decode", "encode")  # stages whose results are counted in bytes
+SHOWN = 3  # failures of a pass
 RUNS, SECONDS, BYTES, ERRORS, GIVEN, PIXELS = range(6)
 TOLD = {
     "seconds": SECONDS,
@@ -65,7 +68,7 @@ class Gauge:
             if name in ("header", "size") or name not in CHEAP:
                 stage, count = STAGES.get(name, name), [0.0] * 6
                 self.counts.append((stage, count))
-                node.kernel = _timed(node.kernel, count, stage)
+                node.kernel = _timed(node.kernel, count, stage, self.by)
 
     def over(self, cells: ImageArray) -> Iterator[int]:
         """The rows of the pass. How many of them are left others see by looking at it."""
@@ -109,6 +112,17 @@ class Gauge:
         report = self._last()
         report.update(_rows(self.kind, cells, len(failed), failed.values()))
         metrics.tell(report, self.by, self.before)
+        if failed and metrics.noting:
+            self._note(cells, list(failed.items())[-SHOWN:])
+
+    def _note(self, cells: ImageArray, failed: list[tuple[int, str]]) -> None:
+        """Show a few of the last that failed."""
+        paths = [None if cells.path is None else cells.path[i].as_py() for i, _ in failed]
+        told = [
+            [cause_of(reason), reason, mask_url(path or "")]
+            for (_, reason), path in zip(failed, paths, strict=True)
+        ]
+        metrics.note({"failed": told}, self.by)
 
     def tell_steps(self) -> str:
         """Report what the steps did; how far the cells were opened, which tells the rows' kind."""
@@ -164,8 +178,11 @@ def gauge_of(root: Node, n: int = 0) -> Gauge | None:
     return Gauge(root, n) if metrics.wanted() else None
 
 
-def _timed(kernel: Callable[..., Any], count: list[float], stage: str) -> Callable[..., Any]:
+def _timed(
+    kernel: Callable[..., Any], count: list[float], stage: str, by: metrics.Origin
+) -> Callable[..., Any]:
     weighed = stage in WEIGHED
+    peek = metrics.peek if stage == "decode" and metrics.peek.wanted else None
 
     def run(value: Any, *args: Any, **options: Any) -> Any:
         kind = type(value)
@@ -182,6 +199,8 @@ def _timed(kernel: Callable[..., Any], count: list[float], stage: str) -> Callab
         finally:
             count[SECONDS] += perf_counter() - start
             count[RUNS] += 1
+        if peek is not None and start > peek.due:
+            glance(result, by)
         seen = value if kind is np.ndarray else result
         if type(seen) is np.ndarray:
             count[PIXELS] += seen.shape[0] * seen.shape[1]

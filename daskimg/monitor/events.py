@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import weakref
 from collections.abc import Callable
@@ -12,10 +13,24 @@ from daskimg.monitor.topic import TOPIC, Event
 
 __all__ = ["hear"]
 
+logger = logging.getLogger("daskimg.monitor")
+
 _lock = threading.Lock()
 # a client has one handler for a topic
 _hearing: weakref.WeakKeyDictionary[Any, list[Callable[[Event], object]]]
 _hearing = weakref.WeakKeyDictionary()
+
+
+def watch(client: Any) -> None:
+    """See that the scheduler of a client, if there is one, has the page and the counters."""
+    if client is None or client.asynchronous:
+        return
+    try:
+        from daskimg.monitor.scheduler import MonitorPlugin
+
+        ensure(MonitorPlugin, [client])
+    except Exception as error:  # one that may not be given plugins: all else works
+        logger.warning("the scheduler does not show what is done with pictures: %s", error)
 
 
 def hear(client: Any, hearer: Callable[[Event], object]) -> Callable[[], None]:

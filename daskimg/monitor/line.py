@@ -11,11 +11,10 @@ from typing import Any
 
 from tqdm import tqdm
 
-from daskimg.engine.gauge import HELD, LATER, OPENING, READ
 from daskimg.errors import counted
 from daskimg.metrics import ROWS, Job
 from daskimg.monitor.listening import Tally
-from daskimg.monitor.rows import causes_of, kept_of, missing_of
+from daskimg.monitor.rows import causes_of, kept_of, missing_of, passed_of
 from daskimg.monitor.shares import limit_of, name_of, shares
 from daskimg.monitor.tally import Figures
 
@@ -126,12 +125,6 @@ def _bar_class() -> Any:
 
         return widget
     return tqdm
-
-
-def passed_of(total: Figures) -> int:
-    """Pictures that are done."""
-    kinds = (*OPENING, READ, HELD, LATER)
-    return next((int(n) for kind in kinds if (n := total[ROWS + kind, "passed"])), 0)
 
 
 def failed_of(total: Figures) -> int:

@@ -19,7 +19,7 @@ from daskimg import config, metrics, wanted
 from daskimg.clients import active_client
 from daskimg.metrics import Job
 from daskimg.monitor.amount import rows_of
-from daskimg.monitor.events import hear
+from daskimg.monitor.events import hear, watch
 from daskimg.monitor.line import Line, in_notebook
 from daskimg.monitor.topic import Event
 
@@ -209,7 +209,8 @@ def _ended(graph: Any, state: Any, failed: bool) -> None:
 
 # -- by itself ------------------------------------------------------------------------------------
 def offer() -> None:
-    """Show progress where nobody said anything and somebody is looking."""
+    """Show progress where nobody said anything and somebody is looking; the page in any case."""
+    watch(active_client())
     with _lock:
         if not _running and not _silenced[0] and _looked_at():
             Progress(PATIENCE).start()

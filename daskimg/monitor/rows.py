@@ -8,7 +8,7 @@ from daskimg.engine.gauge import HELD, LATER, OPENING, READ
 from daskimg.metrics import ROWS
 from daskimg.monitor.tally import Figures
 
-__all__ = ["causes_of", "kept_of", "kind_of", "missing_of"]
+__all__ = ["causes_of", "kept_of", "kind_of", "missing_of", "passed_of"]
 
 
 def kind_of(total: Figures) -> str:
@@ -26,6 +26,12 @@ def kept_of(total: Figures) -> int:
 def missing_of(total: Figures) -> int:
     """Null cells without a reason."""
     return int(total[ROWS + kind_of(total), "missing"])
+
+
+def passed_of(total: Figures) -> int:
+    """Pictures that are done."""
+    kinds = (*OPENING, READ, HELD, LATER)
+    return next((int(n) for kind in kinds if (n := total[ROWS + kind, "passed"])), 0)
 
 
 def causes_of(total: Figures) -> dict[str, int]:

@@ -6,42 +6,99 @@ For ``dask scheduler --preload daskimg.monitor.scheduler``; clients bring it oth
 from __future__ import annotations
 
 import pickle
-from itertools import count
+import time
+from collections import deque
+from itertools import count, pairwise
 from typing import Any
 
 from distributed import SchedulerPlugin
 
+from daskimg import config
+from daskimg.monitor import page, prometheus
 from daskimg.monitor.amount import rows_of
+from daskimg.monitor.rows import passed_of
 from daskimg.monitor.tally import Sums
 from daskimg.monitor.topic import TOPIC
 from daskimg.monitor.worker import Teller
 
 __all__ = ["MonitorPlugin"]
 
+OFTEN = 0.5  # seconds between two points of the curve
+POINTS = 1200
+LAST = 5  # failures of a reason, of which paths are shown
+THUMBNAILS = 32
+REASONS = 100
+GAP = 2.0  # seconds without a word after which nothing is under way, and the next run is another
 ENDED = ("memory", "erred", "forgotten")
 
 
 class MonitorPlugin(SchedulerPlugin):
-    """Hears the workers, and tells clients when a run begins and ends, and who is gone."""
+    """Hears the workers, and tells clients when a run begins and ends, and who is gone.
+
+    Parameters
+    ----------
+    thumbnails : bool, optional
+        Whether workers send small pictures; None: as ``daskimg.thumbnails`` says.
+    """
 
     name = "daskimg-monitor"
     idempotent = True
 
+    def __init__(self, thumbnails: bool | None = None) -> None:
+        self._pictures = bool(config.get("thumbnails") if thumbnails is None else thumbnails)
+
     async def start(self, scheduler: Any) -> None:
         """The scheduler has the plugin from here on, and all workers, those to come too, tell."""
         self.scheduler = scheduler
-        self.tally = Sums()
+        self.sums = Sums()  # from the beginning on
+        self.forget()
+        self._last = 0.0
         self._numbers = count()
         self._left: dict[int, set[Any]] = {}  # run: keys that its client waits for
         self._runs: dict[Any, dict[int, str]] = {}  # key: runs, and their clients
         await scheduler.register_worker_plugin(
-            None, pickle.dumps(Teller()), Teller.name, idempotent=True
+            None, pickle.dumps(Teller(self._pictures)), Teller.name, idempotent=True
         )
+        page.add(scheduler, self)
+        prometheus.add(self)
+
+    def forget(self) -> None:
+        """What the page shows begins anew."""
+        self.latest = Sums()
+        self.points: deque[tuple[float, int]] = deque(maxlen=POINTS)
+        self.failures: dict[str, deque[tuple[str, str]]] = {}
+        self.thumbnails: deque[str] = deque(maxlen=THUMBNAILS)
+        self.seconds = 0.0  # from the first to the last time that something was told, without gaps
 
     def log_event(self, topic: str, msg: Any) -> None:
         """Something was told."""
-        if topic == TOPIC:
-            self.tally.hear(msg)
+        if topic != TOPIC:
+            return
+        self.sums.hear(msg)
+        self.latest.hear(msg)
+        now = time.time()
+        if "report" in msg:
+            gap, self._last = now - self._last, now
+            self.seconds += gap if gap < GAP else 0
+            if not self.points or now - self.points[-1][0] > OFTEN:
+                self.points.append((now, passed_of(self.latest.total())))
+        for cause, reason, path in msg.get("notes", {}).get("failed", ()):
+            if cause in self.failures or len(self.failures) < REASONS:
+                last = self.failures.setdefault(cause, deque(maxlen=LAST))
+                if (reason, path) not in last:
+                    last.append((reason, path))
+        self.thumbnails.extend(msg.get("notes", {}).get("thumbnails", ()))
+
+    def speeds(self) -> tuple[list[float], list[float]]:
+        """Pictures a second over time."""
+        passed = list(self.points)
+        if time.time() - self._last > GAP and passed:  # nothing is under way
+            passed += [(self._last + OFTEN, passed[-1][1]), (time.time(), passed[-1][1])]
+        found = [
+            (then, max(after - before, 0) / max(then - at, 1e-3))
+            for (at, before), (then, after) in pairwise(passed)
+        ]
+        return [at for at, _ in found], [speed for _, speed in found]
 
     def remove_worker(self, scheduler: Any, worker: str, **kwargs: Any) -> None:
         """A worker is gone: what was not finished there is done again elsewhere."""
@@ -58,6 +115,11 @@ class MonitorPlugin(SchedulerPlugin):
         left = {key for key in left if scheduler.tasks[key].state not in ENDED}
         if not left:
             return
+        if not self._left and time.time() - self._last > GAP:
+            self.forget()
+            self.sums.settle()
+            self._last = time.time()
+            self.points.append((self._last, 0))
         run = next(self._numbers)
         self._left[run] = left
         for key in left:

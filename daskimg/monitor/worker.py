@@ -25,11 +25,15 @@ class Teller(WorkerPlugin):
 
     name = "daskimg-teller"
 
+    def __init__(self, thumbnails: bool = False) -> None:
+        self.thumbnails = thumbnails
+
     def setup(self, worker: Any) -> None:
         """The worker starts, or the telling does."""
         self.worker = worker
         self.stop = metrics.listen(self._send)
         metrics.noting.append(self._show)
+        metrics.peek.wanted += self.thumbnails
         self.over = threading.Event()
         threading.Thread(target=self._flush, daemon=True, name="daskimg-teller").start()
 
@@ -39,6 +43,7 @@ class Teller(WorkerPlugin):
         self.stop()
         if self._show in metrics.noting:
             metrics.noting.remove(self._show)
+            metrics.peek.wanted -= self.thumbnails
 
     def _flush(self) -> None:
         while not self.over.wait(EVERY):

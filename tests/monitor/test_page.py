@@ -1,0 +1,178 @@
+"""The page of the dashboard and the counters: they move, and equal `di.stats` at the end."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import urllib.request
+from pathlib import Path
+
+import dask
+import pytest
+from distributed import Client, LocalCluster
+
+import daskimg as di
+from daskimg.errors import counted
+from daskimg.monitor.page import failures_as_html, thumbnails_as_html
+from daskimg.testing import make_images
+from tests.patience import until
+
+GOOD, BROKEN = 57, 3
+ROWS = GOOD + BROKEN
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)
+
+
+@pytest.fixture(scope="module")
+def client():
+    """Workers that are threads: their scheduler serves a dashboard."""
+    pytest.importorskip("bokeh")
+    with (
+        LocalCluster(
+            n_workers=2, threads_per_worker=1, processes=False, dashboard_address="127.0.0.1:0"
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        yield client
+
+
+@pytest.fixture(scope="module")
+def df(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("some")
+    make_images(folder, GOOD, size=(60, 80), broken=BROKEN)
+    return di.read_images(folder, on_error="null", files_per_partition=15)
+
+
+def address(client, page: str) -> str:
+    """A page of the dashboard, on loopback, where this machine's own address is not served."""
+    return f"http://127.0.0.1:{client.cluster.scheduler.http_server.port}/{page}"
+
+
+def counters(client) -> dict[tuple[str, str], float]:
+    url = address(client, "metrics")
+    with urllib.request.urlopen(url, timeout=30) as answer:
+        text = answer.read().decode()
+    found = re.findall(r'^daskimg_(\w+)_total\{\w+="([^"]*)"\} ([\d.e+]+)$', text, re.M)
+    return {(what, name): float(number) for what, name, number in found}
+
+
+def since(before, now):
+    return {key: n - before.get(key, 0) for key, n in now.items() if n - before.get(key, 0)}
+
+
+def test_the_counters_of_a_run(client, df):
+    pytest.importorskip("prometheus_client")
+    df.image.img.width.compute()  # the first run brings the plugin
+    before = counters(client)
+    with di.stats() as s:
+        df.image.img.mean().compute()
+    told = since(before, counters(client))
+    stages = s.to_frame()
+    assert told["images", "decode"] == stages.images["decode"] == ROWS
+    assert told["bytes", "fetch"] == stages.bytes["fetch"]
+    assert {name: n for (what, name), n in told.items() if what == "errors"} == s.causes
+    assert (s.kept, s.failed, s.missing) == (GOOD, BROKEN, 0)
+
+
+def test_the_page_is_there(client, df):
+    df.image.img.mean().compute()
+    url = address(client, "daskimg")
+    with urllib.request.urlopen(url, timeout=30) as answer:
+        assert answer.status == 200
+        assert b'"name":"daskimg"' in (text := answer.read()) or b"bokeh" in text
+    with urllib.request.urlopen(address(client, "status"), timeout=30) as answer:
+        assert b"daskimg" in answer.read()  # its link
+
+
+def test_what_is_shown_is_text():
+    evil = "<script>alert(1)</script>"
+    text = failures_as_html({evil: 2}, {evil: [(f"decode: {evil}", f"/a/{evil}.png")]})
+    assert "<script>" not in text
+    assert text.count("&lt;script&gt;") == 3
+    assert len(failures_as_html({"a": 1}, {"a": [("r" * 9999, "p" * 9999)]})) < 1000
+    assert failures_as_html({}, {}) == ""
+    assert thumbnails_as_html(["'><script>", 3, "a" * 99_999]) == ""
+    assert "base64,/9j/AAA=" in thumbnails_as_html(["/9j/AAA="])
+
+
+def plugin_of(dask_scheduler):
+    found = dask_scheduler.plugins["daskimg-monitor"]
+    failures = {cause: list(each) for cause, each in found.failures.items()}
+    return {"failures": failures, "thumbnails": list(found.thumbnails)}
+
+
+def test_the_last_that_failed_and_what_passes(client, df):
+    df.image.img.mean().compute()
+    found = client.run_on_scheduler(plugin_of)
+    paths = {Path(path).name for each in found["failures"].values() for _, path in each}
+    assert paths <= {Path(path).name for path in df.path.compute()}
+    assert len(paths) == BROKEN
+    assert found["thumbnails"]
+    assert all(len(one) < 24_000 for one in found["thumbnails"])
+
+
+def test_no_thumbnails_where_they_are_not_wanted(df):
+    with (
+        dask.config.set({"daskimg.thumbnails": False}),
+        LocalCluster(
+            n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        with di.stats() as s:  # without a dashboard all else works
+            df.image.img.mean().compute()
+        assert s.to_frame().images["decode"] == ROWS
+        assert client.run_on_scheduler(plugin_of)["thumbnails"] == []
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium: apt-get install chromium chromium-driver")
+def test_in_a_browser(client, df, tmp_path):
+    webdriver = pytest.importorskip("selenium.webdriver")
+    options = webdriver.ChromeOptions()
+    options.binary_location = BROWSER
+    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--window-size=1400,1000"):
+        options.add_argument(argument)
+    options.add_argument(f"--user-data-dir={tmp_path / 'profile'}")
+    driver = shutil.which("chromedriver")
+    service = webdriver.ChromeService(executable_path=driver) if driver else None
+    browser = webdriver.Chrome(options=options, service=service)
+    # what bokeh draws hangs in shadow roots
+    script = """
+        const seen = [];
+        const walk = (root) => root.querySelectorAll('*').forEach((e) => {
+            if (e.id) seen.push([e.id, e.innerText, e.querySelectorAll('img').length]);
+            if (e.shadowRoot) walk(e.shadowRoot);
+        });
+        walk(document);
+        return seen;
+    """
+
+    def shown() -> dict[str, str]:
+        return {name: text for name, text, _ in browser.execute_script(script)}
+
+    try:
+        df.image.img.width.compute()
+        browser.get(address(client, "daskimg"))
+        before = until(lambda: shown().get("daskimg-counts"), "the page has its figures")
+        client.run_on_scheduler(_idle)
+        with di.stats() as s:
+            df.image.img.resize(16, 16).img.mean().compute()
+        moved = until(lambda: (now := shown())["daskimg-counts"] != before and now, "they move")
+        until(lambda: "resize" in shown()["daskimg-stages"], "stages come")
+        kept = re.compile(r"([\d,]+) kept, ([\d,]+) failed")
+        until(
+            lambda: kept.match(shown()["daskimg-counts"]).groups() == (str(s.kept), str(s.failed)),
+            "it shows what stats tells",
+        )
+        assert f"resize\t{GOOD}" in shown()["daskimg-stages"]
+        assert s.to_frame().images["resize"] == GOOD
+        assert all(cause in shown()["daskimg-failures"] for cause in s.causes), counted(s.causes)
+        assert any(n for name, _, n in browser.execute_script(script) if "thumb" in name), moved
+        browser.save_screenshot(os.environ.get("DASKIMG_SCREENSHOT", str(tmp_path / "page.png")))
+    finally:
+        browser.quit()
+
+
+def _idle(dask_scheduler) -> None:
+    """As if nothing had been told for a while: the next run is another."""
+    dask_scheduler.plugins["daskimg-monitor"]._last = 0.0
