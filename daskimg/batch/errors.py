@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -47,10 +48,22 @@ def _caused(cause: type[Exception], message: str) -> BatchError:
     return error
 
 
-def failure(error: Exception, name: str, number: int, index: pd.Index[Any]) -> BatchError:
-    """`error` with the function, the batch and the rows it happened to."""
+def failure(
+    error: Exception, name: str, number: int, index: pd.Index[Any], lists: Sequence[str] = ()
+) -> BatchError:
+    """`error` with the function, the batch and the rows it happened to.
+
+    `lists` are the columns that came as a list, as their pictures differ in shape; where that is
+    what the function stumbled on, the message says so.
+    """
     says = brief(message_of(error))
     message = f"{name}, batch {number} ({told(index)}): {type(error).__name__}: {says}"
+    if lists and ("'list'" in says or "inhomogeneous" in says):
+        message += (
+            f". The pictures of {', '.join(map(quoted, lists))} differ in shape, so a batch has "
+            "a list of arrays: return a list too, or give them one shape before, with "
+            '.img.convert("RGB").img.resize(height, width)'
+        )
     if issubclass(BatchError, type(error)):  # a ValueError, an Exception
         return BatchError(message)
     return _caused(type(error), message)

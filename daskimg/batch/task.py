@@ -226,7 +226,9 @@ class _Run:
         except Exception as error:
             smaller = len(rows) > 1 and (self.task.on_error == "null" or _out_of_memory(error))
             if not smaller and self.task.on_error == "raise":
-                raise failure(error, self.task.name, number, self.part.index[rows]) from error
+                lists = _lists(self._rows(rows))
+                index = self.part.index[rows]
+                raise failure(error, self.task.name, number, index, lists) from error
             reason = reason_of("map_batches", error)
         if smaller:  # (outside: the exception holds the failed batch's memory)
             del batch
@@ -326,6 +328,12 @@ def _as_given(batch: Any) -> dict[str, Any]:
     if isinstance(batch, dict):
         return {k: list(v) if isinstance(v, list) else v for k, v in batch.items()}
     return dict(zip(batch.schema.names, batch.columns, strict=True))
+
+
+def _lists(batch: Any) -> list[str]:
+    """The columns whose pictures come as a list of arrays."""
+    given = _as_given(batch)
+    return [k for k, v in given.items() if isinstance(v, list) and isinstance(v[0], np.ndarray)]
 
 
 def _sizes(batches: pd.DataFrame, rows: Rows, given: dict[str, Any]) -> list[tuple[int, int]]:

@@ -26,6 +26,25 @@ WRONG = {
 }
 
 
+def brighter(batch):
+    batch["image"] = batch["image"].astype("float32") / 255
+    return batch
+
+
+def stacked(batch):
+    return {"made": np.array([image[::2] for image in batch["image"]])}
+
+
+@pytest.mark.parametrize("function", [brighter, stacked])
+def test_a_function_for_one_array_that_gets_a_list_is_told_why(function):
+    several = [np.zeros((4, 6, 3), np.uint8), np.zeros((5, 6, 3), np.uint8)]
+    frame = pd.DataFrame({"image": pd.Series(several, dtype="image")})
+    with pytest.raises(BatchError, match=r"'image' differ in shape.*resize\(height, width\)"):
+        frame.img.map_batches(function)
+    same = pd.DataFrame({"image": pd.Series(several[:1] * 2, dtype="image")})
+    assert len(same.img.map_batches(function)) == 2
+
+
 @pytest.mark.parametrize("wrong", WRONG)
 def test_what_is_wrong_names_function_batch_and_rows(df, wrong):
     function, kind, text = WRONG[wrong]

@@ -4,13 +4,8 @@ from __future__ import annotations
 
 import datetime
 import decimal
-import os
 import pickle
 import secrets
-import shutil
-import socket
-import subprocess
-import tempfile
 import traceback
 from pathlib import Path
 
@@ -21,6 +16,7 @@ import sqlalchemy as sa
 
 import daskimg as di
 from daskimg.testing import make_images
+from tests.servers import postgres
 from tests.versions import PANDAS
 
 pytest.importorskip("psycopg")
@@ -42,52 +38,10 @@ create table shop.product (
 """
 
 
-def programs() -> Path | None:
-    """The folder of ``pg_ctl``: Debian keeps it out of the PATH."""
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/pg_ctl"))
-    on_path = shutil.which("pg_ctl")
-    return found[-1].parent if found else Path(on_path).parent if on_path else None
-
-
 @pytest.fixture(scope="module")
 def server():
-    """The URL of a server on loopback; its data live as long as it does."""
-    binaries = programs()
-    if binaries is None:
-        pytest.skip("PostgreSQL is not installed (Debian: apt-get install postgresql)")
-    folder = Path(tempfile.mkdtemp(prefix="daskimg-postgres-"))
-    # the server refuses to run as root; Debian's package has a user for it
-    user = {"user": "postgres", "group": "postgres", "extra_groups": []} if not os.getuid() else {}
-    if user:
-        shutil.chown(folder, "postgres", "postgres")
-
-    def run(program: str, *options: object) -> None:
-        words = [str(binaries / program), "-D", str(folder / "data"), *map(str, options)]
-        done = subprocess.run(
-            words, cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **user
-        )
-        assert done.returncode == 0, done.stdout
-
-    try:
-        secret = folder / "secret"
-        secret.write_text(PASSWORD)
-        locale = ("--encoding=UTF8", "--locale=C.UTF-8", "--no-sync")
-        run("initdb", "-U", "bob", "--auth=scram-sha-256", f"--pwfile={secret}", *locale)
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        options = f"-h 127.0.0.1 -p {port} -k {folder} -c fsync=off"
-        log = folder / "log"
-        # files, not pipes: the server keeps them open
-        run("pg_ctl", "-w", "-l", log, "-o", options, "start")
-        try:
-            yield sa.URL.create(
-                "postgresql+psycopg", "bob", PASSWORD, "127.0.0.1", port, "postgres"
-            )
-        finally:
-            run("pg_ctl", "-w", "-m", "fast", "stop")
-    finally:
-        shutil.rmtree(folder)
+    with postgres(PASSWORD) as url:
+        yield url
 
 
 @pytest.fixture(scope="module")
