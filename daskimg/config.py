@@ -87,6 +87,23 @@ def max_errors() -> int | None:
     return None if limit is None else int(limit)
 
 
+def fetch_ahead() -> int:
+    """Bytes that this process may have fetched ahead, or be fetching."""
+    limit = get("fetch-ahead")
+    found = 0 if limit is None else parse_bytes(limit)
+    if found < 0:
+        raise ValueError(f"daskimg.fetch-ahead is a size, or 0; got {limit!r}")
+    return int(found)
+
+
+def fetch_connections() -> int:
+    """Requests that this process may have under way."""
+    limit = get("fetch-connections")
+    if isinstance(limit, bool) or int(limit) < 1:
+        raise ValueError(f"daskimg.fetch-connections is a number, 1 or more; got {limit!r}")
+    return int(limit)
+
+
 def isolation() -> tuple[float | None] | None:
     """The time limit of what opens pictures in child processes; None where it is done here."""
     if not get("decode-processes"):

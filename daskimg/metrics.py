@@ -47,6 +47,8 @@ __all__ = [
 Report: TypeAlias = Mapping[tuple[str, str], float]
 ROWS = "rows of "
 CALLER = ROWS + "the caller"  # who takes batches: "seconds" in which they wait for it
+STORES = ROWS + "stores"  # requests to stores by the client that made them, and SLOWED
+SLOWED = "slowed"  # how often a store said that it was asked too much
 _UNITS = {"images": "count", "seconds": "seconds", "bytes": "bytes", "errors": "count"}
 
 

@@ -19,7 +19,17 @@ from contextlib import contextmanager
 from contextvars import ContextVar, Token
 from typing import Any, TypeVar
 
-__all__ = ["Run", "Unwanted", "carried", "check", "looking", "pause", "watch", "watchers"]
+__all__ = [
+    "Run",
+    "Unwanted",
+    "carried",
+    "check",
+    "current",
+    "looking",
+    "pause",
+    "watch",
+    "watchers",
+]
 
 T = TypeVar("T")
 
@@ -49,6 +59,7 @@ class Run:
         self.over = False
         self.above = _current.get()  # what it is a part of
         self.token: Token[Any] | None = None
+        self.begun: Any = None  # for its tasks, ahead of them: closed in the end
         _runs.add(self)
 
     def check(self) -> None:
@@ -61,6 +72,8 @@ class Run:
     def end(self) -> None:
         """Nobody wants it any more."""
         self.over = True
+        if self.begun is not None:
+            self.begun.close()
 
     def call(self, func: Callable[..., T], *args: Any) -> T:
         """``func(*args)`` as a part of it, unless it is over."""
@@ -95,6 +108,12 @@ def check() -> None:
     run = _current.get()
     if run is not None:
         run.check()
+
+
+def current() -> Run | None:
+    """The run that this thread works for, where it is one of this process's threads."""
+    run = _current.get()
+    return run if isinstance(run, Run) else None
 
 
 def pause(seconds: float) -> None:

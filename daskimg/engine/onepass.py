@@ -19,6 +19,7 @@ import pyarrow as pa
 from daskimg import metrics
 from daskimg.column.array import ImageArray
 from daskimg.column.dtype import ImageDtype
+from daskimg.engine import opening
 from daskimg.engine.gauge import Gauge, gauge_of
 from daskimg.engine.ops import ISOLATED
 from daskimg.engine.plan import Node, Plan
@@ -29,6 +30,7 @@ from daskimg.guard import crashes, limit
 from daskimg.kernels import geometry
 from daskimg.kernels.threads import one_thread
 from daskimg.transport import fetch
+from daskimg.transport.ahead import Feeds, feeding
 from daskimg.wanted import looking
 
 __all__ = ["Walk", "as_cells", "columns", "run", "walked"]
@@ -162,7 +164,8 @@ class Walk:
         self.plan.begin(self.cells)
         torch = geometry.torch_module() if self.plan.resizes else None
         rows = range(len(self.cells)) if self.gauge is None else self.gauge.over(self.cells)
-        with looking() as check, one_thread(torch):
+        with looking() as check, one_thread(torch), feeding() as feeds:
+            self._expect(feeds)
             for i in rows:
                 check()
                 self._row(i)
@@ -170,6 +173,15 @@ class Walk:
         if self.gauge is not None:
             self._report(self.gauge)
         return self.plan.finish()
+
+    def _expect(self, feeds: Feeds) -> None:
+        """Let files be fetched before their rows come."""
+        for node in self.plan.opening:
+            node.options.pop("feed", None)
+            if node in self.root.steps:
+                feed = opening.expect(feeds, self.cells, node.step.name, node.params)
+                if feed is not None:
+                    node.options["feed"] = feed
 
     def _report(self, gauge: Gauge) -> None:
         gauge.tell(self.cells, self.failed)

@@ -6,32 +6,79 @@ in this process, else the time limit of doing it in a child process (`daskimg.gu
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 
+from daskimg.column.array import ImageArray
 from daskimg.guard import isolate
 from daskimg.kernels import codec, exif_tags, headers
 from daskimg.kernels.inline import check_path, inline
-from daskimg.transport import fetch
+from daskimg.transport import ahead, fetch
 
-__all__ = ["ISOLATED", "decode", "exif", "export", "fetch_bytes", "header", "size"]
+__all__ = ["ISOLATED", "decode", "exif", "expect", "export", "fetch_bytes", "header", "size"]
 
 ISOLATED = ("header", "decode", "export")  # steps that open what others wrote
 HEAD = 4096  # holds most headers of JPEGs
 
 
+def expect(
+    feeds: ahead.Feeds, cells: ImageArray, step: str, params: Sequence[Any]
+) -> ahead.Feed | None:
+    """The feed of a step that opens cells, which now expects their files; None: all are local."""
+    paths = _remote(cells) if step in ("fetch", "header") else []
+    if not paths:
+        return None
+    head = step == "header"
+    source = (params[0] or fetch.Source.default).kept_to(fetch.recall(cells.dtype.source))
+    limit = None if head or len(params) < 3 else params[2]
+
+    def asking(path: str) -> ahead.Ask | None:
+        try:
+            check_path(path)
+            return fetch.asking(path, fetch.for_cell(path, source), head=head, max_bytes=limit)
+        except Exception:
+            return None  # its row fails the same way, and says so
+
+    most = fetch.HEAD_BYTES if head else None
+    feed = feeds.of((step, source, limit), lambda: ahead.Feed(asking, most))
+    feed.expect(paths)
+    return feed
+
+
+def _remote(cells: ImageArray) -> list[str]:
+    """The files that cells name in other places than this machine."""
+    if cells.path is None:
+        return []
+    found = [
+        (i, path)
+        for i, path in enumerate(cells.path.to_pylist())
+        if path is not None and not path.startswith("/") and fetch.local_path(path) is None
+    ]
+    valid, data = cells.valid, cells.data
+    return [
+        path
+        for i, path in found
+        if valid[i] and (data is None or data.content(i) is None) and inline(path) is None
+    ]
+
+
 def fetch_bytes(
-    path: Any, source: fetch.Source | None, retries: int, max_bytes: int | None = None
+    path: Any,
+    source: fetch.Source | None,
+    retries: int,
+    max_bytes: int | None = None,
+    feed: ahead.Feed | None = None,
 ) -> Any:
     """All bytes of a file; what is bytes or pixels already stays what it is."""
     path = _content(path)
     if not isinstance(path, str):
         return path
     source = fetch.for_cell(path, source)
-    return fetch.read_bytes(path, source, retries=retries, max_bytes=max_bytes)
+    first = None if feed is None else feed.take(path)
+    return fetch.read_bytes(path, source, retries=retries, max_bytes=max_bytes, first=first)
 
 
 def _content(cell: Any) -> Any:
@@ -52,6 +99,7 @@ def header(
     max_pixels: int | None,
     formats: tuple[str, ...] | None,
     child: tuple[float | None] | None = None,
+    feed: ahead.Feed | None = None,
 ) -> headers.Header:
     """What a cell says of its picture before any pixel is read."""
     cell = _content(cell)
@@ -66,7 +114,8 @@ def header(
     found = None if start is None else headers.quick_header(start, **how)
     if found is not None:
         return found
-    with fetch.open_head(cell, source, retries=retries) as file:
+    first = None if feed is None else feed.take(cell)
+    with fetch.open_head(cell, source, retries=retries, first=first) as file:
         return read(file, **how)
 
 

@@ -2,22 +2,67 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
+from daskimg import wanted
 from daskimg.guard import limit
 from daskimg.lazy.bare import as_pandas, joined, rows_at
 from daskimg.lazy.evaluate import ALL, Evaluator
 from daskimg.lazy.fusion import bare
 from daskimg.lazy.recipe import Recipe
+from daskimg.transport.ahead import Feeds, feeding
 
-__all__ = ["Results", "narrowed", "run", "taken"]
+__all__ = ["Hints", "Results", "begun", "mark_of", "narrowed", "run", "taken"]
 
 FIRST = 16  # rows of the first chunk
 CHUNK = 2**26  # bytes of pictures that a chunk keeps, about
 LONGEST = 4096  # rows of a chunk
+
+
+class Hints:
+    """What was begun for tasks of a run before their turn came."""
+
+    def __init__(self) -> None:
+        self.keys: set[Any] = set()  # of tasks that were looked at
+        self.feeds: dict[Any, Feeds] = {}
+        self.local = False  # there is nothing to do for any
+        self.lock = threading.Lock()
+
+    def put(self, mark: Any, feeds: Feeds) -> None:
+        with self.lock:
+            other = self.feeds.setdefault(mark, feeds)
+        if other is not feeds or self.local:
+            feeds.close()
+
+    def take(self, mark: Any) -> Feeds | None:
+        with self.lock:
+            return self.feeds.pop(mark, None)
+
+    def close(self) -> None:
+        """The run is over."""
+        self.local = True
+        with self.lock:
+            left, self.feeds = [*self.feeds.values()], {}
+        for feeds in left:
+            feeds.close()
+
+
+def mark_of(recipe: Recipe, rows: Any) -> Any:
+    """What tells the work on these rows from that on others; where it does not, nothing is lost."""
+    index = rows.index
+    ends = (index[0], index[-1]) if len(index) else ()
+    return recipe.roots[0].name, len(index), repr(ends)
+
+
+def begun(recipe: Recipe, rows: Any) -> Feeds | None:
+    """What was begun for these rows."""
+    run = wanted.current()
+    hints = None if run is None else run.begun
+    return hints.take(mark_of(recipe, rows)) if hints is not None and hints.feeds else None
 
 
 class Results(dict[str, Any]):
@@ -45,6 +90,11 @@ def run(recipe: Recipe, *given: Any, part: limit.Part | None = None) -> Results:
     ImageError, TooManyErrors
     """
     rows, *others = given
+    with feeding(begun(recipe, rows)):
+        return _run(recipe, rows, others, part)
+
+
+def _run(recipe: Recipe, rows: Any, others: list[Any], part: limit.Part | None) -> Results:
     n = len(rows)
     counted: dict[Any, str] = {}
     if not recipe.staged() or recipe.aligns or not n:

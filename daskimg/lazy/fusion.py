@@ -28,18 +28,39 @@ from daskimg.lazy.expr import (
     is_valid_blockwise_op,
 )
 
-__all__ = ["Fusion", "Together", "bare", "fusion", "run_bare", "run_in_order", "twin_of", "unfused"]
+__all__ = [
+    "Fusion",
+    "Together",
+    "bare",
+    "fusion",
+    "is_light",
+    "run_bare",
+    "run_in_order",
+    "twin_of",
+    "unfused",
+]
 
 _fusing = ContextVar("fusing", default=True)
 # by identity: what others run may have no hash
 _twins: dict[int, Callable[..., Any]] = {}
 _ours: set[int] = set()
+_light: set[int] = set()
 
 
-def bare(operation: Any, twin: Callable[..., Any]) -> None:
-    """Register what a fusion calls in place of `operation`: it takes and gives bare columns."""
+def bare(operation: Any, twin: Callable[..., Any], light: bool = False) -> None:
+    """Register what a fusion calls in place of `operation`: it takes and gives bare columns.
+
+    A `light` one may be called more than once: it makes rows of what its task holds.
+    """
     _twins[id(operation)] = twin
     _ours.add(id(twin))
+    if light:
+        _light.update((id(operation), id(twin)))
+
+
+def is_light(task: Any) -> bool:
+    """Whether a task gives rows without work."""
+    return id(getattr(task, "func", None)) in _light
 
 
 def _getitem(value: Any, key: Any) -> Any:
@@ -51,7 +72,7 @@ def _getitem(value: Any, key: Any) -> Any:
     return as_pandas(value)[as_pandas(key)]
 
 
-bare(operator.getitem, _getitem)
+bare(operator.getitem, _getitem, light=True)
 
 
 @contextmanager

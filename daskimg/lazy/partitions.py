@@ -15,7 +15,7 @@ from dask.order import order
 from daskimg.column.dtype import ImageDtype
 from daskimg.engine.program import Program
 from daskimg.lazy import plain as in_plain
-from daskimg.lazy.bare import as_pandas
+from daskimg.lazy.bare import as_pandas, joined
 from daskimg.lazy.expr import (
     RULES,
     Alias,
@@ -31,12 +31,14 @@ from daskimg.lazy.expr import (
     optimize_blockwise_fusion,
 )
 from daskimg.lazy.fusion import run_bare, twin_of, unfused
+from daskimg.lazy.hints import feeds_of, region_in
 from daskimg.lazy.nodes import ImageNode, PlacedStage, Stage
 from daskimg.lazy.prune import pruned
 from daskimg.lazy.region import Region, Take, every_node
 from daskimg.lazy.rowwise import drops_rows, is_rowwise
 from daskimg.lazy.source import row_counts
 from daskimg.lazy.tree import rows_of, source_of
+from daskimg.transport.ahead import Feeds
 
 __all__ = ["Part", "Parts", "counted", "parts", "plain", "settled", "with_programs"]
 
@@ -70,6 +72,14 @@ class Part:
     def bare(self, *rows: Any) -> Any:
         """The same as a `Table`, where pandas is not needed."""
         return run_bare([], self._twins, [self.given][: len(rows)], *rows)
+
+    def ahead(self, *frames: Any) -> Feeds | None:
+        """Files that the work (on given rows) will want, on their way; None: all are local."""
+        region = region_in(self._twins)
+        if region is None:
+            return None
+        rows = joined(frames) if region.key == self.given else region.rows({})
+        return None if rows is None else feeds_of(region.recipe, rows)
 
     @functools.cached_property
     def _twins(self) -> list[Any]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
 from daskimg.column.dtype import ImageDtype
-from daskimg.engine.program import Program, Row
+from daskimg.engine.program import Program, Row, Step
 
 __all__ = [
     "Call",
@@ -217,6 +217,38 @@ class Recipe:
     def programs(self) -> list[Program]:
         """Those of all ops."""
         return [value.program for value in self.values if isinstance(value, Op)]
+
+    @property
+    def opened(self) -> tuple[tuple[Any, Step], ...]:
+        """Columns of the region's rows whose files are opened whatever filters say, and how.
+
+        (The name is None where the rows are a column.)
+        """
+        found: tuple[tuple[Any, Step], ...] = self.found("opened", self._opened)
+        return found
+
+    def _opened(self) -> tuple[tuple[Any, Step], ...]:
+        first = [self._first_asked(root) for root in self.roots]
+        columns: dict[Any, dict[str, Step]] = {}
+        for op in dict.fromkeys(op for each in first for one in each for op in self.demands(one)):
+            cells, program = self.op(op).cells, self.op(op).program
+            while isinstance(value := self.values[cells], Named):
+                cells = value.column
+            frame = self.values[value.frame] if isinstance(value, Pick) else value
+            if frame != Given(0) or self.depth(op) or not program.steps:
+                continue
+            name = value.name if isinstance(value, Pick) else None
+            columns.setdefault(name, {}).setdefault(program.steps[0].name, program.steps[0])
+        # (what is fetched tells the header too)
+        chosen = {n: s.get("fetch") or s.get("header") for n, s in columns.items()}
+        return tuple((name, step) for name, step in chosen.items() if step is not None)
+
+    def _first_asked(self, root: Root) -> list[int]:
+        """The values that are asked for of all rows: up to the first filter."""
+        parts = self.in_order(self.chain(root.domain))
+        if not parts:
+            return [root.value]
+        return [] if self.cheap(root.domain) else [parts[0].value]
 
     @property
     def aligns(self) -> bool:

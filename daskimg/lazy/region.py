@@ -19,6 +19,7 @@ from typing import Any
 
 from daskimg import wanted
 from daskimg.guard import crashes
+from daskimg.lazy import hints
 from daskimg.lazy.chunks import narrowed, run, taken
 from daskimg.lazy.compile import compiled
 from daskimg.lazy.expr import (
@@ -173,6 +174,7 @@ class Region(Pictures):
     def _lower(self) -> None:
         crashes.watch()
         wanted.watch()
+        hints.watch()
 
     def siblings(self, dependents: Any) -> dict[str, Region]:
         """The regions over the same rows on the same level, this one too."""

@@ -13,7 +13,7 @@ from dask.utils import format_bytes
 
 from daskimg.clients import active_client
 from daskimg.errors import counted
-from daskimg.metrics import ROWS
+from daskimg.metrics import ROWS, SLOWED, STORES
 from daskimg.monitor import children
 from daskimg.monitor.listening import HERE, Tally
 from daskimg.monitor.rows import causes_of, kept_of, kind_of, missing_of
@@ -71,6 +71,11 @@ class Stats:
     limit : str or None
         The stage that the others waited for, ``"the caller"`` where that is who takes batches;
         None where none was at work most of the time.
+    requests : dict
+        Requests to object stores and web servers by the client that made them (``"obstore"``,
+        ``"fsspec"``), those that were tried again too.
+    slowed : int
+        How often fewer requests were made at once, because a store said that they were too many.
     """
 
     def __init__(self) -> None:
@@ -178,6 +183,15 @@ class Stats:
         found = self._tally.threads()
         most = dask.config.get("num_workers", None) or dask.system.CPU_COUNT
         return {p: min(n, most) if p == HERE else n for p, n in found.items()}
+
+    @property
+    def requests(self) -> dict[str, int]:
+        made = {what: int(n) for (stage, what), n in self._total().items() if stage == STORES}
+        return {what: n for what, n in made.items() if what != SLOWED}
+
+    @property
+    def slowed(self) -> int:
+        return int(self._total()[STORES, SLOWED])
 
     def to_frame(self, by: Literal["stage", "worker"] = "stage") -> pd.DataFrame:
         """The figures as a table.
@@ -294,6 +308,9 @@ class Stats:
         used = f"{seconds:.1f} s, {cores:.1f} cores, peak {format_bytes(self.peak_memory)}"
         limit = self._sentence()
         failed = f", {self.failed:,} failed: {counted(self.causes)}" if self.failed else ""
+        asked = ", ".join(f"{n:,} requests by {name}" for name, n in self.requests.items())
+        asked += f", slowed down {self.slowed} times" if self.slowed else ""
+        used += f"\n{asked}" if asked else ""
         missing = f", {self.missing:,} missing" if self.missing else ""
         limit = f"{limit}\n" if limit else ""
         return f"{table}{used}\n{limit}{self.kept:,} kept{failed}{missing}"

@@ -9,6 +9,7 @@ from itertools import count
 from typing import Any, NamedTuple
 
 from daskimg.lazy.bare import Frame, joined, some_rows
+from daskimg.transport.ahead import Feeds, feeding
 from daskimg.wanted import Run
 
 __all__ = ["Cluster", "Here", "Rows", "Runner", "Source", "Span", "Threads"]
@@ -33,6 +34,17 @@ class Span(NamedTuple):
 
 def _cut(rows: Rows, *spans: Span) -> Frame:
     return rows(joined([span.rows() for span in spans]))
+
+
+def _ahead(work: Any, *frames: Frame) -> Feeds | None:
+    """Files that `work` will want, on their way before it begins."""
+    begin = getattr(work, "ahead", None)
+    return None if begin is None else begin(*frames)
+
+
+def _fed(feeds: Feeds, work: Callable[..., Frame], *args: Any) -> Frame:
+    with feeding(feeds):
+        return work(*args)
 
 
 def _cut_held(rows: Rows, bounds: Sequence[tuple[int, int]], *frames: Frame) -> Frame:
@@ -148,7 +160,7 @@ class Threads(Runner):
         self.pool = _Pool(n, "daskimg-stream")
 
     def load(self, source: Source, sliced: bool = False, light: bool = False) -> Future[Frame]:
-        return self.pool.submit(_bare(source))
+        return self._begin(_ahead(source), _bare(source))
 
     def ready(self, loaded: Any) -> bool:
         return bool(loaded.done())
@@ -157,7 +169,16 @@ class Threads(Runner):
         return len(loaded.result())
 
     def run(self, rows: Rows, spans: Sequence[Span]) -> Future[Frame]:
-        return self.pool.submit(_cut, _bare(rows), *map(_here, spans))
+        here = [*map(_here, spans)]
+        return self._begin(_ahead(rows, *(span.rows() for span in here)), _cut, _bare(rows), *here)
+
+    def _begin(self, feeds: Feeds | None, work: Callable[..., Frame], *args: Any) -> Future[Frame]:
+        """Work whose files are on their way already."""
+        if feeds is None:
+            return self.pool.submit(work, *args)
+        future = self.pool.submit(_fed, feeds, work, *args)
+        future.add_done_callback(lambda _: feeds.close())  # it may never begin
+        return future
 
     def close(self) -> None:
         self.pool.close()

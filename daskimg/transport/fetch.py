@@ -6,23 +6,25 @@ endpoint) is a `Source`, which travels with a program and never shows what it ho
 
 from __future__ import annotations
 
-import asyncio
+import functools
 import io
 import os
-import time
-from concurrent.futures import wait
+from collections.abc import Callable
 from typing import Any, BinaryIO
 
 from fsspec.asyn import AsyncFileSystem
 
 from daskimg.errors import TooManyBytesError
+from daskimg.transport import ahead
+from daskimg.transport.ahead import Request
+from daskimg.transport.doors import Door, door_of
 from daskimg.transport.retry import retrying
 from daskimg.transport.source import Source, common, recall
-from daskimg.transport.stores import local_path
-from daskimg.wanted import EVERY, check
+from daskimg.transport.stores import WEB, local_path
 
 __all__ = [
     "Source",
+    "asking",
     "common",
     "for_cell",
     "local_path",
@@ -35,7 +37,6 @@ __all__ = [
 ]
 
 HEAD_BYTES = 64 * 1024  # one range: holds the header of nearly every picture
-LONGEST = 300.0  # seconds that one request may take, its body included
 # a pipe with the name of a picture is empty: nobody is waited for
 LOCAL = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
 
@@ -51,6 +52,7 @@ def read_bytes(
     *,
     retries: int = 3,
     max_bytes: int | None = None,
+    first: Request | None = None,
 ) -> bytes:
     """All bytes of a file.
 
@@ -65,6 +67,8 @@ def read_bytes(
         5xx answer. A missing or forbidden file is never tried again.
     max_bytes : int, optional
         The most bytes that are read.
+    first : Request, optional
+        What was asked for ahead (by `asking`): the first try.
 
     Returns
     -------
@@ -88,17 +92,49 @@ def read_bytes(
     if local is not None:
         return retrying(lambda: _read_local(local, max_bytes), path, retries)
     source = source or Source.default
-    fs, name = source.filesystem(path)
     if max_bytes is None:
-        # s3fs asks for the size first to fetch pieces side by side: two requests for a picture
-        how = {"max_concurrency": 1} if getattr(fs, "max_concurrency", 1) > 1 else {}
-        return bytes(retrying(lambda: _request(fs, name, **how), path, retries, source.mask))
-    if path.startswith(("http://", "https://")):  # a web server may ignore ranges
+        door, name = door_of(path, source)
+        whole = _tries(first, functools.partial(_request, door, name))
+        return bytes(retrying(whole, path, retries, source.mask))
+    if _is_web(path):  # a web server may ignore ranges
+        fs, name = source.filesystem(path)
         data = retrying(lambda: _read_stream(fs, name, max_bytes), path, retries, source.mask)
     else:
-        data = _Ranges(path, source, retries).first(max_bytes + 1)
+        data = _Ranges(path, source, retries, first).read_range(0, max_bytes + 1)
     _check_size(len(data), max_bytes)
     return data
+
+
+def asking(
+    path: str, source: Source, *, head: bool = False, max_bytes: int | None = None
+) -> ahead.Ask | None:
+    """The request that `read_bytes` or, for a `head`, `open_head` makes first, for a `Feed`.
+
+    None where it is not made ahead: of a local file, on a filesystem that has no asynchronous
+    requests, and under a limit of bytes on a web server, which may send the whole file.
+    """
+    if local_path(path) is not None or (max_bytes is not None and not head and _is_web(path)):
+        return None
+    door, name = door_of(path, source)
+    if not door.asynchronous:
+        return None
+    if head:
+        return functools.partial(door.read, name, 0, HEAD_BYTES)
+    if max_bytes is not None:
+        return functools.partial(door.read, name, 0, max_bytes + 1)
+    return functools.partial(door.read, name)
+
+
+def _is_web(path: str) -> bool:
+    return path.partition("://")[0] in WEB
+
+
+def _tries(first: Request | None, other: Callable[[], Any]) -> Callable[[], Any]:
+    """What is tried: what was asked for ahead, then another request each time."""
+    if first is None:
+        return other
+    ways = iter([first.result])
+    return lambda: next(ways, other)()
 
 
 def read_start(path: str, most: int, *, retries: int = 3) -> bytes | None:
@@ -115,7 +151,9 @@ def read_start(path: str, most: int, *, retries: int = 3) -> bytes | None:
     return None if local is None else retrying(lambda: _start(local, most), path, retries)
 
 
-def open_head(path: str, source: Source | None = None, *, retries: int = 3) -> BinaryIO:
+def open_head(
+    path: str, source: Source | None = None, *, retries: int = 3, first: Request | None = None
+) -> BinaryIO:
     """A seekable file object for reading a header.
 
     A remote file costs one request of 64 KiB, and one more for each block read beyond it: the
@@ -125,6 +163,8 @@ def open_head(path: str, source: Source | None = None, *, retries: int = 3) -> B
     ----------
     path, source, retries
         As in :func:`read_bytes`.
+    first : Request, optional
+        For the first 64 KiB of it.
 
     Returns
     -------
@@ -142,7 +182,8 @@ def open_head(path: str, source: Source | None = None, *, retries: int = 3) -> B
     if local is not None:
         # unbuffered: a header is one read
         return retrying(lambda: os.fdopen(os.open(local, LOCAL), "rb", buffering=0), path, retries)
-    reader = io.BufferedReader(_Ranges(path, source or Source.default, retries), HEAD_BYTES)
+    ranges = _Ranges(path, source or Source.default, retries, first)
+    reader = io.BufferedReader(ranges, HEAD_BYTES)
     try:
         reader.peek(1)  # the one request, now: a missing file fails where it is opened
     except BaseException:
@@ -174,8 +215,8 @@ def size(path: str, source: Source | None = None, *, retries: int = 3) -> int:
     if local is not None:
         return retrying(lambda: os.stat(local).st_size, path, retries)
     source = source or Source.default
-    fs, name = source.filesystem(path)
-    found = retrying(lambda: fs.size(name), path, retries, source.mask)
+    door, name = door_of(path, source)
+    found = retrying(lambda: _size(door, name), path, retries, source.mask)
     # a web server may keep the length to itself
     return len(read_bytes(path, source, retries=retries)) if found is None else int(found)
 
@@ -187,10 +228,14 @@ class _Ranges(io.RawIOBase):
     when a range comes back short, so a header is one request, not two.
     """
 
-    def __init__(self, path: str, source: Source, retries: int) -> None:
+    def __init__(
+        self, path: str, source: Source, retries: int, first: Request | None = None
+    ) -> None:
         super().__init__()
         self._path, self._source, self._retries = path, source, retries
-        self._fs, self._name = source.filesystem(path)
+        self._first = first
+        self._begin = b""  # of the file, as far as it has been read at once
+        self._door, self._name = door_of(path, source)
         self._at = 0
         self._size: int | None = None
 
@@ -214,30 +259,29 @@ class _Ranges(io.RawIOBase):
             end = min(end, self._size)
         if end <= start:
             return 0
-        data = self._range(start, end)
-        if len(data) > end - start:  # a web server that ignores ranges sends the whole file
-            self._size = len(data)
-            data = data[start:end]
-        elif len(data) < end - start:
-            self._size = start + len(data)
+        data = self._begin[start:end] or self._read(start, end)
         buffer[: len(data)] = data
         self._at += len(data)
         return len(data)
 
-    def first(self, count: int) -> bytes:
-        """The beginning of the file."""
-        return self._range(0, count)
+    def _read(self, start: int, end: int) -> bytes:
+        data = self.read_range(start, end)
+        if len(data) > end - start:  # a web server that ignores ranges sends the whole file
+            self._size, self._begin = len(data), data
+            return data[start:end]
+        if len(data) < end - start:
+            self._size = start + len(data)
+        if start == 0:
+            self._begin = data
+        return data
 
-    def _range(self, start: int, end: int) -> bytes:
+    def read_range(self, start: int, end: int) -> bytes:
+        """Some bytes of the file; those of the first range may have been asked for ahead."""
+        first, self._first = self._first, None
+        other = functools.partial(_request, self._door, self._name, start, end)
+        tries = _tries(first if start == 0 else None, other)
         try:
-            return bytes(
-                retrying(
-                    lambda: _request(self._fs, self._name, start=start, end=end),
-                    self._path,
-                    self._retries,
-                    self._source.mask,
-                )
-            )
+            return bytes(retrying(tries, self._path, self._retries, self._source.mask))
         except (FileNotFoundError, PermissionError):
             raise
         except (OSError, ValueError):
@@ -252,22 +296,20 @@ class _Ranges(io.RawIOBase):
         return self._size
 
 
-def _request(fs: Any, name: str, **how: Any) -> Any:
-    """``fs.cat_file(name, **how)`` in limited time, as long as somebody wants it."""
-    if not isinstance(fs, AsyncFileSystem):
-        return fs.cat_file(name, **how)
-    if "cat_file" not in vars(fs):  # its own, not fsspec's copy of the asynchronous one
-        return fs.cat_file(name, timeout=LONGEST, **how)
-    answer = asyncio.run_coroutine_threadsafe(fs._cat_file(name, **how), fs.loop)
-    last = time.monotonic() + LONGEST
-    try:
-        while not wait([answer], EVERY).done:
-            check()
-            if time.monotonic() > last:
-                raise TimeoutError(f"no answer within {LONGEST:.0f} s")
-        return answer.result()
-    finally:
-        answer.cancel()  # no word where it has come
+def _request(door: Door, name: str, start: int | None = None, end: int | None = None) -> Any:
+    """A file or a range of it in limited time, as long as somebody wants it."""
+    if door.asynchronous:
+        return ahead.now(functools.partial(door.read, name, start, end))
+    how: dict[str, Any] = {} if end is None else {"start": start, "end": end}
+    if isinstance(door.fs, AsyncFileSystem):
+        how["timeout"] = ahead.LONGEST
+    return door.fs.cat_file(name, **how)
+
+
+def _size(door: Door, name: str) -> Any:
+    if door.asynchronous:
+        return ahead.now(functools.partial(door.fs._size, name))
+    return door.fs.size(name)
 
 
 def _check_size(size: int, most: int | None) -> None:

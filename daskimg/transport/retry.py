@@ -13,7 +13,7 @@ from typing import TypeVar
 from daskimg.secrets import mask_url
 from daskimg.wanted import pause
 
-__all__ = ["retrying"]
+__all__ = ["is_slow_down", "retrying"]
 
 T = TypeVar("T")
 
@@ -102,6 +102,13 @@ def _is_transient(error: BaseException) -> bool:
         if re.search("Timeout|Connection|Disconnected|IncompleteRead|PayloadError", names):
             return True
     return error.__cause__ is not None and _is_transient(error.__cause__)
+
+
+def is_slow_down(error: BaseException) -> bool:
+    """Whether a store says that it is asked too much."""
+    if _status(error) in (429, 503):
+        return True
+    return error.__cause__ is not None and is_slow_down(error.__cause__)
 
 
 def _status(error: BaseException) -> int | None:

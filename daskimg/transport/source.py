@@ -23,6 +23,7 @@ from daskimg.transport.stores import HERE, WEB, Place, local_path, parse, store_
 
 __all__ = ["Source", "common", "recall"]
 
+CONNECTIONS = 256  # that an S3 client may have: the setting is for the process, and lower
 _known: dict[str, Source] = {}  # by handle
 _handles: dict[str, str] = {}  # of a digest
 
@@ -112,7 +113,8 @@ class Source:
             return fs, str(name)
         # botocore and s3fs each try five times by themselves: times ours, a hundred
         given = self._options.get("config_kwargs") or {}
-        once = {"config_kwargs": {"retries": {"max_attempts": 0}, **given}}
+        own = {"retries": {"max_attempts": 0}, "max_pool_connections": CONNECTIONS}
+        once = {"config_kwargs": {**own, **given}}
         fs, name = url_to_fs(path, **{**self._options, **once})
         fs.retries = 1
         return fs, str(name)

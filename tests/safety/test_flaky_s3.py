@@ -13,6 +13,7 @@ import pytest
 import daskimg as di
 from daskimg.kernels import codec
 from tests.safety.flaky import MOST, Proxy
+from tests.transport.conftest import by  # noqa: F401
 
 OBJECTS, FEW = 2000, 10
 RETRIES = 4
@@ -32,7 +33,7 @@ def bucket(s3_server) -> str:
 
 
 @pytest.mark.long
-def test_nothing_is_lost(s3_server, bucket, monkeypatch):
+def test_nothing_is_lost(s3_server, bucket, monkeypatch, by):  # noqa: F811
     monkeypatch.setattr("daskimg.transport.retry.FIRST_DELAY", 0.001)
     bad = [f"{kind}-{n}.png" for kind in ("lost", "forbidden", "missing") for n in range(FEW)]
     names = [*(f"{number}.png" for number in range(OBJECTS)), *bad]
@@ -44,6 +45,7 @@ def test_nothing_is_lost(s3_server, bucket, monkeypatch):
         lazy = lazy.assign(mean=cells.img.mean(), why=cells.img.check())
         with di.stats() as s:
             found = lazy.compute(scheduler="threads", num_workers=8)
+    assert [*s.requests] == [by]
     good, failed = found[:OBJECTS], found[OBJECTS:]
     assert good.why.isna().all()
     assert good["mean"].tolist() == [number % 251 for number in range(OBJECTS)]

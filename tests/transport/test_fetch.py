@@ -23,7 +23,7 @@ from dask.base import tokenize
 
 import daskimg as di
 from daskimg.secrets import mask_url
-from daskimg.transport import fetch, retry
+from daskimg.transport import ahead, fetch, retry
 from daskimg.transport.fetch import Source, local_path, open_head, read_bytes, size
 from tests.servers import S3Server, WebServer, s3_server, web_server  # noqa: F401
 
@@ -205,7 +205,7 @@ class TestRemote:
         assert web_server.requests["/big.jpg"] == 1
         assert web_server.sent == 65_536
 
-    def test_s3(self, s3_server: S3Server) -> None:  # noqa: F811
+    def test_s3(self, s3_server: S3Server, by: str) -> None:  # noqa: F811
         bucket = f"fetch-{uuid.uuid4().hex[:8]}"
         source = Source(s3_server.storage_options)
         fs, _ = source.filesystem(f"s3://{bucket}")
@@ -334,7 +334,7 @@ def test_a_pipe_is_not_waited_for(tmp_path):
 
 def test_a_body_that_never_ends_is_given_up(monkeypatch):
     """A byte now and then: no read of a socket takes long."""
-    monkeypatch.setattr(fetch, "LONGEST", 0.5)
+    monkeypatch.setattr(ahead, "LONGEST", 0.5)
     monkeypatch.setattr("daskimg.transport.retry.FIRST_DELAY", 0.001)
     over = threading.Event()
 

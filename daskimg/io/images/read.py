@@ -234,7 +234,7 @@ def _listed(rows: Rows, columns: list[str] | None = None) -> Table:
     return Table(pd.RangeIndex(rows.start, rows.start + len(rows.table)), arrays)
 
 
-bare(_list_rows, _listed)
+bare(_list_rows, _listed, light=True)
 
 
 def _as_pandas(column: pa.ChunkedArray, nullable: bool) -> Any:

@@ -1,0 +1,113 @@
+"""Files of partitions whose turn comes next, fetched ahead.
+
+A pass reads ahead of itself (`daskimg.transport.ahead`). Here the rows of a region that has not
+begun are told, where they are known without work: a listing in the graph, a frame in memory. What
+is hinted is what is opened whatever filters say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from daskimg import wanted
+from daskimg.engine import onepass, opening
+from daskimg.lazy import chunks
+from daskimg.lazy.bare import array_of, arrays_of
+from daskimg.lazy.chunks import Hints, mark_of
+from daskimg.lazy.expr import TaskRef
+from daskimg.lazy.fusion import is_light, run_bare, run_in_order
+from daskimg.lazy.recipe import Recipe
+from daskimg.transport.ahead import Feeds, hungry
+
+__all__ = ["Region", "feeds_of", "hint", "region_in", "watch"]
+
+
+class Region(NamedTuple):
+    """A region among tasks that run together: what it opens, and where its rows come from."""
+
+    recipe: Recipe
+    key: Any
+    tasks: Mapping[Any, Any]
+    given: Mapping[Any, Any]  # keys of what comes from outside, by their keys inside
+
+    def rows(self, cache: Mapping[Any, Any]) -> Any:
+        """Its rows, where making them takes no work; None elsewhere."""
+        return self._value(self.key, cache)
+
+    def _value(self, key: Any, cache: Mapping[Any, Any]) -> Any:
+        task = self.tasks.get(key)
+        if task is None:
+            return cache.get(self.given.get(key, key))
+        if not is_light(task):
+            return None
+        found = {below: self._value(below, cache) for below in task.dependencies}
+        return None if any(value is None for value in found.values()) else task(found)
+
+
+def region_in(tasks: Iterable[Any]) -> Region | None:
+    """The region that opens files among tasks, those that are fused to one taken apart."""
+    found: dict[Any, Any] = {}
+    given: dict[Any, Any] = {}
+    for task in tasks:
+        args: Any = getattr(task, "args", ())
+        outer: Iterator[tuple[Any, Any]]
+        if getattr(task, "func", None) in (run_bare, run_in_order):
+            inner, outer = [*args[0], *args[1]], zip(args[2], args[3:], strict=True)
+        elif args and isinstance(args[0], dict):  # by Dask
+            inner, outer = [*args[0].values()], zip(args[2], args[3:], strict=False)
+        else:
+            inner, outer = [task], iter(())
+        found |= {one.key: one for one in inner}
+        given |= {key: getattr(ref, "key", ref) for key, ref in outer}
+    for task in found.values():
+        if getattr(task, "func", None) is chunks.run and isinstance(task.args[1], TaskRef):
+            recipe = task.args[0]
+            return Region(recipe, task.args[1].key, found, given) if recipe.opened else None
+    return None
+
+
+def feeds_of(recipe: Recipe, rows: Any) -> Feeds | None:
+    """What a region will want of the files that rows name; None where it is all local."""
+    feeds = Feeds()
+    for name, step in recipe.opened:
+        values = array_of(rows) if name is None else dict(arrays_of(rows))[name]
+        opening.expect(feeds, onepass.as_cells(values), step.name, step.params)
+    return feeds if feeds.found else None
+
+
+def watch() -> None:
+    """See that a computation in threads of this process reads ahead of its tasks.
+
+    It is said each time: Dask forgets callbacks when two computations overlap.
+    """
+    from dask.callbacks import Callback
+
+    Callback(pretask=_before).register()
+
+
+def _before(key: Any, graph: Mapping[Any, Any], state: Mapping[str, Any]) -> None:
+    """A task is about to start: what those that come next will want is begun."""
+    run = wanted.current()
+    if run is None:
+        return
+    hints = run.begun = run.begun or Hints()
+    for after in reversed(state["ready"]):
+        if hints.local or (hints.keys and not hungry()):
+            return
+        if after not in hints.keys:
+            hints.keys.add(after)
+            hint(hints, graph[after], state["cache"])
+
+
+def hint(hints: Hints, task: Any, cache: Mapping[Any, Any]) -> None:
+    """Begin what a task will want."""
+    region = region_in([task])
+    rows = None if region is None else region.rows(cache)
+    if region is None or rows is None:
+        return
+    feeds = feeds_of(region.recipe, rows)
+    if feeds is None:
+        hints.local = True  # local files: no more questions
+    else:
+        hints.put(mark_of(region.recipe, rows), feeds)
