@@ -231,14 +231,15 @@ class _Clock:
 
     def __init__(self, stage: str) -> None:
         self.stage, self.by, self.n = stage, origin(), 0
-        self.lock = threading.Lock()
+        self.lock, self.done = threading.Lock(), False
         self.begun = self.since = perf_counter()
 
     def flush(self) -> None:
         with self.lock:
-            now = perf_counter()
-            told({(self.stage, "seconds"): now - self.since}, self.by)
-            self.since = now
+            if not self.done:
+                now = perf_counter()
+                told({(self.stage, "seconds"): now - self.since}, self.by)
+                self.since = now
 
 
 @contextmanager
@@ -256,7 +257,7 @@ def timed(stage: str) -> Iterator[None]:
             now = perf_counter()
             whole = {(stage, "seconds"): now - clock.begun}
             tell({(stage, "seconds"): now - clock.since}, clock.by, whole)
-            clock.since = now
+            clock.done = True
 
 
 # -- what else there is to see --------------------------------------------------------------------

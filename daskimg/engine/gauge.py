@@ -61,7 +61,7 @@ class Gauge:
         self.by = metrics.origin()
         self.before: Figures = Counter()
         self.rows: Iterator[int] = iter(())
-        self.n = n
+        self.n, self.done = n, False
         self.lock = threading.Lock()
         for node in root.walk():
             name = node.step.name
@@ -80,15 +80,16 @@ class Gauge:
     def flush(self) -> None:
         """Tell what was done since it was told last."""
         with self.lock:
-            metrics.told(self._new(), self.by)
+            if not self.done:  # (who looked before it was may come late)
+                metrics.told(self._new(), self.by)
 
-    def _new(self, done: bool = False) -> Figures:
-        now = self._figures(done)
+    def _new(self) -> Figures:
+        now = self._figures()
         new: Figures = Counter({key: n - self.before[key] for key, n in now.items()})
         self.before = now
         return new
 
-    def _figures(self, done: bool) -> Figures:
+    def _figures(self) -> Figures:
         """What was done from the beginning on."""
         found: Figures = Counter()
         measured = 0.0
@@ -103,7 +104,7 @@ class Gauge:
             found["measure", "images"] = measured  # type: ignore[assignment]
         if self.counts_rows and self.counts:  # (else cells are made of paths, no more)
             # the row at hand is not done
-            at = self.n if done else max(self.n - length_hint(self.rows) - 1, 0)
+            at = self.n if self.done else max(self.n - length_hint(self.rows) - 1, 0)
             found[metrics.ROWS + self.kind, "passed"] = at
         return found
 
@@ -131,7 +132,8 @@ class Gauge:
 
     def _last(self) -> Figures:
         with self.lock:
-            return self._new(done=True)
+            self.done = True
+            return self._new()
 
 
 def _rows(kind: str, cells: ImageArray, failed: int, reasons: Iterable[str]) -> Figures:

@@ -18,6 +18,7 @@ import daskimg as di
 from daskimg import metrics
 from daskimg.engine.gauge import gauge_of
 from daskimg.engine.plan import Plan
+from daskimg.engine.program import Program, Step
 from daskimg.io.commit.target import Target
 from daskimg.monitor.tally import Sums
 from daskimg.testing import make_images
@@ -207,6 +208,28 @@ def test_nothing_is_timed_where_nobody_asks():
     assert gauge_of(root) is None
     with di.stats():
         assert gauge_of(root) is not None
+
+
+def test_who_looks_late_hears_nothing_more(paths):
+    """A pass ends between the moment that somebody sees it under way and the one that he asks."""
+    cells = di.images(pd.Series(paths[:3])).array
+    heard: list[float] = []
+    stop = metrics.listen(
+        lambda report, by: heard.append(report.get(("rows of fetch", "passed"), 0))
+    )
+    try:
+        root = Plan([Program((Step("fetch", (None, 0, None)),), "object")]).root
+        gauge = gauge_of(root, 3)
+        rows = gauge.over(cells)
+        next(rows), next(rows)
+        gauge.flush()
+        assert sum(heard) == 1
+        next(rows)
+        gauge.tell(cells, {})
+        gauge.flush()
+    finally:
+        stop()
+    assert sum(heard) == 3
 
 
 def test_the_workers_of_a_cluster(client, frame, paths):
