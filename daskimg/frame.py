@@ -68,6 +68,8 @@ class FrameAccessor:
     duplicate_groups = _method(curate.duplicate_groups)
     drop_near_duplicates = _method(curate.drop_near_duplicates)
     audit = _method(curate.audit)
+    nearest = _method(curate.nearest)
+    neighbours = _method(curate.neighbours)
     write_images = _method(files.write_images)
     write_parquet = _method(parquet.write_parquet)
     write_numpy = _method(npy_write.write_numpy)

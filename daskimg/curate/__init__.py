@@ -2,5 +2,15 @@
 
 from daskimg.curate.alike import drop_near_duplicates, duplicate_groups, near_duplicates
 from daskimg.curate.audit import Audit, audit
+from daskimg.curate.nearest import nearest
+from daskimg.curate.neighbours import neighbours
 
-__all__ = ["Audit", "audit", "drop_near_duplicates", "duplicate_groups", "near_duplicates"]
+__all__ = [
+    "Audit",
+    "audit",
+    "drop_near_duplicates",
+    "duplicate_groups",
+    "near_duplicates",
+    "nearest",
+    "neighbours",
+]

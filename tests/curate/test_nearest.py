@@ -1,0 +1,188 @@
+"""Nearest vectors: equal to comparing with each, whatever the partitions."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import types
+
+import dask
+import dask.dataframe as dd
+import numpy as np
+import pandas as pd
+import pytest
+
+import daskimg  # noqa: F401  (registers .img)
+from daskimg.curate import vectors as vectors_room
+
+METRICS = ("cosine", "l2", "dot")
+
+
+def vectors(n, d=16, seed=0):
+    return np.random.default_rng(seed).normal(size=(n, d)).astype(np.float32)
+
+
+def frame_of(values, dtype="tensor[float32, 16]"):
+    cells = pd.array(list(values), dtype=dtype)
+    n = len(cells)
+    paths = pd.array([f"shop/{i}.jpg" for i in range(n)], pd.StringDtype("pyarrow"))
+    return pd.DataFrame(
+        {"path": paths, "embedding": cells, "n": np.arange(n)}, index=np.arange(n) % 5
+    )
+
+
+def each_with_each(queries, values, metric):
+    a, b = queries.astype(float), values.astype(float)
+    if metric == "l2":
+        return np.sqrt(((a[:, None] - b) ** 2).sum(2))
+    products = a @ b.T
+    if metric == "dot":
+        return -products
+    return 1 - products / np.linalg.norm(a, axis=1)[:, None] / np.linalg.norm(b, axis=1)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("partitions", [0, 1, 4])
+def test_nearest_are_those_of_comparing_with_each(metric, partitions, one_thread, monkeypatch):
+    monkeypatch.setattr(vectors_room, "BLOCK", 37)
+    frame, queries = frame_of(vectors(300)), vectors(7, seed=1)
+    one = dd.from_pandas(frame, partitions, sort=False) if partitions else frame
+    lazy = one.img.nearest(queries, k=12, metric=metric)
+    (found,) = dask.compute(lazy)
+    want = each_with_each(queries, vectors(300), metric)
+    order = np.argsort(want, axis=1)[:, :12]
+    assert found["n"].to_numpy().reshape(7, 12).tolist() == order.tolist()
+    assert found["query"].tolist() == np.repeat(np.arange(7), 12).tolist()
+    assert found["rank"].tolist() == [*range(1, 13)] * 7
+    near = np.take_along_axis(want, order, 1).ravel()
+    np.testing.assert_allclose(found.distance, near, atol=2e-6, rtol=1e-5)
+    assert found.columns.tolist() == ["query", "rank", "distance", "path", "n"]
+    assert found.dtypes.tolist() == lazy.dtypes.tolist()
+
+
+def test_queries_by_frame_path_and_single_vector(one_thread):
+    frame = frame_of(vectors(60))
+    lazy = dd.from_pandas(frame, 3, sort=False)
+    want = frame.img.nearest(vectors(60)[[4, 9]], k=3)
+    for one in (frame, lazy):
+        (found,) = dask.compute(one.img.nearest(["shop/4.jpg", "shop/9.jpg"], k=3))
+        assert found["query"].tolist() == ["shop/4.jpg"] * 3 + ["shop/9.jpg"] * 3
+        assert found.n.tolist() == want.n.tolist()
+        (found,) = dask.compute(one.img.nearest(frame.iloc[[4, 9]], k=3))
+        assert found["query"].tolist() == [4] * 6
+        (found,) = dask.compute(one.img.nearest(vectors(60)[4], k=3))
+        assert found.n.tolist() == want.n.tolist()[:3]
+        (found,) = dask.compute(one.img.nearest("shop/4.jpg", k=100))
+        assert len(found) == 60
+    assert lazy.img.nearest(lazy.partitions[0], k=1).compute().n.tolist() == [*range(20)]
+    with pytest.raises(KeyError, match=r"no row has the path 'shop/77.jpg'"):
+        frame.img.nearest("shop/77.jpg")
+
+
+def test_equal_distances_by_the_order_of_rows(one_thread):
+    frame = frame_of(np.ones((40, 16), np.float32))
+    for one in (frame, dd.from_pandas(frame, 4, sort=False)):
+        (found,) = dask.compute(one.img.nearest(np.ones(16), k=15))
+        assert found.n.tolist() == [*range(15)]
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_nan_null_and_zero_vectors(metric, one_thread):
+    values = [*vectors(10)]
+    values[2] = np.full(16, np.nan, np.float32)
+    values[3] = None
+    values[4] = np.zeros(16, np.float32)
+    frame = frame_of(values)
+    for one in (frame, dd.from_pandas(frame, 5, sort=False)):
+        near, all_rows = dask.compute(
+            one.img.nearest([values[2], values[0]], k=20, metric=metric),
+            one.img.neighbours(k=20, metric=metric, index="exact"),
+        )
+        assert sorted(near.n) == [0, 1, 4, 5, 6, 7, 8, 9]
+        assert near["query"].eq(1).all()
+        assert near.distance.notna().all()
+        assert {*all_rows["query"]} == {*all_rows.neighbour} == {0, 1, 4, 5, 6, 7, 8, 9}
+        assert len(all_rows) == 8 * 7
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_neighbours_are_those_of_comparing_each_with_each(metric, one_thread):
+    values = vectors(150)
+    values[7] = values[3]  # the nearest to a row may be another row, not itself
+    want = each_with_each(values, values, metric)
+    np.fill_diagonal(want, np.inf)
+    order = np.argsort(want, axis=1, kind="stable")[:, :5]
+    frame = frame_of(values)
+    for one in (frame, dd.from_pandas(frame, 4, sort=False)):
+        lazy = one.img.neighbours(k=5, metric=metric)
+        (found,) = dask.compute(lazy)
+        assert found["query"].tolist() == np.repeat(np.arange(150), 5).tolist()
+        near = np.take_along_axis(want, order, 1).ravel()
+        np.testing.assert_allclose(found.distance, near, atol=1e-3, rtol=1e-5)
+        assert (found.neighbour.to_numpy().reshape(150, 5) == order).mean() > 0.99
+        assert found.dtypes.tolist() == lazy.dtypes.tolist()
+
+
+def test_an_index_where_it_is_asked_for(monkeypatch, one_thread):
+    """With what stands for the library: what is given to it, and what becomes of its answer."""
+
+    class Index:
+        def __init__(self, ndim, metric, dtype):
+            assert (ndim, metric, dtype) == (16, "l2sq", "f32")
+
+        def add(self, keys, values):
+            self.keys, self.values = keys, values
+
+        def search(self, queries, k):
+            found = each_with_each(queries, self.values, "l2") ** 2
+            order = np.argsort(found, axis=1)[:, :k]
+            near = np.take_along_axis(found, order, 1)
+            return types.SimpleNamespace(keys=self.keys[order], distances=near)
+
+    frame = frame_of([None, *vectors(80)])
+    lazy = dd.from_pandas(frame, 4, sort=False)
+    monkeypatch.setitem(sys.modules, "usearch", None)
+    monkeypatch.setitem(sys.modules, "usearch.index", None)
+    with pytest.raises(ModuleNotFoundError, match="index"):
+        lazy.img.neighbours(index="usearch")
+    want = frame.img.neighbours(k=3, metric="l2")
+    index = types.ModuleType("usearch.index")
+    index.Index = Index
+    package = types.ModuleType("usearch")
+    package.index = index
+    monkeypatch.setitem(sys.modules, "usearch", package)
+    monkeypatch.setitem(sys.modules, "usearch.index", index)
+    for how in ("usearch", "auto"):
+        monkeypatch.setattr(importlib.import_module("daskimg.curate.neighbours"), "MANY", 10)
+        found = lazy.img.neighbours(k=3, metric="l2", index=how).compute()
+        assert found.neighbour.tolist() == want.neighbour.tolist()
+        np.testing.assert_allclose(found.distance, want.distance, atol=1e-3)
+
+
+def test_nothing_to_find(one_thread):
+    for frame in (frame_of([]), frame_of([None, None])):
+        for one in (frame, dd.from_pandas(frame, 1, sort=False)):
+            near, others = dask.compute(one.img.nearest(vectors(2)), one.img.neighbours())
+            assert len(near) == len(others) == 0
+            assert near.columns.tolist() == ["query", "rank", "distance", "path", "n"]
+    assert len(frame_of(vectors(3)).img.nearest(np.empty((0, 16)))) == 0
+    assert len(frame_of(vectors(1)).img.neighbours()) == 0
+
+
+def test_wrong_words():
+    frame = frame_of(vectors(4))
+    ragged = frame_of([np.ones(3, np.float32), np.ones(4, np.float32)], "tensor[float32]")
+    for call, error, told in [
+        (lambda: frame.img.nearest(vectors(2, 8)), ValueError, "8 numbers each"),
+        (lambda: frame.img.nearest([[1, 2], [3]]), ValueError, "one length"),
+        (lambda: frame.img.nearest(np.ones((2, 2, 16))), ValueError, "shape"),
+        (lambda: frame.img.nearest(vectors(2), "none"), KeyError, "no column"),
+        (lambda: frame.img.nearest(vectors(2), "n"), TypeError, "tensor"),
+        (lambda: frame.img.nearest(vectors(2), k=0), ValueError, "1 or more"),
+        (lambda: frame.img.nearest(vectors(2), metric="cos"), ValueError, "cosine, l2, dot"),
+        (lambda: frame.img.neighbours(index="faiss"), ValueError, "usearch"),
+        (lambda: ragged.img.nearest(np.ones(3)), ValueError, "one length"),
+        (lambda: ragged.img.neighbours(), ValueError, "one length"),
+    ]:
+        with pytest.raises(error, match=told):
+            call()
