@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-NAMES = ["loops", "B", "C", "D", "E", "A", "J", "cluster", "cold", "memory", "torchless"]
+NAMES = ["loops", "B", "C", "D", "E", "A", "J", "cluster", "watch", "cold", "memory", "torchless"]
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:

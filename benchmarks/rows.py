@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import itertools
 import shutil
 from collections.abc import Callable, Iterable
@@ -196,6 +198,20 @@ def row_cluster(s: Setting) -> list[Line]:
         ]
 
 
+def row_watch(s: Setting) -> list[Line]:
+    """What it costs to be looked at: a line of progress and `di.stats` against neither."""
+
+    def plain() -> pd.DataFrame:
+        return library.statistics(s.images)[loop.COLUMNS]
+
+    def watched() -> pd.DataFrame:
+        with contextlib.redirect_stderr(io.StringIO()), di.progress(), di.stats():
+            return plain()
+
+    what = "C with progress and stats, against without"
+    return [s.compare("watch", what, watched, plain, wanted="0.98")]
+
+
 def row_cold(s: Setting) -> list[Line]:
     files = s.files[:1000]
     lines = []
@@ -243,6 +259,7 @@ ROWS: dict[str, Callable[[Setting], list[Line]]] = {
     "A": row_a,
     "J": row_j,
     "cluster": row_cluster,
+    "watch": row_watch,
     "cold": row_cold,
     "memory": row_memory,
     "torchless": row_torchless,
