@@ -6,7 +6,7 @@ PYTEST := $(BIN)/python -m pytest -q -n 2 --dist loadgroup
 # Else each of the processes that tests start would compile all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-all test-rest lint bench test-oldest fuzz clean
+.PHONY: demo docs test test-all test-rest lint bench test-oldest fuzz clean
 
 demo: $(VENV)/.demo  ## the product-analytics job on a small catalogue; writes demo-report/
 	$(BIN)/python examples/product_analytics.py
@@ -25,6 +25,9 @@ lint: $(VENV)/.test  ## style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+docs: $(VENV)/.docs  ## the documentation, in site/; a warning is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 bench: $(VENV)/.test  ## speed, as ratios to the bare loop
 	$(BIN)/python -m benchmarks
 
@@ -40,7 +43,7 @@ fuzz: $(VENV)/.test  ## damaged files for a quarter of an hour or so
 		tests/safety/test_fuzz_files.py tests/safety/test_fuzz_shards.py
 
 clean:
-	rm -rf $(VENV) .venv-oldest demo-* .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .venv-oldest site demo-* .mypy_cache .ruff_cache .pytest_cache
 
 # An extra of pyproject.toml, installed: `demo` is small, `test` holds all that the tests use.
 $(VENV)/.%: pyproject.toml .ci/constraints.txt
