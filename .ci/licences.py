@@ -14,7 +14,20 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 #: What the extras of users are; `all` is of these, the rest is for those who work on daskimg.
-EXTRAS = ("cv", "dashboard", "demo", "hf", "http", "s3", "sql", "tfrecord", "torch", "tf", "cuda")
+EXTRAS = (
+    "cloud",
+    "cv",
+    "dashboard",
+    "demo",
+    "hf",
+    "http",
+    "s3",
+    "sql",
+    "tfrecord",
+    "torch",
+    "tf",
+    "cuda",
+)
 
 
 def required(name: str, extra: str = "") -> Iterator[Requirement]:
