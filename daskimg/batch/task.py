@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import FunctionType
 from typing import Any
 
@@ -25,6 +25,7 @@ from daskimg.column.array import ImageArray
 from daskimg.column.dtype import ImageDtype
 from daskimg.engine.gauge import LATER
 from daskimg.engine.lasting import Facts, content_of, named
+from daskimg.engine.program import STRING
 from daskimg.errors import cause_of, reason_of
 from daskimg.wanted import looking
 
@@ -97,10 +98,15 @@ class Task:
     declared: dict[str, Any] | None
     token: str = field(default="")
     version: str | int | None = None  # what the user calls the function's work
+    tells: str | None = None  # a column beside the result: why each row failed
 
     def __dask_tokenize__(self) -> tuple[Any, ...]:
         declared = None if self.declared is None else tuple(map(repr, self.declared.items()))
-        return ("daskimg.batch.Task", self.token, self.kept, self.nulls, declared)
+        return ("daskimg.batch.Task", self.token, self.kept, self.nulls, declared, self.tells)
+
+    def telling(self, name: str) -> Task:
+        """The same, with a column `name` beside the result: ``"reason\\0path"`` of what failed."""
+        return replace(self, tells=name)
 
     def __call__(self, part: pd.DataFrame) -> pd.DataFrame:
         """The rows of `part`: the columns kept, then those returned."""
@@ -175,6 +181,10 @@ class _Run:
             except ValueError as error:
                 raise BatchError(f"{task.name}: column {name!r}: {error}") from error
             result[name] = pd.Series(values, index=part.index, name=name, copy=False)
+        if task.tells is not None:
+            pairs = zip(self.reasons, paths or [None] * len(part), strict=True)
+            told = [None if reason is None else f"{reason}\0{path or ''}" for reason, path in pairs]
+            result[task.tells] = pd.Series(told, part.index, STRING)
         return pd.DataFrame(result, index=part.index, columns=list(result), copy=False)
 
     def _tell(self) -> None:

@@ -12,7 +12,7 @@ from fsspec.core import OpenFile
 
 from daskimg import wanted
 from daskimg.engine import onepass
-from daskimg.engine.program import Program
+from daskimg.engine.program import STRING, Program
 from daskimg.lazy import plain
 from daskimg.lazy.expr import (
     RULES,
@@ -180,6 +180,12 @@ class Stage(Elemwise):  # type: ignore[misc]
     @functools.cached_property
     def _name(self) -> str:
         return f"{self.call.label}-{self.deterministic_token}"
+
+    def telling(self, name: str) -> Expr:
+        """The same with a column `name` of failures, ``"reason\\0path"`` or null."""
+        meta = self.operand("meta")
+        told = meta.assign(**{name: pd.Series([], meta.index, STRING)})
+        return Stage(self.frame, self.call.telling(name), told, self.operand("prepare"))
 
     def _simplify_up(self, parent: Expr, dependents: Any) -> Expr | None:
         if isinstance(parent, Projection) and {*parent.columns} <= self.call.kept:

@@ -8,7 +8,7 @@ from typing import Any
 from daskimg.column.dtype import ImageDtype
 from daskimg.lazy.expr import RULES, Expr, Filter, Projection, new_collection
 from daskimg.lazy.image_op import ImageOp
-from daskimg.lazy.nodes import ImageNode
+from daskimg.lazy.nodes import ImageNode, Stage
 from daskimg.lazy.rowwise import Passed, drops_rows, is_rowwise
 from daskimg.lazy.tree import rows_of, source_of
 
@@ -18,7 +18,8 @@ __all__ = ["watched"]
 def watched(frame: Any, prefix: str) -> tuple[Any, dict[str, str | None]]:
     """A frame with a column for each image op of it that fails silently: ``"reason\\0path"``.
 
-    Such a column is a by-product of the pass that the op is in. Ops whose result is an image
+    Such a column is a by-product of the pass that the op is in, or of a stage: a user's function
+    is given no pictures that failed, and need not return any. Ops whose result is an image
     column keep their reasons themselves; under the policy "raise" the run ends; what stands
     below a join is of other rows, and left out, as are rows that a filter leaves out.
 
@@ -34,21 +35,25 @@ def watched(frame: Any, prefix: str) -> tuple[Any, dict[str, str | None]]:
         The image column, not decoded yet, of the same pictures as each new column; None where
         there is none.
     """
-    if not RULES or not any(isinstance(node, ImageNode) for node in frame.expr.walk()):
+    if not RULES or not any(isinstance(node, ImageNode | Stage) for node in frame.expr.walk()):
         return frame, {}
-    expr = frame.expr.simplify()
-    levels = _levels(expr)
-    found: dict[Any, Expr] = {}
-    for node in expr.walk():
-        if isinstance(node, ImageOp) and _is_silent(node) and rows_of(node) in levels:
-            op = node.lowest().blaming()
-            kept = functools.reduce(Passed, levels[rows_of(node)], op)
-            found.setdefault(op._name, kept)
+    expr, told = _telling(frame.expr.simplify(), f"{prefix}of_stage")
     raw = {
         _pictures(_column(expr, name)): name
         for name, dtype in frame.dtypes.items()
         if isinstance(dtype, ImageDtype) and not dtype.holds_pixels
     }
+    levels = _levels(expr)
+    given = {below._name for column in told for below in column.walk()}
+    found: dict[Any, Expr] = {}
+    for node in expr.walk():
+        if not isinstance(node, ImageOp) or rows_of(node) not in levels:
+            continue
+        if _is_silent(node) or (node._name in given and _fails(node) and _pictures(node) in raw):
+            op = node.lowest().blaming()
+            found.setdefault(op._name, functools.reduce(Passed, levels[rows_of(node)], op))
+    for column in told:
+        found[column._name] = functools.reduce(Passed, levels[rows_of(column)], column)
     columns = {f"{prefix}{n}": raw.get(_pictures(op)) for n, op in enumerate(found.values())}
     made = dict(zip(columns, map(new_collection, found.values()), strict=True))
     return (new_collection(expr).assign(**made) if made else frame), columns
@@ -67,12 +72,34 @@ def _levels(expr: Expr) -> dict[frozenset[Any], list[Expr]]:
     return levels
 
 
+def _telling(expr: Expr, name: str) -> tuple[Expr, list[Expr]]:
+    """`expr` whose stages tell of failures in a column beside their results, and these columns."""
+    told: dict[Any, Expr] = {}
+    while True:
+        levels = _levels(expr)
+        stages = {
+            node._name: node
+            for node in expr.walk()
+            if isinstance(node, Stage) and node._name not in told and rows_of(node) in levels
+        }
+        if not stages:
+            return expr, list(told.values())
+        stage = next(
+            s for s in stages.values() if not {n._name for n in s.frame.walk()} & {*stages}
+        )
+        new = stage.telling(name)
+        told[new._name] = Projection(new, name)
+        expr = expr.substitute(stage, Projection(new, list(stage.columns)))
+
+
 def _is_silent(op: ImageOp) -> bool:
-    """Whether it opens pictures, and nothing but a null tells of one that fails."""
-    program = op.program
-    return (
-        program.decodes and not program.raises_first and not isinstance(program.dtype, ImageDtype)
-    )
+    """Whether nothing but a null tells of a picture that fails."""
+    return _fails(op) and not isinstance(op.program.dtype, ImageDtype)
+
+
+def _fails(op: ImageOp) -> bool:
+    """Whether it opens pictures, and goes on where one fails."""
+    return op.program.decodes and not op.program.raises_first
 
 
 def _column(expr: Expr, name: Any) -> Expr:

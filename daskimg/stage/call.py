@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import functools
 import itertools
 import os
@@ -119,6 +120,14 @@ class StageCall:
             return self._open()(part)
         with self._local_gate():
             return self._open()(part)
+
+    def telling(self, name: str) -> StageCall:
+        """The same, whose task tells of its failures too: see `batch.task.Task.telling`."""
+        task: Any = self._open()
+        told = copy.copy(self)
+        told._task, told._pickled = task.telling(name), None
+        told.token = tokenize(self.token, name)
+        return told
 
     def _open(self) -> Callable[[pd.DataFrame], pd.DataFrame]:
         if self._task is None:

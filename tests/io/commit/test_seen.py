@@ -142,3 +142,48 @@ def test_rows_chosen_by_a_number_are_written(tmp_path, shop, one_thread):
     wanted = frame.path.compute().tolist()
     frame[["path", "light"]].img.write_parquet(str(tmp_path / "out"))
     assert di.read_parquet(str(tmp_path / "out")).path.compute().tolist() == wanted
+
+
+def light_of(batch, calls):
+    with open(calls, "a") as file:
+        file.write("x" * len(batch["pic"]))
+    if (batch["number"] == 5).any():
+        raise ValueError("five")
+    return {"light": batch["pic"].mean((1, 2, 3))}
+
+
+@pytest.mark.parametrize("writer", ["parquet", "csv"])
+@pytest.mark.parametrize("concurrency", [None, 1])
+@pytest.mark.parametrize("above", ["all", "table", "filter", "column", "fillna", "stage"])
+def test_rows_that_a_function_was_not_given(tmp_path, shop, one_thread, writer, concurrency, above):
+    small = shop.image.img.decode("RGB").img.resize(4, 4)
+    number = shop.path.str.extract(r"(\d+)\.", expand=False).astype("int64")
+    frame = shop.assign(pic=small, number=number)
+    if writer == "csv":
+        frame = frame.drop(columns="image")
+    done = frame.img.map_batches(
+        light_of,
+        columns=["pic", "number"],
+        fn_kwargs={"calls": str(tmp_path / "calls")},
+        meta={"light": float},
+        batch_size=1,
+        on_error="null",
+        concurrency=concurrency,
+    )
+    if above == "table":
+        done = done[["light"]]
+    elif above == "filter":
+        done = done[done.path.str.len() > 0]
+    elif above == "column":
+        done = frame[["path"]].assign(light=done.light)
+    elif above == "fillna":
+        done = done[["light"]].fillna(0.0)
+    elif above == "stage":
+        done = done[["path", "light"]].img.map_batches(
+            lambda batch: {"twice": batch["light"] * 2}, columns="light", meta={"twice": float}
+        )
+    result, seen, kept, decodes = written(done, writer, tmp_path)
+    assert (result.rows, result.failed, seen, kept) == (8, 4, 4, 4)
+    assert sorted(result.reasons.values()) == [1, 3]
+    assert decodes == 8  # one pass
+    assert len(Path(tmp_path / "calls").read_text()) == 5
