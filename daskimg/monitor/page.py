@@ -13,7 +13,7 @@ from typing import Any
 
 from dask.utils import format_bytes
 
-from daskimg.metrics import ROWS
+from daskimg.metrics import ROWS, STORES
 from daskimg.monitor.rows import causes_of, kept_of, missing_of
 from daskimg.monitor.shares import Share, sentence, shares
 
@@ -156,6 +156,10 @@ def _table(total: Any, stages: list[str], devices: list[str]) -> str:
     names = ("stage", "pictures", "bytes in", "bytes out", "megapixels", "errors")
     head = "".join(f"<th style='text-align:left;padding-right:2em'>{name}</th>" for name in names)
     text = f"<table id='daskimg-stages'><tr>{head}</tr>{''.join(lines)}</table>"
+    asked = {what: n for (stage, what), n in total.items() if stage == STORES and n}
+    if asked:
+        told = ", ".join(f"{html.escape(what)}: {int(n):,}" for what, n in asked.items())
+        text += f"<p id='daskimg-stores'>requests to stores: {told}</p>"
     return text + (f"<p>devices in use, %: {', '.join(devices)}</p>" if devices else "")
 
 

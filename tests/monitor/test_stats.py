@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from pathlib import Path
 from typing import ClassVar
@@ -12,6 +13,7 @@ import fsspec
 import numpy as np
 import pandas as pd
 import pytest
+from distributed import Client, LocalCluster
 from fsspec.implementations.memory import MemoryFileSystem
 
 import daskimg as di
@@ -410,3 +412,32 @@ def test_what_a_dead_worker_did_counts_once():
     tally.hear({**event, "worker": "b", "report": [["decode", "images", 2]]})
     assert tally.total()["decode", "images"] == 6
     assert {p: n["decode", "images"] for p, n in tally.by_process().items()} == {"a": 3, "b": 3}
+
+
+def late(pixels):
+    time.sleep(0.02)
+    return pixels
+
+
+def begun(s, workers) -> bool:
+    """Whether all workers have told of pictures."""
+    done = s.to_frame(by="worker")
+    return all(done.images.get(worker, 0) > 2 for worker in workers)
+
+
+def test_a_worker_that_is_killed_counts_once(paths):
+    df = di.read_images([*map(str, paths[:-1])], files_per_partition=6, on_error="null")
+    with (
+        LocalCluster(
+            n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        processes = client.run(os.getpid)
+        with di.stats() as s:
+            result = client.compute(df.image.img.apply(late).img.mean())
+            until(lambda: begun(s, processes), "both are at work")
+            os.kill(next(iter(processes.values())), signal.SIGKILL)
+            assert len(result.result()) == ROWS - 1
+    assert s.to_frame().images["decode"] == ROWS - 1
+    assert (s.kept, s.failed, s.missing) == (GOOD, BROKEN, 0)
