@@ -13,21 +13,8 @@ from importlib.metadata import PackageNotFoundError, distribution
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-#: What the extras of users are; `all` is of these, the rest is for those who work on daskimg.
-EXTRAS = (
-    "cloud",
-    "cv",
-    "dashboard",
-    "demo",
-    "hf",
-    "http",
-    "s3",
-    "sql",
-    "tfrecord",
-    "torch",
-    "tf",
-    "cuda",
-)
+#: Extras for those who work on daskimg, and the one that holds the others.
+OTHERS = {"all", "docs", "test", "test-oldest"}
 
 
 def required(name: str, extra: str = "") -> Iterator[Requirement]:
@@ -79,8 +66,8 @@ def table() -> str:
     rows = [("package", "licence", "for"), ("---", "---", "---")]
     always = installed_with("daskimg")
     rows += [(name, licence(name), "always") for name in always]
-    for extra in EXTRAS:
-        own = sorted({canonicalize_name(r.name) for r in required("daskimg", extra)})
+    for extra in sorted({*distribution("daskimg").metadata.get_all("Provides-Extra", [])} - OTHERS):
+        own = sorted({canonicalize_name(r.name) for r in required("daskimg", extra)} - {"daskimg"})
         rows += [(name, licence(name), f"`{extra}`") for name in own if name not in always]
     return "\n".join("| " + " | ".join(re.sub(r"\s+", " ", c) for c in row) + " |" for row in rows)
 
