@@ -62,6 +62,7 @@ def test_orientation_made(tmp_path, turn):
         assert (cells.height[0], cells.width[0]) == stored.shape[:2]
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not (SHARED / "orientation").exists(), reason="needs the shared data")
 def test_orientation_real():
     df = di.read_images(SHARED / "orientation")

@@ -103,6 +103,7 @@ def test_a_class_never_runs_in_the_client_of_a_cluster(client, frame, tmp_path):
     assert models.loaded() == {}
 
 
+@pytest.mark.long
 def test_a_killed_worker_changes_nothing(many, tmp_path):
     frame = di.read_images(many, files_per_partition=2)
     calm, killed = tmp_path / "calm", tmp_path / "killed"
@@ -143,6 +144,7 @@ def test_a_gpu_stage_runs_where_the_gpus_are(frame, tmp_path):
         assert most_at_once(half) == 2
 
 
+@pytest.mark.long
 def test_results_survive_p2p(client, folder):
     survive(di.read_images(folder, files_per_partition=3), "p2p")
 

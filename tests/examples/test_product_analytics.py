@@ -136,6 +136,7 @@ def test_page_shows_everything_and_needs_nothing(report: Report) -> None:
     assert not re.search(r"""(src|href)=["'](?!data:|#)""", page)  # nothing to fetch
 
 
+@pytest.mark.long
 def test_page_and_tables_are_the_same_every_time(report: Report, tmp_path: Path) -> None:
     assert run(tmp_path) == 0
     for name in ("report.html", "pictures.csv", "products.csv", "categories.csv"):
@@ -250,6 +251,7 @@ def test_folders_are_a_catalogue_and_sales_can_be_invented(tmp_path: Path) -> No
     assert "invented" in page
 
 
+@pytest.mark.long
 def test_file_names_and_an_integer_catalogue_agree(tmp_path: Path) -> None:
     shop = make_shop(tmp_path)  # without --partitioning the file names tell the product
     options = {"images": shop.images, "sales": shop.sales, "catalogue": shop.catalogue}
@@ -324,6 +326,7 @@ def test_flat_pictures_are_in_no_pair() -> None:
     assert product_analytics.look_alikes(flat.head(0)).empty
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not GROCERY.is_dir(), reason="the shared photographs are not here")
 def test_copies_are_found_among_real_products_and_nothing_else(tmp_path: Path) -> None:
     """Every tenth shelf photograph and every catalogue picture, re-encoded and at half size."""

@@ -176,7 +176,7 @@ OTHERS = {
     *(narrow.concat, narrow.repartition, narrow.persist, narrow.map_partitions, *MOVES),
 }
 STEPS = (*narrow.STEPS, *FREE, *ROWS, *ROWS, *MOVES)
-CASES = amount("DASKIMG_FUZZ_WIDE", 40, 60)
+CASES = amount("DASKIMG_FUZZ_WIDE", 12, 60)
 
 
 def pipelines(seed: str):

@@ -507,6 +507,7 @@ def test_names_out_of_manifests_and_tickets_are_checked(
 WRONG = [None, 2**70, 1e308, float("inf"), "x", {"a": []}]
 
 
+@pytest.mark.sampled(one_in=4)
 @pytest.mark.parametrize("wrong", WRONG, ids=repr)
 def test_values_of_wrong_kinds_in_manifests_and_tickets(pictures, tmp_path, monkeypatch, wrong):
     """An error that says what is damaged, or another write of that partition; never more."""

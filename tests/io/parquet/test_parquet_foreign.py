@@ -48,6 +48,7 @@ def cells(tmp_path):
 WIDTH = {"held": 7, "bytes": 7, "named": 5}
 
 
+@pytest.mark.sampled(one_in=4)
 @pytest.mark.parametrize(
     "rows, kind",
     [
