@@ -70,6 +70,8 @@ def convert(pixels: Pixels, mode: str) -> Pixels:
     if mode not in MODES:
         raise ValueError(f"expected a mode out of {', '.join(MODES)}, got {mode!r}")
     check_pixels(pixels)
+    if mode == "RGB" and pixels.dtype == np.uint8 and pixels.ndim == 3 and pixels.shape[2] == 3:
+        return pixels
     if mode in ("I;16", "F"):
         dtype = np.dtype(np.uint16 if mode == "I;16" else np.float32)
         grey = drop_alpha(pixels)

@@ -19,10 +19,14 @@ __all__ = [
     "xmp_orientation",
 ]
 
+_SEGMENT = struct.Struct(">BBH")  # 0xFF, the marker, bytes from here on
+_FRAME = struct.Struct(">BHHB")
 _XMP_ORIENTATION = re.compile(rb'tiff:Orientation(?:="|>)([1-8])')
 _EXIF, _XMP = b"Exif\x00\x00", b"http://ns.adobe.com/xap/1.0/\x00"
 _FRAMES = {0xC0, 0xC1, 0xC2}  # baseline, extended and progressive Huffman: what every decoder reads
 
+# tables, the JFIF header, comments: nothing in them is read here
+_PASSED = {0xC4, 0xCC, 0xDB, 0xDD, 0xE0, 0xFE}
 _SCALED = {*_FRAMES, 0xC9, 0xCA}  # and those of arithmetic coding: all that transform blocks
 
 
@@ -66,22 +70,25 @@ def scan_jpeg(data: bytes | memoryview) -> JpegHeader | None:
     """
     frame, exif, xmp, several, scans = None, None, None, False, False
     at = 2  # behind the start-of-image marker
+    segment_at = _SEGMENT.unpack_from
     try:
         while True:
-            if data[at] != 0xFF:
+            first, marker, size = segment_at(data, at)
+            if first == 0xFF and size > 1 and marker in _PASSED:  # (most of them, in one step)
+                at += 2 + size
+                continue
+            if first != 0xFF:
                 return None
-            marker = data[at + 1]
             if marker == 0xFF:  # a fill byte
                 at += 1
                 continue
             if marker == 0xDA:
                 scans = scans or (frame is not None and data[at + 4] < frame[2])
                 break
-            size = data[at + 2] << 8 | data[at + 3]
             if size < 2 or marker < 0xC0 or 0xD0 <= marker <= 0xD9:
                 return None
             if marker in _FRAMES:
-                precision, height, width, channels = struct.unpack_from(">BHHB", data, at + 4)
+                precision, height, width, channels = _FRAME.unpack_from(data, at + 4)
                 if frame or precision != 8 or not height or not width or channels not in (1, 3):
                     return None
                 frame, scans = (height, width, channels), marker == 0xC2
