@@ -147,6 +147,7 @@ class Walk:
         self.plan, self.cells, self.args = plan, cells, args
         self.root, self.partial = plan.root, plan.partial
         self.runs: Counter[str] = Counter()
+        self.valid: list[bool] = cells.valid.tolist()
         self.paths = None if cells.path is None else cells.path.to_pylist()
         self.errors = None if cells.error is None else cells.error.to_pylist()
         self.counted: dict[int, str] = {}  # the rows that failed, where there is a limit
@@ -169,6 +170,9 @@ class Walk:
             for i in rows:
                 check()
                 self._row(i)
+        for node in self.plan.nodes:
+            if node.runs:
+                self.runs[node.step.name] += node.runs
         metrics.add(self.runs)
         if self.gauge is not None:
             self._report(self.gauge)
@@ -188,11 +192,14 @@ class Walk:
 
     def _row(self, i: int) -> None:
         reason = None if self.errors is None else self.errors[i]
-        if not self.cells.valid[i]:
+        if not self.valid[i]:
             for sink in _below(self.root):  # null it stays, with the reason it has
                 sink.inherit(i, reason)
             return
-        value = self._value(i)
+        data = self.cells.data
+        value = None if data is None else data.content(i)
+        if value is None:
+            value = self._path(i)
         for sink in self.root.sinks:
             sink.put(i, value)
         self._walk(self.root, value, i, 0)
@@ -200,18 +207,13 @@ class Walk:
             for sink in _below(self.root):
                 sink.warn(i, reason)
 
-    def _value(self, i: int) -> Any:
-        data = self.cells.data
-        content = None if data is None else data.content(i)
-        return self._path(i) if content is None else content
-
     def _path(self, i: int) -> str | None:
         return None if self.paths is None else self.paths[i]
 
     def _walk(self, node: Node, value: Any, i: int, depth: int) -> None:
         for child in node.steps:
             if child.counted:
-                self.runs[child.step.name] += 1
+                child.runs += 1
             options = child.options
             if child.target is not None:
                 options = {"out": child.target.out[i]}

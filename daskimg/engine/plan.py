@@ -31,13 +31,13 @@ class Node:
     """One step, what follows it, and the columns that end with it."""
 
     __slots__ = (
-        "children", "counted", "kernel", "options", "otherwise", "params", "rows", "sides",
+        "children", "counted", "kernel", "options", "otherwise", "params", "rows", "runs", "sides",
         "sinks", "step", "steps", "target",
     )  # fmt: skip
 
     def __init__(self, step: Step) -> None:
         self.step = step
-        self.counted = step.name in COUNTED
+        self.counted, self.runs = step.name in COUNTED, 0
         self.kernel = OPS[step.name].kernel
         self.params = list(step.params)
         self.rows = [(k, p.slot) for k, p in enumerate(step.params) if isinstance(p, Row)]
@@ -119,6 +119,8 @@ class Plan:
 
     def begin(self, cells: ImageArray) -> None:
         """The rows to come are those of `cells`."""
+        for node in self.nodes:
+            node.runs = 0
         for sink in self.sinks:
             sink.begin(cells)
 

@@ -82,8 +82,7 @@ def extensions_of(file_format: str | Iterable[str] | None) -> list[str] | None:
 _CHANNELS = {"L": 1, "LA": 2, "RGB": 3, "RGBA": 4, "I;16": 1, "I": 1, "F": 1}
 _JPEG_MODES = {1: "L", 3: "RGB"}
 _SIGNATURE = re.compile(
-    rb"(?P<JPEG>\xff\xd8\xff)"
-    rb"|(?P<PNG>\x89PNG\r\n\x1a\n)"
+    rb"(?P<PNG>\x89PNG\r\n\x1a\n)"
     rb"|(?P<WEBP>RIFF....WEBP)"
     rb"|(?P<TIFF>II[*+]\x00|MM\x00[*+])"
     rb"|(?P<GIF>GIF8[79]a)"
@@ -136,7 +135,10 @@ def sniff(data: bytes | bytearray | memoryview | Pixels) -> str | None:
     >>> sniff(b"just a text") is None
     True
     """
-    found = _SIGNATURE.match(bytes(data[:64]))
+    start = bytes(data[:64])
+    if start[:3] == b"\xff\xd8\xff":
+        return "JPEG"
+    found = _SIGNATURE.match(start)
     return found.lastgroup if found else None
 
 

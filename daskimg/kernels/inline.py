@@ -7,7 +7,7 @@ import binascii
 import re
 import urllib.parse
 
-__all__ = ["as_base64", "check_path", "inline"]
+__all__ = ["LONGEST", "as_base64", "check_path", "inline"]
 
 # How the base64 of PNG, JPEG, GIF and WebP begins.
 _BEGINNINGS = ("iVBORw0KGgo", "/9j/", "_9j_", "R0lGOD", "UklGR")

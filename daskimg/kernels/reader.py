@@ -117,14 +117,14 @@ def check_count(
             f"the header announces {height} x {width} = {pixels:,} pixels, more than the "
             f"{max_pixels:,} that daskimg.max-image-pixels allows"
         )
-    if max(height, width) > side:
+    if height > side or width > side:
         raise TooManyPixelsError(
             f"the header announces {height} x {width} pixels, and a side of a {kind or 'picture'} "
             f"has at most {side:,}"
         )
-    if max_pixels is None or held is None or held >= WHOLE:
+    if max_pixels is None or held is None or held >= WHOLE or pixels <= FEW:
         return
-    if pixels > max(FEW, held * A_BYTE):
+    if pixels > held * A_BYTE:
         raise TooManyPixelsError(
             f"the header announces {height} x {width} = {pixels:,} pixels in a file of {held:,} "
             f"bytes; a byte may be {A_BYTE:,} of them (daskimg.max-image-pixels: null lifts this)"
