@@ -15,7 +15,7 @@ import numpy as np
 from daskimg.column.array import ImageArray
 from daskimg.guard import isolate
 from daskimg.kernels import codec, exif_tags, headers
-from daskimg.kernels.inline import check_path, inline
+from daskimg.kernels.inline import LONGEST, check_path, inline
 from daskimg.transport import ahead, fetch
 
 __all__ = ["ISOLATED", "decode", "exif", "expect", "export", "fetch_bytes", "header", "size"]
@@ -85,6 +85,8 @@ def _content(cell: Any) -> Any:
     """A picture that stands in the text of a path, as its bytes; any other cell as it is."""
     if not isinstance(cell, str):
         return cell
+    if cell[:1] == "/" and "." in cell and len(cell) <= LONGEST:
+        return cell  # a local path: what stands in text begins otherwise, or has no full stop
     found = inline(cell)
     if found is None:
         check_path(cell)

@@ -309,6 +309,8 @@ def _resize(
         return pixels
     opaque = pixels.ndim == 2 or pixels.shape[2] in (1, 3)
     if resample is Image.Resampling.BILINEAR and opaque and pixels.dtype == np.uint8:
+        if box is None and (torch := torch_module()) is not None:
+            return _resize_torch(torch, pixels, size, out)
         left, top, right, bottom = box or (0, 0, w, h)
         # PyTorch cuts whole boxes only, and its filter does not look beyond their edges: near
         # enough where that moves less than 1/16 of a new pixel, and edges are few
@@ -344,22 +346,24 @@ def _resize_torch(torch: Any, pixels: Pixels, size: tuple[int, int], out: Pixels
         source: Pixels = np.frombuffer(memoryview(memory), np.uint8).reshape(pixels.shape)
     else:
         source = pixels
-    # HWC is PyTorch's channels-last layout seen from another side: no copy
-    batch, target = (
-        torch.from_numpy(array[None] if array.ndim == 3 else array[None, :, :, None])
-        for array in (source, result)
-    )
-    _resample(torch)(
-        batch.permute(0, 3, 1, 2), size, False, None, None, out=target.permute(0, 3, 1, 2)
-    )
+    batch, target = (torch.from_numpy(_channels_last(array)) for array in (source, result))
+    _resample(torch)(batch, size, False, None, None, out=target)
     return result
+
+
+def _channels_last(pixels: Pixels) -> Pixels:
+    """HWC is PyTorch's channels-last layout seen from another side: no copy.
+
+    NumPy turns it: each call of PyTorch's hands over the interpreter, and waits to get it back.
+    """
+    return pixels[None].transpose(0, 3, 1, 2) if pixels.ndim == 3 else pixels[None, None]
 
 
 @functools.cache
 def _resample(torch: Any) -> Callable[..., Any]:
     # what interpolate(mode="bilinear", antialias=True) calls, which cannot write into an array
-    found: Callable[..., Any] = torch.ops.aten._upsample_bilinear2d_aa.out
-    return found
+    found: Callable[..., Any] | None = getattr(torch._C._nn, "_upsample_bilinear2d_aa", None)
+    return found or torch.ops.aten._upsample_bilinear2d_aa.out
 
 
 def _pillow_holds(pixels: Pixels) -> bool:
