@@ -197,7 +197,7 @@ class Walk:
                 sink.inherit(i, reason)
             return
         data = self.cells.data
-        value = None if data is None else data.content(i)
+        value: Any = None if data is None else data.content(i)
         if value is None:
             value = self._path(i)
         for sink in self.root.sinks:
