@@ -36,7 +36,7 @@ from daskimg.lazy.nodes import ImageNode, PlacedStage, Stage
 from daskimg.lazy.prune import pruned
 from daskimg.lazy.region import Region, Take, every_node
 from daskimg.lazy.rowwise import drops_rows, is_rowwise
-from daskimg.lazy.source import row_counts
+from daskimg.lazy.source import row_counts, row_weight
 from daskimg.lazy.tree import rows_of, source_of
 from daskimg.transport.ahead import Feeds
 
@@ -108,6 +108,8 @@ class Parts:
         Whether a source is rows read and computed by no user's function.
     counts : tuple of int, optional
         Rows of each source, where that is known without reading.
+    weight : float
+        Bytes of the file that a row of a source names, in the mean; 0 where that is not known.
     filters : bool
         Whether the row-wise work leaves rows out.
     """
@@ -122,6 +124,7 @@ class Parts:
         self.dear = below is None or _decodes(below)
         self.plain = below is not None and _plain(below)
         self.counts = None if below is None else row_counts(new_collection(below))
+        self.weight = 0.0 if below is None else row_weight(new_collection(below))
 
     @functools.cached_property
     def whole(self) -> list[Any]:

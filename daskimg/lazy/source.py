@@ -37,6 +37,7 @@ def from_reader(
     label: str,
     divisions: Sequence[Any] | None = None,
     lengths: Sequence[int] | None = None,
+    weights: Sequence[int] | None = None,
     known: Known | None = None,
     stores: Iterable[str] = (),
     **options: Any,
@@ -49,6 +50,8 @@ def from_reader(
         As in ``dd.from_map``.
     lengths : sequence of int, optional
         Rows of each part, where they are known without reading: ``len()`` reads nothing then.
+    weights : sequence of int, optional
+        Bytes of the files that each part names, where they are known.
     known : Known, optional
         What the parts tell of their rows without reading.
     stores : iterable of str, optional
@@ -63,8 +66,8 @@ def from_reader(
     if not isinstance(frame.expr, FromMapProjectable):
         wanted.watch()
         return frame
-    counted = None if lengths is None else tuple(map(int, lengths))
-    return new_collection(Source(*frame.expr.operands, counted, known, homes))
+    counted, weighed = (None if x is None else tuple(map(int, x)) for x in (lengths, weights))
+    return new_collection(Source(*frame.expr.operands, counted, known, homes, weighed))
 
 
 def row_counts(frame: Any) -> tuple[int, ...] | None:
@@ -73,19 +76,32 @@ def row_counts(frame: Any) -> tuple[int, ...] | None:
     return below.counts if isinstance(below, Source) else None
 
 
+def row_weight(frame: Any) -> float:
+    """Bytes of the file that a row names, in the mean; 0 where they are not known."""
+    below = decider(frame.expr)
+    counts, weights = (below.counts, below.weights) if isinstance(below, Source) else (None, None)
+    return sum(weights) / max(sum(counts), 1) if counts and weights else 0.0
+
+
 class Source(FromMapProjectable):  # type: ignore[misc]
     """A ``from_map`` that knows how many rows its partitions have."""
 
-    _parameters = [*FromMapProjectable._parameters, "lengths", "known", "stores"]  # noqa: RUF012
+    _parameters = [*FromMapProjectable._parameters, "lengths", "known", "stores", "weighed"]  # noqa: RUF012
     _defaults = {  # noqa: RUF012
         **FromMapProjectable._defaults,
-        **{"lengths": None, "known": None, "stores": ()},
+        **{"lengths": None, "known": None, "stores": (), "weighed": None},
     }
 
     @property
     def counts(self) -> tuple[int, ...] | None:
         """Rows of each partition that was chosen."""
         known = self.operand("lengths")
+        return None if known is None else tuple(known[part] for part in self._partitions)
+
+    @property
+    def weights(self) -> tuple[int, ...] | None:
+        """Bytes of the files that each partition that was chosen names."""
+        known = self.operand("weighed")
         return None if known is None else tuple(known[part] for part in self._partitions)
 
     @property

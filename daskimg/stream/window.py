@@ -33,6 +33,8 @@ BYTES = 2**24  # pixels of one piece, about: memory that is used again, not mapp
 LARGEST = 2**26  # of a piece that is one batch, so that the batch is a view of it
 MERGED = 256  # rows up to which small partitions make one piece
 FIRST = 16  # rows of the first pieces, while the size of a picture is not known
+FILES = 2**23  # bytes of the files that a piece reads: large pictures are for all threads
+SMALL = 2**18  # ... and below which it is not cut for the last rows to be for all threads
 
 
 class Work(NamedTuple):
@@ -43,6 +45,7 @@ class Work(NamedTuple):
     meta: pd.DataFrame
     light: bool = False  # sources hold paths and numbers, no pictures
     total: int | None = None  # rows, where they are known
+    weight: float = 0.0  # bytes of a row's file, 0 where they are not known
 
 
 def is_light(dtypes: Iterable[Any]) -> bool:
@@ -92,7 +95,8 @@ def work_of(frame: Any) -> Work:
     wide = any(isinstance(dtype, ImageDtype) for dtype in meta.dtypes)
     if found.rows is None or found.dear or not wide:
         return Work(found.whole, None, meta, total=total)
-    return Work(found.sources, found.rows, meta, is_light(found.source.dtypes), total)
+    light = is_light(found.source.dtypes)
+    return Work(found.sources, found.rows, meta, light, total, found.weight)
 
 
 def runner() -> Runner:
@@ -110,9 +114,10 @@ def runner() -> Runner:
 class _Size:
     """How many rows make a piece."""
 
-    def __init__(self, meta: pd.DataFrame, batch: int, most: int | None) -> None:
-        self.batch, self.most = batch, most
-        kinds = [dtype for dtype in meta.dtypes if isinstance(dtype, ImageDtype)]
+    def __init__(self, work: Work, batch: int, most: int | None, workers: int) -> None:
+        self.batch, self.most, self.workers = batch, most, workers
+        self.left, self.weight = work.total, work.weight
+        kinds = [dtype for dtype in work.meta.dtypes if isinstance(dtype, ImageDtype)]
         known = [
             int(np.prod(kind.shape)) * kind.cell_dtype.itemsize
             for kind in kinds
@@ -127,8 +132,21 @@ class _Size:
             n = self.batch
         if self.most is not None:
             n = min(n, self.most)
-        # whole batches where there are several in a piece: each is a view of it
-        return max(n // self.batch * self.batch if n >= self.batch else n, 1)
+        return self._even(min(n, self._shared()))
+
+    def _shared(self) -> int:
+        """Rows up to which the threads that there are have as much to do, to the end."""
+        most = int(FILES / self.weight) if self.weight else LARGEST
+        if self.left is not None and self.workers > 1:
+            small = int(SMALL / self.weight) if self.weight else 1
+            most = min(most, max(-(-self.left // (2 * self.workers)), small))
+        return max(most, 1)
+
+    def _even(self, n: int) -> int:
+        """Whole batches, each of which is a view of a piece, or equal parts of one."""
+        if n >= self.batch:
+            return n // self.batch * self.batch
+        return max(self.batch // -(-self.batch // max(n, 1)), 1)
 
     def merged(self, source: int) -> int:
         """Rows of a piece where those of small sources, such as this one, may be put together.
@@ -136,8 +154,12 @@ class _Size:
         A batch within one piece is a view of it, and a task for each 16 pictures costs.
         """
         n = min(self.rows(), max(source, MERGED))
-        whole = n // self.batch * self.batch
-        return whole if whole else min(n, max(source, 1))
+        return self._even(n) if n >= self.batch else min(n, max(source, 1))
+
+    def took(self, rows: int) -> None:
+        """So many rows have been handed out."""
+        if self.left is not None:
+            self.left = max(self.left - rows, 0)
 
     def saw(self, piece: Frame) -> None:
         if len(piece):
@@ -174,7 +196,7 @@ def pieces(
             while waiting:
                 yield run.result(waiting.popleft())
             return
-        yield from _sliced(work, work.rows, run, window, _Size(work.meta, batch, most))
+        yield from _sliced(work, work.rows, run, window, _Size(work, batch, most, run.workers))
 
 
 class _Piece(NamedTuple):
@@ -213,6 +235,7 @@ class _Rows:
             if have + len(self.held[-1]) >= most or not self.light:
                 break
         found, self.held = self.held, []
+        size.took(sum(map(len, found)))
         return found
 
 

@@ -138,7 +138,7 @@ def read_images(
         listed = listed.iloc[order].reset_index(drop=True)
         sizes = None if sizes is None else sizes[order]
     bounds = split_rows(len(found), sizes, files_per_partition, blocksize)
-    frame = _from_listing(listed, bounds)
+    frame = _from_listing(listed, bounds, sizes)
     column = pictures_of(frame["path"], _source(roots, source), policy, found.root)
     if size is not None or mode is not None:
         column = column.img.decode(mode)
@@ -245,7 +245,9 @@ def _as_pandas(column: pa.ChunkedArray, nullable: bool) -> Any:
     return column.to_pandas().array
 
 
-def _from_listing(listed: pd.DataFrame, bounds: np.ndarray[Any, Any]) -> dd.DataFrame:
+def _from_listing(
+    listed: pd.DataFrame, bounds: np.ndarray[Any, Any], sizes: np.ndarray[Any, Any] | None
+) -> dd.DataFrame:
     """A listing as a lazy frame: a partition's task holds its own rows, as Arrow."""
     table = pa.Table.from_pandas(listed, preserve_index=False).replace_schema_metadata(None)
     nullable = frozenset(
@@ -260,6 +262,7 @@ def _from_listing(listed: pd.DataFrame, bounds: np.ndarray[Any, Any]) -> dd.Data
         meta=meta,
         divisions=divisions,
         lengths=np.diff(bounds).tolist(),
+        weights=None if sizes is None else np.diff(np.append(0, np.cumsum(sizes))[bounds]).tolist(),
         known=ListedColumns(tuple(table.column_names)),
         label="list-images",
     )
