@@ -114,10 +114,18 @@ def runner() -> Runner:
 class _Size:
     """How many rows make a piece."""
 
-    def __init__(self, work: Work, batch: int, most: int | None, workers: int) -> None:
+    def __init__(
+        self,
+        meta: pd.DataFrame,
+        batch: int,
+        most: int | None,
+        workers: int = 0,
+        left: int | None = None,
+        weight: float = 0.0,
+    ) -> None:
         self.batch, self.most, self.workers = batch, most, workers
-        self.left, self.weight = work.total, work.weight
-        kinds = [dtype for dtype in work.meta.dtypes if isinstance(dtype, ImageDtype)]
+        self.left, self.weight = left, weight  # rows not handed out yet, bytes of a row's file
+        kinds = [dtype for dtype in meta.dtypes if isinstance(dtype, ImageDtype)]
         known = [
             int(np.prod(kind.shape)) * kind.cell_dtype.itemsize
             for kind in kinds
@@ -196,7 +204,8 @@ def pieces(
             while waiting:
                 yield run.result(waiting.popleft())
             return
-        yield from _sliced(work, work.rows, run, window, _Size(work, batch, most, run.workers))
+        size = _Size(work.meta, batch, most, run.workers, work.total, work.weight)
+        yield from _sliced(work, work.rows, run, window, size)
 
 
 class _Piece(NamedTuple):

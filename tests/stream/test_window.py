@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import daskimg as di
 from daskimg import metrics
 from daskimg.stream import window
 from tests.patience import PATIENCE, until
@@ -131,6 +132,51 @@ def test_slices_learn_the_size_of_pictures():
 def test_slices_hold_whole_batches(frame):
     size = window._Size(frame._meta, batch=10_000, most=None)
     assert size.rows() % 10_000 == 0
+
+
+KNOWN = pd.DataFrame({"image": pd.Series([], dtype="image[uint8, 224x224x3]")})
+
+
+def handed_out(batch, workers, rows, weight):
+    size, found = window._Size(KNOWN, batch, None, workers, rows, weight), []
+    while sum(found) < rows:
+        found.append(min(size.rows(), rows - sum(found)))
+        size.took(found[-1])
+    return found
+
+
+@pytest.mark.parametrize("weight", [0.0, 20_000, 4_400_000], ids=["unknown", "small", "large"])
+@pytest.mark.parametrize("rows", [1, 23, 64, 1000])
+@pytest.mark.parametrize("workers", [2, 16])
+@pytest.mark.parametrize("batch", [1, 64, 100])
+def test_the_last_rows_are_for_all_threads(batch, workers, rows, weight):
+    found = handed_out(batch, workers, rows, weight)
+    assert sum(found) == rows
+    left = rows
+    for n in found:
+        small = window.SMALL // weight if weight else 1
+        assert n <= max(-(-left // (2 * workers)), small)
+        assert n * weight <= max(window.FILES, weight)
+        left -= n
+
+
+def test_few_large_pictures_are_many_pieces():
+    assert max(handed_out(64, 2, 23, 4_400_000)) == 1
+    assert max(handed_out(64, 2, 1000, 20_000)) == 64
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_one_thread_has_its_pieces_whole(workers):
+    assert handed_out(64, workers, 128, 20_000) == [64, 64]
+
+
+def test_files_of_a_listing_have_a_weight(tmp_path):
+    for n in range(5):
+        (tmp_path / f"{n}.jpg").write_bytes(bytes(1000 * (n + 1)))
+    df = di.read_images(tmp_path, files_per_partition=2)
+    work = window.work_of(df.assign(image=df.image.img.resize(8, 8))[["image"]])
+    assert (work.total, work.weight) == (5, 3000)
+    assert window.work_of(df.partitions[2]).weight == 5000
 
 
 def test_switch_interval_is_lowered_and_restored(frame):
