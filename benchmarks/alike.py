@@ -53,7 +53,7 @@ def nearest(rows: int) -> None:
     cells = pd.array(vectors[: rows // PARTS * PARTS], dtype="tensor[float32, 512]")
     size = rows // PARTS
     parts = [pd.DataFrame({"embedding": cells[n * size : (n + 1) * size]}) for n in range(PARTS)]
-    df = dd.from_map(parts.__getitem__, range(PARTS), meta=parts[0].iloc[:0])
+    df = dd.from_map(lambda n: parts[n], range(PARTS), meta=parts[0].iloc[:0])
 
     def bare(n: int) -> None:
         block = vectors[n * size : (n + 1) * size]
