@@ -10,7 +10,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-NAMES = ["loops", "B", "C", "D", "E", "A", "J", "cluster", "watch", "cold", "memory", "torchless"]
+NAMES = ["loops", "B", "C", "D", "E", "A", "J", "S", "cluster", "watch"]
+NAMES += ["cold", "memory", "torchless"]
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -17,16 +17,18 @@ import pandas as pd
 import daskimg as di
 from benchmarks.loop import BATCH, COLUMNS, SIDE, THREADS
 
+Options = dict[str, Any] | None
 
-def small_pictures(folder: Path) -> dd.DataFrame:
-    """Rows B, E and A."""
-    df = di.read_images(folder)
+
+def small_pictures(folder: Path | str, options: Options = None) -> dd.DataFrame:
+    """Rows B, E and A; S with the options of a store."""
+    df = di.read_images(folder, storage_options=options)
     return df.assign(image=df.image.img.decode("RGB").img.resize(SIDE, SIDE))
 
 
-def batches(folder: Path) -> Iterator[np.ndarray]:
+def batches(folder: Path | str, options: Options = None) -> Iterator[np.ndarray]:
     """Arrays of 64 pictures."""
-    df = small_pictures(folder)[["image"]]
+    df = small_pictures(folder, options)[["image"]]
     if has(df, "iter_batches"):
         return (batch["image"] for batch in df.img.iter_batches(batch_size=BATCH))
     return _rebatched(part["image"].img.to_numpy() for part in _partitions(df))
@@ -38,14 +40,19 @@ def with_statistics(df: dd.DataFrame) -> dd.DataFrame:
     return df.assign(**figures)[["path", *COLUMNS]]
 
 
-def statistics(folder: Path) -> pd.DataFrame:
+def statistics(folder: Path | str, options: Options = None) -> pd.DataFrame:
     """Row C."""
-    return with_statistics(di.read_images(folder)).compute()
+    return with_statistics(di.read_images(folder, storage_options=options)).compute()
 
 
-def headers(folder: Path) -> pd.DataFrame:
+def first_batch(folder: Path | str, options: Options = None) -> list[int]:
+    """How many pictures a first batch has."""
+    return [len(small_pictures(folder, options).img.take_batch(20)["image"])]
+
+
+def headers(folder: Path | str, options: Options = None) -> pd.DataFrame:
     """Row D."""
-    df = di.read_images(folder)
+    df = di.read_images(folder, storage_options=options)
     sizes = df.assign(height=df.image.img.height, width=df.image.img.width)
     return sizes[["path", "height", "width"]].compute()
 

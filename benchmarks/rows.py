@@ -18,7 +18,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 import daskimg as di
-from benchmarks import fresh, library, loop, pictures
+from benchmarks import fresh, library, loop, pictures, store
 from benchmarks.pictures import list_pictures
 from benchmarks.timing import Line, compare
 
@@ -250,6 +250,35 @@ def row_torchless(s: Setting) -> list[Line]:
     return [Line(**{**line, "row": f"{line['row']} without torch"}) for line in lines]
 
 
+def row_s(s: Setting) -> list[Line]:
+    """An object store of this machine, 30 ms a request, against the same files on the disk."""
+    lines = []
+    for folder, count, note in _few_and_many(s):
+        with store.serving(folder) as bucket:
+            for what, work, wanted in (
+                ("decode, resize to 224, iterate", lambda *a: drain(library.batches(*a)), "0.7"),
+                ("statistics", lambda *a: library.statistics(*a)[loop.COLUMNS], "0.65"),
+                ("headers", lambda *a: library.headers(*a)[loop.COLUMNS[:2]], "600/s"),
+                ("take_batch(20)", library.first_batch, ""),
+            ):
+                lines.append(
+                    s.compare(
+                        "S",
+                        f"{what} behind 30 ms a request, against local files{note}",
+                        lambda work=work: work(bucket.url, bucket.options),
+                        lambda work=work, folder=folder: work(folder),
+                        pictures=20 if "20" in what else count,
+                        wanted=wanted,
+                    )
+                )
+            told = bucket.told()
+            lines[-1].what += (
+                f" (endpoint: {told['requests']:,} requests, {told['most']} at most at once, "
+                f"{told['cpu']:.0f} s of processor time)"
+            )
+    return lines
+
+
 ROWS: dict[str, Callable[[Setting], list[Line]]] = {
     "loops": row_loops,
     "B": row_b,
@@ -258,6 +287,7 @@ ROWS: dict[str, Callable[[Setting], list[Line]]] = {
     "E": row_e,
     "A": row_a,
     "J": row_j,
+    "S": row_s,
     "cluster": row_cluster,
     "watch": row_watch,
     "cold": row_cold,

@@ -93,7 +93,7 @@ def _before(key: Any, graph: Mapping[Any, Any], state: Mapping[str, Any]) -> Non
         return
     hints = run.begun = run.begun or Hints()
     for after in reversed(state["ready"]):
-        if hints.local or (hints.keys and not hungry()):
+        if hints.local or (hints.feeds and not hungry()):
             return
         if after not in hints.keys:
             hints.keys.add(after)

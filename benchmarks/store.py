@@ -1,0 +1,141 @@
+"""An S3 endpoint on loopback with a latency for every request, in a process of its own.
+
+``python -m benchmarks.store FOLDER MILLISECONDS`` prints its port; bucket ``pictures`` holds the
+files of the folder. It lists, and answers GET and HEAD, with ranges.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+from xml.sax.saxutils import escape
+
+from benchmarks.pictures import list_pictures
+
+BUCKET = "pictures"
+LATENCY = 30  # milliseconds
+PAGE = 1000  # keys of an answer
+
+
+class Bucket(NamedTuple):
+    endpoint: str
+
+    @property
+    def url(self) -> str:
+        return f"s3://{BUCKET}/all/"
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return {"key": "key", "secret": "secret", "endpoint_url": self.endpoint}
+
+    def told(self) -> dict[str, Any]:
+        with urllib.request.urlopen(f"{self.endpoint}/-told") as answer:
+            found: dict[str, Any] = json.load(answer)
+        return found
+
+
+@contextmanager
+def serving(folder: Path, latency: float = LATENCY) -> Iterator[Bucket]:
+    """An endpoint that serves a folder."""
+    command = [sys.executable, "-m", "benchmarks.store", str(folder), str(latency)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        yield Bucket(f"http://127.0.0.1:{int(process.stdout.readline())}")
+    finally:
+        process.terminate()
+        process.wait()
+
+
+class Endpoint:
+    """What is served, and what was asked."""
+
+    def __init__(self, folder: str, latency: float) -> None:
+        self.latency = latency / 1000
+        paths = list_pictures(Path(folder))
+        self.files = {f"all/{os.path.relpath(path, folder)}": path for path in paths}
+        self.keys = sorted(self.files)
+        self.held: dict[str, bytes] = {}
+        self.requests = self.now = self.most = 0
+
+    async def answer(self, request: Any) -> Any:
+        from aiohttp import web
+
+        if request.path == "/-told":
+            told = {"requests": self.requests, "most": self.most, "cpu": time.process_time()}
+            return web.json_response(told)
+        self.requests += 1
+        self.now += 1
+        self.most = max(self.most, self.now)
+        try:
+            await asyncio.sleep(self.latency)
+            key = request.path.removeprefix(f"/{BUCKET}").removeprefix("/")
+            return self.file(request, key) if key else self.page(request.query)
+        finally:
+            self.now -= 1
+
+    def data(self, key: str) -> bytes:
+        path = os.path.realpath(self.files[key])
+        if path not in self.held:
+            self.held[path] = Path(path).read_bytes()
+        return self.held[path]
+
+    def file(self, request: Any, key: str) -> Any:
+        from aiohttp import web
+
+        if key not in self.files:
+            return web.Response(status=404, text="<Error><Code>NoSuchKey</Code></Error>")
+        data, status = self.data(key), 200
+        headers = {"ETag": f'"{len(data)}"', "Last-Modified": "Thu, 01 Jan 2026 00:00:00 GMT"}
+        if request.method == "HEAD":
+            return web.Response(headers={**headers, "Content-Length": str(len(data))})
+        if asked := request.headers.get("Range"):
+            first, last = map(int, asked.removeprefix("bytes=").split("-"))
+            headers["Content-Range"] = f"bytes {first}-{min(last, len(data) - 1)}/{len(data)}"
+            data, status = data[first : last + 1], 206
+        return web.Response(body=data, status=status, headers=headers)
+
+    def page(self, query: Any) -> Any:
+        from aiohttp import web
+
+        after, prefix = query.get("continuation-token", ""), query.get("prefix", "")
+        found = [key for key in self.keys if key.startswith(prefix) and key > after][: PAGE + 1]
+        more = len(found) > PAGE
+        entries = "".join(
+            f"<Contents><Key>{escape(key)}</Key><Size>{len(self.data(key))}</Size>"
+            "<LastModified>2026-01-01T00:00:00.000Z</LastModified></Contents>"
+            for key in found[:PAGE]
+        )
+        last = escape(found[:PAGE][-1]) if found else ""
+        token = f"<NextContinuationToken>{last}</NextContinuationToken>" if more else ""
+        body = (
+            f"<ListBucketResult><Name>{BUCKET}</Name><IsTruncated>{str(more).lower()}"
+            f"</IsTruncated>{entries}{token}</ListBucketResult>"
+        )
+        return web.Response(text=body, content_type="application/xml")
+
+
+async def serve(folder: str, latency: str) -> None:
+    from aiohttp import web
+
+    app = web.Application()
+    app.router.add_route("*", "/{rest:.*}", Endpoint(folder, float(latency)).answer)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    print(runner.addresses[0][1], flush=True)
+    await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(serve(*sys.argv[1:]))
