@@ -22,10 +22,8 @@ from daskimg.lazy.expr import (
     Apply,
     Blockwise,
     Expr,
-    Filter,
     Map,
     MapPartitions,
-    Projection,
     convert_legacy_graph,
     new_collection,
     optimize_blockwise_fusion,
@@ -37,7 +35,6 @@ from daskimg.lazy.prune import pruned
 from daskimg.lazy.region import Region, Take, every_node
 from daskimg.lazy.rowwise import drops_rows, is_rowwise
 from daskimg.lazy.source import row_counts, row_weight
-from daskimg.lazy.tree import rows_of, source_of
 from daskimg.transport.ahead import Feeds
 
 __all__ = ["Part", "Parts", "counted", "parts", "plain", "settled", "with_programs"]
@@ -228,8 +225,6 @@ def parts(frame: Any) -> Parts:
     # rows that are dropped before any picture is opened are dropped where rows are read
     sources, filters = _sources(expr, _drops_unseen)
     if len(sources) > 1:
-        expr, sources = _one_source(expr, sources)
-    if len(sources) > 1:
         sources, filters = _sources(expr, lambda node: False)
     if len(sources) != 1 or sources[0] is expr or not expr.npartitions:
         return Parts(whole, None)
@@ -253,34 +248,6 @@ def _sources(expr: Expr, stop: Callable[[Expr], bool]) -> tuple[list[Expr], bool
             filters |= _filters(node)
             todo += [x for x in node.dependencies() if x.ndim and x.npartitions == expr.npartitions]
     return list(found.values()), filters
-
-
-def _one_source(expr: Expr, sources: list[Expr]) -> tuple[Expr, list[Expr]]:
-    """The same with one source, where the others are columns of its rows."""
-    widest = max(sources, key=lambda node: (node.ndim, len(node.columns)))
-    others = [node for node in sources if node is not widest]
-    for node in others:
-        if rows_of(node) != rows_of(widest) or not _holds(widest, node):
-            return expr, sources
-    put = {
-        node._name: Projection(widest, node.columns[0] if node.ndim == 1 else node.columns)
-        for node in others
-    }
-    return _replaced(expr, lambda node: put.get(node._name)), [widest]
-
-
-def _holds(frame: Expr, part: Expr) -> bool:
-    """Whether all columns of a filtered frame are those of another."""
-    if not (isinstance(frame, Filter) and isinstance(part, Filter)):
-        return False
-
-    def origin(node: Expr, column: Any) -> tuple[Any, Any]:
-        below, name = source_of(node.frame if node.ndim == 1 else Projection(node.frame, column))
-        return below._name, name
-
-    return {*part.columns} <= {*frame.columns} and all(
-        origin(part, column) == origin(frame, column) for column in part.columns
-    )
 
 
 def _parts(expr: Expr) -> list[Part]:

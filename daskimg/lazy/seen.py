@@ -50,7 +50,7 @@ def watched(frame: Any, prefix: str) -> tuple[Any, dict[str, str | None]]:
         if not isinstance(node, ImageOp) or rows_of(node) not in levels:
             continue
         if _is_silent(node) or (node._name in given and _fails(node) and _pictures(node) in raw):
-            op = node.lowest().blaming()
+            op = node.blaming()
             found.setdefault(op._name, functools.reduce(Passed, levels[rows_of(node)], op))
     for column in told:
         found[column._name] = functools.reduce(Passed, levels[rows_of(column)], column)
