@@ -20,10 +20,11 @@ GROUPS = {
     "merging image ops into one pass": {
         "dask._task_spec": "Alias List Task TaskRef convert_legacy_graph",
         "dask.dataframe.dask_expr": "new_collection",
+        "dask.dataframe.dask_expr._accessor": "FunctionMap PropertyMap",
         "dask.dataframe.dask_expr._expr": (
             "And Apply ArrowStringConversion Assign AsType Binop Blockwise ColumnsSetter "
-            "DropnaFrame DropnaSeries Elemwise Eval Expr Fillna Filter Index IsNa Map "
-            "MapPartitions NotNull Partitions Projection Query RenameFrame RenameSeries ResetIndex "
+            "DropnaFrame DropnaSeries Elemwise Eval Expr Fillna Filter Index Isin Map "
+            "MapPartitions Partitions Projection Query RenameFrame RenameSeries ResetIndex "
             "Split ToDatetime ToNumeric Unaryop are_co_aligned is_valid_blockwise_op "
             "optimize_blockwise_fusion "
             "Blockwise._args Blockwise._blockwise_arg Blockwise._kwargs "
@@ -41,10 +42,6 @@ GROUPS = {
     "len() without reading": {
         "dask.dataframe.dask_expr._expr": "Lengths Literal",
         "dask.dataframe.dask_expr._reductions": "Len",
-    },
-    "leaving out partitions that a filter empties": {
-        "dask.dataframe.dask_expr._accessor": "FunctionMap PropertyMap",
-        "dask.dataframe.dask_expr._expr": "Between Isin",
     },
     "making pandas of what compute() gives only once": {
         "dask.dataframe.dask_expr._repartition": (

@@ -9,28 +9,15 @@ from __future__ import annotations
 
 from typing import Any
 
-import dask.dataframe as dd
 import numpy as np
 
-from daskimg.lazy.expr import (
-    RULES,
-    Between,
-    Elemwise,
-    Expr,
-    Filter,
-    FunctionMap,
-    Isin,
-    Projection,
-    PropertyMap,
-    new_collection,
-)
+from daskimg.lazy.evaluate import ALL, Evaluator
+from daskimg.lazy.expr import RULES, Expr, new_collection, operand
+from daskimg.lazy.recipe import Given, Op, Pick, Recipe, inputs
+from daskimg.lazy.region import Region, take_of
 from daskimg.lazy.source import Source
-from daskimg.lazy.tree import ARITHMETIC, all_of, lowest, parts_of
 
 __all__ = ["pruned"]
-
-# What a predicate may do to columns of a source: nothing that calls a user's function.
-PLAIN = (*ARITHMETIC, Projection, Isin, Between, FunctionMap, PropertyMap)
 
 
 def pruned(frame: Any) -> Any:
@@ -41,7 +28,7 @@ def pruned(frame: Any) -> Any:
     for source in {node._name: node for node in expr.find_operations(Source)}.values():
         if source.operand("known") is None:
             continue
-        kept = _needed(expr, source, {})
+        kept = _needed(expr, source)
         if len(kept) < source.npartitions:
             first = kept if len(kept) else np.arange(1)  # a frame has a partition
             chosen = [source._partitions[part] for part in first.tolist()]
@@ -49,48 +36,59 @@ def pruned(frame: Any) -> Any:
     return frame if expr is frame.expr else new_collection(expr)
 
 
-def _needed(expr: Expr, source: Source, done: dict[str, Any]) -> Any:
+def _needed(expr: Expr, source: Source) -> Any:
     """Partitions of `source` from which `expr` has rows."""
-    if expr._name not in done:
-        done[expr._name] = _find(expr, source, done)
-    return done[expr._name]
+    needed = np.zeros(source.npartitions, bool)
+    seen: set[str] = set()
+    todo = [expr]
+    while todo:
+        node = todo.pop()
+        if node._name in seen:
+            continue
+        seen.add(node._name)
+        take = take_of(node)
+        if node._name == source._name:
+            needed[:] = True
+        elif take is None:
+            todo += node.dependencies()
+        elif (region := take.operand("frame")).operands[1]._name == source._name:
+            needed[_passing(region, source)] = True
+            todo += region.operands[2:]
+        else:
+            todo += region.operands[1:]
+    return np.flatnonzero(needed)
 
 
-def _find(expr: Expr, source: Source, done: dict[str, Any]) -> Any:
-    everything = np.arange(source.npartitions)
-    if expr._name == source._name or not isinstance(expr, Elemwise | Filter):
-        return (
-            everything if next(expr.find_operations(Source), None) is not None else everything[:0]
-        )
-    if not isinstance(expr, Filter):
-        below = [_needed(one, source, done) for one in expr.dependencies()]
-        return np.unique(np.concatenate([everything[:0], *below]))
-    kept = _needed(expr.frame, source, done)
-    told = [part for part in map(_on_all, parts_of(expr.predicate)) if _told_by(part, source)]
-    return np.intersect1d(kept, _passing(all_of(told), source)) if told and len(kept) else kept
+def _passing(region: Region, source: Source) -> Any:
+    """The partitions that hold a row which passes all filters that the source can tell of."""
+    recipe, held = region.recipe, [operand(one, "obj") for one in region.operands[2:]]
+    domain = recipe.roots[0].domain
+    told, used = [], set[Any]()
+    for part in recipe.chain(domain):
+        names = _columns(recipe, part.value, held)
+        if names and names <= {*source.known_columns}:
+            told.append(part)
+            used |= names
+    if not told or recipe.domains[domain].base:
+        return slice(None)
+    rows, part_of = source.look_up(sorted(used))
+    given = [rows, *(None if one is None else one.compute(scheduler="sync") for one in held)]
+    places = Evaluator(recipe, given, {}, 0).passing(told, ALL).at
+    return part_of if places is None else part_of[places]
 
 
-def _on_all(predicate: Expr) -> Expr:
-    """A predicate on a filter's rows, on all rows instead."""
-    while (below := next(predicate.find_operations(Filter), None)) is not None:
-        predicate = predicate.substitute(below, below.frame)
-    return lowest(predicate)
+def _columns(recipe: Recipe, number: int, held: list[Any]) -> set[Any] | None:
+    """The columns that a value is made of; None: something else is needed, or users' functions.
 
-
-def _told_by(predicate: Expr, source: Source) -> bool:
-    """Whether a predicate reads nothing but columns that the source knows."""
-    if isinstance(predicate, Projection) and predicate.frame._name == source._name:
-        return {*predicate.columns} <= {*source.known_columns}
-    if not isinstance(predicate, PLAIN) or isinstance(predicate, Projection):
-        return False
-    below = [predicate.frame] if isinstance(predicate, Isin) else predicate.dependencies()
-    return bool(below) and all(_told_by(one, source) for one in below)
-
-
-def _passing(predicate: Expr, source: Source) -> Any:
-    """The partitions that hold a row for which `predicate` is true."""
-    used = sorted({name for node in predicate.find_operations(Projection) for name in node.columns})
-    rows, part = source.look_up(used)
-    table = dd.from_pandas(rows, npartitions=1, sort=False)
-    mask = new_collection(predicate.substitute(source, table.expr)).compute(scheduler="sync")
-    return np.unique(part[mask.fillna(False).to_numpy(bool)])
+    What all rows share may be `held` in the graph, as values of an ``isin`` are.
+    """
+    value = recipe.values[number]
+    if isinstance(value, Given):
+        return set() if value.place and held[value.place - 1] is not None else None
+    if isinstance(value, Pick) and isinstance(recipe.values[value.frame], Given):
+        return {value.name}
+    below = inputs(value)
+    if isinstance(value, Op) or recipe.calls_users(number) or not below:
+        return None
+    each = [_columns(recipe, one, held) for one in below]
+    return None if None in each else set().union(*each)

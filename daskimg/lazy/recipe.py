@@ -27,6 +27,7 @@ __all__ = [
     "Recipe",
     "Root",
     "Value",
+    "inputs",
 ]
 
 NOTHING, HEADERS, PIXELS = range(3)  # what a value costs for a row
@@ -144,7 +145,7 @@ class Recipe:
             return (number,)
         if isinstance(value, Call) and value.domains is not None:
             return ()
-        return tuple(dict.fromkeys(op for one in _below(value) for op in self.demands(one)))
+        return tuple(dict.fromkeys(op for one in inputs(value) for op in self.demands(one)))
 
     def depth(self, op: int) -> int:
         """How many walks there are before its own: its arguments come from other ops."""
@@ -179,7 +180,7 @@ class Recipe:
         ordered: list[Part] = []
         block: list[Part] = []
         for part in (*parts, None):
-            if part is None or self._calls_users(part.value):
+            if part is None or self.calls_users(part.value):
                 ordered += sorted(block, key=self._rank)
                 ordered += [] if part is None else [part]
                 block = []
@@ -191,19 +192,20 @@ class Recipe:
         work = self.work(part.value)
         return (0 if work == NOTHING else 1 + self.raises(part.value)), work
 
-    def _calls_users(self, number: int) -> bool:
+    def calls_users(self, number: int) -> bool:
+        """Whether a user's function makes a value."""
         value = self.values[number]
         if isinstance(value, Call) and value.users:
             return True
         if isinstance(value, Op):
             return any(step.name == "apply" for step in value.program.steps)
-        return any(map(self._calls_users, _below(value)))
+        return any(map(self.calls_users, inputs(value)))
 
     def cheap(self, domain: int) -> list[Part]:
         """The parts that narrow a domain before any picture is opened."""
         parts: list[Part] = []
         for part in self.in_order(self.chain(domain)):
-            if self.work(part.value) > NOTHING or self._calls_users(part.value):
+            if self.work(part.value) > NOTHING or self.calls_users(part.value):
                 break
             parts.append(part)
         return parts
@@ -305,7 +307,8 @@ def work_of(program: Program) -> int:
     return HEADERS if any(step.name in ("header", "size") for step in program.steps) else NOTHING
 
 
-def _below(value: Value) -> tuple[int, ...]:
+def inputs(value: Value) -> tuple[int, ...]:
+    """What a value is made of, row by row."""
     if isinstance(value, Pick):
         return (value.frame,)
     if isinstance(value, Named):

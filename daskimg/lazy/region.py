@@ -38,7 +38,9 @@ __all__ = ["Region", "Take", "every_node", "take_of"]
 
 
 def take_of(expr: Expr) -> Take | None:
-    """`expr` with all row-wise work below it as one region; None where it has several sources."""
+    """`expr`, if it is row-wise, with all such work below it as one region over one source."""
+    if not (isinstance(expr, ImageNode) or is_rowwise(expr)):
+        return None
     expr = _expanded(expr, {})
     rows, others = _frontier(expr)
     if len(rows) != 1:
@@ -271,7 +273,7 @@ class Take(Blockwise):  # type: ignore[misc]
     def _tune_up(self, parent: Expr) -> Expr | None:
         if isinstance(parent, Region | Take) or not self.is_open:
             return None
-        return take_of(parent) if isinstance(parent, ImageNode) or is_rowwise(parent) else None
+        return take_of(parent)
 
     def _simplify_up(self, parent: Expr, dependents: Any) -> Expr | None:
         """Once its region is whole, what stands below other work than ours becomes one task."""

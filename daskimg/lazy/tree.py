@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 from daskimg.lazy.expr import (
@@ -10,26 +9,18 @@ from daskimg.lazy.expr import (
     And,
     ArrowStringConversion,
     Assign,
-    AsType,
-    Binop,
     ColumnsSetter,
     Elemwise,
     Expr,
-    Fillna,
     Filter,
-    IsNa,
-    NotNull,
     Projection,
     RenameFrame,
     RenameSeries,
-    Unaryop,
     are_co_aligned,
 )
 from daskimg.lazy.nodes import ImageNode, PlacedStage, Stage
 
 __all__ = [
-    "ARITHMETIC",
-    "all_of",
     "anchor",
     "args_of",
     "co_aligned",
@@ -45,10 +36,6 @@ __all__ = [
 
 # Same rows, same index, values untouched.
 ROWS = (Projection, Assign, RenameFrame, ColumnsSetter, RenameSeries, ArrowStringConversion)
-
-# Each value follows from the values of its row.
-ARITHMETIC = (Binop, Unaryop, AsType, Fillna, IsNa, NotNull)
-
 
 def is_column(item: Any) -> bool:
     """Whether an operand has rows: not a number, a reduction, or the values of an ``isin``."""
@@ -184,8 +171,3 @@ def users_of(node: Expr, dependents: Any) -> list[Expr]:
 def args_of(expr: Expr) -> list[Expr]:
     """The row-wise arguments: the operands after the named ones."""
     return list(expr.operands[len(expr._parameters) :])
-
-
-def all_of(parts: list[Expr]) -> Expr:
-    """The conjunction of `parts`."""
-    return functools.reduce(And, parts)
