@@ -48,6 +48,9 @@ GROUPS = {
             "RepartitionToFewer RepartitionToFewer._partitions_boundaries"
         ),
     },
+    "making rows once that are sorted by a key made of pictures, for iterators": {
+        "dask.dataframe.dask_expr._shuffle": "BaseSetIndexSortValues",
+    },
     "naming files below the folder that paths of a pandas frame share": {
         "dask.dataframe.dask_expr.io.io": "FromPandas",
     },

@@ -10,6 +10,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+import dask
 from dask.order import order
 
 from daskimg.column.dtype import ImageDtype
@@ -20,12 +21,15 @@ from daskimg.lazy.expr import (
     RULES,
     Alias,
     Apply,
+    BaseSetIndexSortValues,
     Blockwise,
     Expr,
     Map,
     MapPartitions,
+    Projection,
     convert_legacy_graph,
     new_collection,
+    operand,
     optimize_blockwise_fusion,
 )
 from daskimg.lazy.fusion import run_bare, twin_of, unfused
@@ -138,8 +142,9 @@ def settled(frame: Any, **options: Any) -> Any:
     """`frame` lowered, with what several partitions need (a shuffle, a small table) computed."""
     if not RULES:
         return in_plain.settled(frame, **options)
+    frame = new_collection(_with_keys(pruned(frame).expr, options))
     with unfused():
-        expr = pruned(frame).optimize(fuse=False).expr
+        expr = frame.optimize(fuse=False).expr
     if expr.dependencies() and not isinstance(expr, Blockwise) and _shares(expr):
         return new_collection(expr).persist(**options)
     todo, seen = [expr], set()
@@ -156,6 +161,42 @@ def settled(frame: Any, **options: Any) -> Any:
             elif below.dependencies() and below._name not in held:
                 held[below._name] = new_collection(below).persist(**options).expr
     return new_collection(_replaced(expr, lambda node: held.get(node._name)))
+
+
+def _with_keys(expr: Expr, options: dict[str, Any]) -> Expr:
+    """`expr` with the rows computed that are to be sorted by what is dear.
+
+    Dask asks for the key of all rows first, to know where to cut them, and would then make the
+    rows, and their key, once more.
+    """
+
+    @functools.cache
+    def moved(node: Expr) -> Expr:
+        operands = [moved(x) if isinstance(x, Expr) else x for x in node.operands]
+        same = all(a is b for a, b in zip(operands, node.operands, strict=True))
+        node = node if same else type(node)(*operands)
+        rows = _rows_to_cut(node)
+        if not rows:
+            return node
+        made = [one.expr for one in dask.persist(*map(new_collection, rows), **options)]
+        return type(node)(*made, *node.operands[len(made) :])
+
+    sorts = next(expr.find_operations(BaseSetIndexSortValues), None) is not None
+    return moved(expr.simplify()) if sorts else expr
+
+
+def _rows_to_cut(expr: Expr) -> list[Expr]:
+    """What an expression sorts, where the key is dear."""
+    if not isinstance(expr, BaseSetIndexSortValues) or operand(expr, "user_divisions") is not None:
+        return []
+    rows = expr.operand("frame")
+    key = operand(expr, "_other")
+    if key is None:
+        key = expr.operand("by")[0]
+    column = key if isinstance(key, Expr) else Projection(rows, key)
+    if rows.npartitions == 1 or _plain(column.simplify()):
+        return []
+    return [rows, key] if isinstance(key, Expr) else [rows]
 
 
 def _shares(expr: Expr) -> bool:
@@ -299,8 +340,7 @@ def plain(frame: Any) -> bool:
     """Whether neither pictures are opened for a frame nor a user's function called."""
     if not RULES:  # nobody knows
         return False
-    with unfused():
-        return _plain(pruned(frame).optimize(fuse=False).expr)
+    return _plain(pruned(frame).expr.simplify())  # (lowered, a sort would be asked for divisions)
 
 
 def counted(frame: Any) -> Any:

@@ -17,6 +17,7 @@ from daskimg.lazy.expr import (
     Eval,
     Expr,
     Filter,
+    Isin,
     Loc,
     Map,
     Query,
@@ -107,7 +108,9 @@ def _looks_around(expr: Expr) -> bool:
     if isinstance(expr, Filter | Passed | Loc | Query | DropnaFrame | DropnaSeries):
         return False
     tables = [below for below in expr.dependencies() if is_column(below)]
-    if isinstance(expr, Eval | ToDatetime | ToNumeric) or (isinstance(expr, Map) and tables[1:]):
+    if isinstance(expr, Eval | ToDatetime | ToNumeric):
+        return True
+    if isinstance(expr, Map | Isin) and tables[1:]:  # the second has values, not rows
         return True
     return any(map(_categories, _dtypes(expr))) and not any(
         map(_categories, [dtype for below in tables for dtype in _dtypes(below)])

@@ -37,6 +37,7 @@ __all__ = [
 # Same rows, same index, values untouched.
 ROWS = (Projection, Assign, RenameFrame, ColumnsSetter, RenameSeries, ArrowStringConversion)
 
+
 def is_column(item: Any) -> bool:
     """Whether an operand has rows: not a number, a reduction, or the values of an ``isin``."""
     if not isinstance(item, Expr):
