@@ -181,7 +181,7 @@ def _with_keys(expr: Expr, options: dict[str, Any]) -> Expr:
         made = [one.expr for one in dask.persist(*map(new_collection, rows), **options)]
         return type(node)(*made, *node.operands[len(made) :])
 
-    sorts = next(expr.find_operations(BaseSetIndexSortValues), None) is not None
+    sorts = any(isinstance(node, BaseSetIndexSortValues) for node in expr.walk())
     return moved(expr.simplify()) if sorts else expr
 
 
