@@ -7,6 +7,7 @@ is hinted is what is opened whatever filters say.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -15,7 +16,7 @@ from daskimg.engine import onepass, opening
 from daskimg.lazy import chunks
 from daskimg.lazy.bare import array_of, arrays_of
 from daskimg.lazy.chunks import Hints, mark_of
-from daskimg.lazy.expr import TaskRef
+from daskimg.lazy.expr import Task, TaskRef
 from daskimg.lazy.fusion import is_light, run_bare, run_in_order
 from daskimg.lazy.recipe import Recipe
 from daskimg.transport.ahead import Feeds, hungry
@@ -54,7 +55,7 @@ def region_in(tasks: Iterable[Any]) -> Region | None:
         outer: Iterator[tuple[Any, Any]]
         if getattr(task, "func", None) in (run_bare, run_in_order):
             inner, outer = [*args[0], *args[1]], zip(args[2], args[3:], strict=True)
-        elif args and isinstance(args[0], dict):  # by Dask
+        elif getattr(task, "func", None) is _dasks_own():
             inner, outer = [*args[0].values()], zip(args[2], args[3:], strict=False)
         else:
             inner, outer = [task], iter(())
@@ -65,6 +66,12 @@ def region_in(tasks: Iterable[Any]) -> Region | None:
             recipe = task.args[0]
             return Region(recipe, task.args[1].key, found, given) if recipe.opened else None
     return None
+
+
+@functools.cache
+def _dasks_own() -> Any:
+    """The function of tasks that Dask has fused."""
+    return Task.fuse(Task("below", int), Task("above", int, TaskRef("below"))).func
 
 
 def feeds_of(recipe: Recipe, rows: Any) -> Feeds | None:
