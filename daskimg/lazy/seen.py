@@ -80,7 +80,10 @@ def _telling(expr: Expr, name: str) -> tuple[Expr, list[Expr]]:
         stages = {
             node._name: node
             for node in expr.walk()
-            if isinstance(node, Stage) and node._name not in told and rows_of(node) in levels
+            if isinstance(node, Stage)
+            and node.call.tells
+            and node._name not in told
+            and rows_of(node) in levels
         }
         if not stages:
             return expr, list(told.values())

@@ -70,6 +70,8 @@ class StageCall:
     ----------
     kept : set of str
         Columns that it hands on as they came.
+    tells : bool
+        Whether the task can tell of its failures in a column beside its result.
     """
 
     def __init__(
@@ -89,6 +91,7 @@ class StageCall:
         self._task: Callable[[pd.DataFrame], pd.DataFrame] | None = task
         self._pickled: bytes | None = None
         self.kept = frozenset(kept)
+        self.tells = hasattr(task, "telling")
         self.label = re.sub(r"[^\w.]+", "-", label).strip("-")
         self.resources = dict(resources)
         self.limit = _limit_of(concurrency, label)
