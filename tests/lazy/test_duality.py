@@ -95,6 +95,12 @@ OPS = {
     "colorfulness": lambda img: img.colorfulness(),
     "hash": lambda img: img.hash(),
     "hash dhash": lambda img: img.hash("dhash"),
+    "blurriness": lambda img: img.blurriness(),
+    "percentile": lambda img: img.percentile(5),
+    "transparency": lambda img: img.transparency(),
+    "digest": lambda img: img.digest(),
+    "digest pixels": lambda img: img.digest("pixels"),
+    "exif": lambda img: img.exif(["Orientation", "DateTimeOriginal"]),
     "measures": lambda img: img.measures(["mean", "height"]),
 }
 KINDS = {
