@@ -106,7 +106,8 @@ def fusion(root: Expr, dependents: Any, bare: bool = False) -> Fusion | None:
         for below in node.dependencies()
         if below._name not in names
     }
-    return Fusion(_in_order(group), tuple(outside), bare, *outside.values())
+    single = tuple(name for name, below in outside.items() if below.npartitions == 1)
+    return Fusion(_in_order(group), tuple(outside), single, bare, *outside.values())
 
 
 def _in_order(group: list[Expr]) -> tuple[Expr, ...]:
@@ -123,10 +124,11 @@ def _in_order(group: list[Expr]) -> tuple[Expr, ...]:
 class Fusion(Blockwise):  # type: ignore[misc]
     """Row-wise expressions as one task; `names` are those under which they know what is below.
 
-    A `bare` one is read by `Together` alone.
+    Those that are `single` have one partition. (Asked while a graph is made, a scheduler in this
+    process may wait for ever: see `compile`.) A `bare` one is read by `Together` alone.
     """
 
-    _parameters = ["exprs", "names", "bare"]  # noqa: RUF012
+    _parameters = ["exprs", "names", "single", "bare"]  # noqa: RUF012
 
     @functools.cached_property
     def _meta(self) -> Any:
@@ -166,14 +168,15 @@ class Fusion(Blockwise):  # type: ignore[misc]
     def _task(self, name: Any, index: int) -> Task:
         func = run_bare if self.bare else run_in_order
         # simplified further, what is below has another name by now
-        below = dict(zip(self.names, self.operands[3:], strict=True))
+        below = dict(zip(self.names, self.operands[4:], strict=True))
         if self._shared is None:
             tasks = self._tasks(self.exprs, index)
             outer = _outside(tasks)
             refs = [TaskRef((below[node]._name, place)) for node, place in outer]
             return Task(name, func, tasks, [], outer, *refs)
         own = [twin_of(node._task((node._name, 0), index)) for node in self._own]
-        refs = [self._blockwise_arg(below[node], index) for node, _ in self._outer]
+        places = [(node, 0 if node in self.single else index) for node, _ in self._outer]
+        refs = [TaskRef((below[node]._name, place)) for node, place in places]
         return Task(name, func, own, self._shared, self._outer, *refs)
 
 

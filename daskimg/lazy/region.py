@@ -126,7 +126,8 @@ class Region(Pictures):
         return self.operands[1].divisions
 
     def _broadcast_dep(self, dep: Expr) -> bool:
-        return bool(dep.npartitions == 1 and dep._name != self.operands[1]._name)
+        # (asked for divisions here, a scheduler in this process may wait for ever: see `compile`)
+        return bool(dep._name != self.operands[1]._name)
 
     @functools.cached_property
     def recipe(self) -> Any:

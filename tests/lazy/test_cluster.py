@@ -98,3 +98,16 @@ def test_survivors_of_check(client, log, mixed):
     wanted = measured(good(eager(mixed)), "m", "t")
     assert len(found) == 14
     assert plain(found) == plain(wanted)
+
+
+@pytest.mark.timeout(90)
+@pytest.mark.parametrize("by", ["a measure", "the table"])
+def test_a_sort_between_an_isin_and_an_op(client, paths, by):
+    """Dask asks for divisions while the scheduler, in this process, makes their graph."""
+
+    def query(df):
+        values = df.image.img.mean().round(-1) if by == "a measure" else df.price
+        df = df[~values.isin([5, 100, 110])].sort_values("id").assign(c=1)
+        return df[df.image.img.check().isna()]
+
+    assert plain(query(lazy(paths)).compute()) == plain(query(eager(paths)))
