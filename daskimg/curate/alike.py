@@ -27,9 +27,9 @@ from daskimg.curate.compared import (
 )
 from daskimg.curate.groups import best_of, labelled, looked_up, spread
 from daskimg.curate.search import Search
-from daskimg.curate.tables import each, empty, like
+from daskimg.curate.tables import each, empty, like, whole
 from daskimg.errors import quoted
-from daskimg.lazy.nodes import numbered, steady
+from daskimg.lazy.nodes import steady
 
 __all__ = ["drop_near_duplicates", "duplicate_groups", "near_duplicates"]
 
@@ -250,12 +250,7 @@ def _grouped(frame: Any, column: str | None, how: tuple[Any, ...], drops: bool, 
         align_dataframes=False,
         enforce_metadata=False,
     )
-    # Dask would take columns of it for those of different frames: they stand on several
-    return numbered(rows, _as_it_is, meta)
-
-
-def _as_it_is(part: pd.DataFrame, number: int) -> pd.DataFrame:
-    return part
+    return whole(rows, meta)
 
 
 class _Told:

@@ -13,9 +13,8 @@ from daskimg.curate.compared import ID, PIXELS, WORDS, compared, light, of_quali
 from daskimg.curate.groups import best_of, labelled, looked_up
 from daskimg.curate.rules import COLUMNS, Rule, fences, flags, local_facts
 from daskimg.curate.search import Search
-from daskimg.curate.tables import each, empty
+from daskimg.curate.tables import each, empty, whole
 from daskimg.engine.program import STRING
-from daskimg.lazy.nodes import numbered
 
 __all__ = ["added", "table_of"]
 
@@ -58,6 +57,18 @@ def table_of(
     label: str | None,
     split: str | None,
 ) -> Any:
+    """The table of an audit of a Dask frame: a row a picture, its measures, what each rule says.
+
+    Parameters
+    ----------
+    frame, name : DataFrame, str
+        The frame, and its column of pictures.
+    rules : mapping of str to Rule
+    own : list of str
+        Rules that are expressions of the user's: columns of the frame by now.
+    label, split : str, optional
+        Columns in which look-alikes should not differ.
+    """
     cells = frame[name]
     made, what = compared(frame, name, "phash", 4, "dhash", False)
     made |= of_quality(frame, name)
@@ -78,11 +89,7 @@ def table_of(
     rows = dd.map_partitions(
         finish, table, *single, meta=meta, align_dataframes=False, enforce_metadata=False
     )
-    return numbered(rows, _as_it_is, meta)
-
-
-def _as_it_is(part: pd.DataFrame, number: int) -> pd.DataFrame:
-    return part
+    return whole(rows, meta)
 
 
 _DIGESTS = empty({"id": "int64", "hash": "uint64", "confirm": "uint64"})
@@ -107,6 +114,7 @@ def _local_facts(part: pd.DataFrame) -> pd.DataFrame:
 
 
 def added(counts: pd.DataFrame) -> pd.DataFrame:
+    """Counts of the same, added up."""
     by = [name for name in counts if name != "count"]
     return counts.groupby(by, sort=False)[["count"]].sum().reset_index()
 

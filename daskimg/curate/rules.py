@@ -88,13 +88,20 @@ RULES = {
     "odd_aspect": Rule(
         "long and narrow", "aspect", above=1 / 0.35, source="longer by shorter side, as cleanvision"
     ),
-    "grey": Rule("grey among pictures in colour", "colorfulness", below=2.0,
-                 source="Hasler and Suesstrunk 2003; where half or more of the others have colour"),
+    "grey": Rule(
+        "grey among pictures in colour",
+        "colorfulness",
+        below=2.0,
+        source="Hasler and Suesstrunk 2003; where half or more of the others have colour",
+    ),
     "transparent": Rule("alpha hides some of it", "transparency", above=0.0),
-    "turned": Rule("EXIF says it is to be turned: upside down or on its side for who ignores that",
-                   "orientation", above=1.0),
+    "turned": Rule(
+        "EXIF says it is to be turned: upside down or on its side for who ignores that",
+        "orientation",
+        above=1.0,
+    ),
     "position": Rule("EXIF tells where it was taken (privacy)", "latitude"),
-}  # fmt: skip
+}
 
 # The columns of an audit's table beside those of the frame, and their dtypes.
 COLUMNS: dict[str, Any] = {

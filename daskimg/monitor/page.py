@@ -89,13 +89,21 @@ class _Figures:
         speed.y_range.start = 0
         speed.line("time", "speed", source=self.speed, line_width=2, color=COLOURS[0])
         self.bars = figure(
-            title="% of the time of its threads", y_range=[], x_range=(0, 100), height=240,
-            toolbar_location=None, sizing_mode="stretch_width",
-        )  # fmt: skip
+            title="% of the time of its threads",
+            y_range=[],
+            x_range=(0, 100),
+            height=240,
+            toolbar_location=None,
+            sizing_mode="stretch_width",
+        )
         self.bars.hbar_stack(
-            list(Share._fields), y="stage", height=0.7, source=self.stages, color=list(COLOURS),
+            list(Share._fields),
+            y="stage",
+            height=0.7,
+            source=self.stages,
+            color=list(COLOURS),
             legend_label=list(Share._fields),
-        )  # fmt: skip
+        )
         self.bars.legend.location = "bottom_right"
         self.texts = {
             name: Div(text="", sizing_mode="stretch_width", name=name)
