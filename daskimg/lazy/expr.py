@@ -7,12 +7,15 @@ False), and `plain` does everything with public Dask: right, only slower.
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import operator
+import sys
 import warnings
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__all__ = ["GROUPS", "RULES", "operand"]
+__all__ = ["GROUPS", "RULES", "operand", "unlock"]
 
 KNOWN = "2026.7.1"  # the Dask that all tests have passed with
 # What each group serves, and its names by their modules (those of methods are only checked).
@@ -100,6 +103,22 @@ def _bind() -> bool:
 
 
 RULES = _bind()
+
+
+def unlock() -> None:
+    """Let threads work on queries of their own at once, as they do from Python 3.12 on.
+
+    Before, a cached property holds one lock for all instances of its class while it is computed:
+    two threads that optimise a query each, and one whose property waits for a scheduler in this
+    process, may wait for each other for ever. Without it a property may be computed twice.
+    """
+    classes = [globals()["Expr"].__mro__[-2]] if RULES and sys.version_info < (3, 12) else []
+    while classes:
+        one = classes.pop()
+        classes += one.__subclasses__()
+        for item in vars(one).values():
+            if isinstance(item, functools.cached_property):
+                item.lock = contextlib.nullcontext()  # type: ignore[attr-defined]
 
 
 def operand(expr: Any, name: str) -> Any:

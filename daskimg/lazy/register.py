@@ -16,8 +16,11 @@ from daskimg.column.image import Image
 from daskimg.column.lists import ImageListArray, ImageListDtype
 from daskimg.lazy.bare import Column, Table
 from daskimg.lazy.chunks import Results
+from daskimg.lazy.expr import unlock
 
 __all__: list[str] = []
+
+unlock()  # what Dask has imported by now, and ours
 
 
 @make_array_nonempty.register(ImageDtype)
