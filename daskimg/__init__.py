@@ -10,7 +10,7 @@ writers), ``frame`` (``.img`` on a DataFrame).
 from importlib.metadata import version
 
 from daskimg import testing
-from daskimg.accessor import ImageAccessor
+from daskimg.accessor import ImageAccessor, compare
 from daskimg.batch import BatchError
 from daskimg.cluster import check_cluster, start_cluster
 from daskimg.column.array import ImageArray
@@ -28,6 +28,7 @@ from daskimg.io.tfrecord.shards import read_tfrecords
 from daskimg.io.webdataset.shards import read_webdataset
 from daskimg.lazy import register as _register  # noqa: F401
 from daskimg.monitor import progress, stats
+from daskimg.notebook import load_ipython_extension, register  # noqa: F401
 
 __all__ = [
     "BatchError",
@@ -41,6 +42,7 @@ __all__ = [
     "TooManyPixelsError",
     "__version__",
     "check_cluster",
+    "compare",
     "from_array",
     "images",
     "progress",
@@ -56,3 +58,5 @@ __all__ = [
 ]
 
 __version__ = version("daskimg")
+
+register()

@@ -128,6 +128,38 @@ class FrameAccessor:
         sheet: ContactSheet = cells.img.show(n, columns, label)
         return sheet
 
+    def hist(
+        self, of: Any = "brightness", column: str | None = None, bins: int = 30, n: int = 4
+    ) -> ContactSheet:
+        """How a measure of the pictures, or a column, is spread; the pictures at both ends.
+
+        Parameters
+        ----------
+        of : str or Series
+            A column of numbers (a model's score), or a measure (``"sharpness"``).
+        column : str, optional
+            Of which pictures; None: the only image column.
+        bins : int
+            Bars of the histogram.
+        n : int
+            Pictures of the lowest values, and as many of the highest.
+
+        Returns
+        -------
+        PIL.Image.Image
+
+        Examples
+        --------
+        >>> df = pd.DataFrame({"image": pictures, "score": [0.5, 0.25, None]})
+        >>> df.img.hist("score", n=1).size
+        (712, 360)
+        """
+        if isinstance(of, str) and of in self._frame.columns:
+            of = self._frame[of]
+        cells = self._frame[image_column(self._frame, column)]
+        sheet: ContactSheet = cells.img.hist(of, bins, n)
+        return sheet
+
     def errors(self) -> Any:
         """Every failed cell: ``path``, ``column``, ``stage`` and ``error``, a row each.
 

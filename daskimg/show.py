@@ -1,25 +1,24 @@
-"""Pictures to look at: contact sheets."""
+"""Pictures to look at: contact sheets, and the pictures at both ends of a measure."""
 
 from __future__ import annotations
 
-import html
-import io
-from base64 import b64encode
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import PIL.Image
 import PIL.ImageDraw
 import PIL.ImageFont
 
+from daskimg.column.html import figure
 from daskimg.column.image import Image
 from daskimg.errors import reason_of
-from daskimg.kernels import color
 
-__all__ = ["ContactSheet", "contact_sheet"]
+__all__ = ["ContactSheet", "contact_sheet", "histogram", "small"]
 
 SIDE, GAP, LINE = 160, 8, 16  # pixels of a picture's cell, between cells, of a line of text
+CHART = 360, 360  # width and height of a histogram
 
 
 class ContactSheet(PIL.Image.Image):
@@ -63,37 +62,92 @@ def contact_sheet(
     figures = []
     for n, cell in enumerate(cells):
         left, top = n % columns * step[0] + GAP, n // columns * step[1] + GAP
-        small, reason = _thumbnail(cell)
-        if small is not None:
-            place = (left + (SIDE - small.width) // 2, top + (SIDE - small.height) // 2)
-            sheet.paste(small, place)
+        picture, reason = small(cell)
+        if picture is not None:
+            place = (left + (SIDE - picture.width) // 2, top + (SIDE - picture.height) // 2)
+            sheet.paste(picture.convert("RGB"), place)
         else:
             _note(sheet, left, top, reason)
         label = "" if labels is None else str(labels[n])
         if label:
             _text(sheet, (left, top + SIDE), label, 26)
-        figures.append(_figure(small, reason, label))
+        figures.append(figure(picture, reason, label))
+    style = f"display:grid;grid-template-columns:repeat({columns},{SIDE}px);gap:{GAP}px"
+    style += ";text-align:center"
+    return _sheet(sheet, f'<div style="{style}">{"".join(figures)}</div>')
+
+
+def histogram(
+    values: npt.NDArray[np.float64], low: Sequence[Any], high: Sequence[Any], title: str, bins: int
+) -> ContactSheet:
+    """How often which values are, between the pictures of the lowest and of the highest.
+
+    Parameters
+    ----------
+    values : ndarray of float64
+    low, high : sequence of (Image, float)
+        Those at the ends, the outermost first.
+    title : str
+    bins : int
+
+    Examples
+    --------
+    >>> grey = Image(np.zeros((9, 9), "uint8"))
+    >>> histogram(np.arange(3.0), [(grey, 0.0)], [(grey, 2.0)], "mean of 3 pictures", 10).size
+    (712, 360)
+    """
+    ends = [
+        contact_sheet([cell for cell, _ in pairs], 2, [f"{value:.4g}" for _, value in pairs])
+        for pairs in (low, high)
+    ]
+    chart = _chart(values, title, bins)
+    width = sum(one.width for one in (*ends, chart))
+    height = max(one.height for one in (*ends, chart))
+    whole = PIL.Image.new("RGB", (width, height), "white")
+    left = 0
+    for one in (ends[0], chart, ends[1]):
+        whole.paste(one, (left, 0))
+        left += one.width
+    parts = (ends[0].gallery, figure(chart), ends[1].gallery)
+    return _sheet(whole, f'<div style="display:flex;gap:{GAP}px">{"".join(parts)}</div>')
+
+
+def _chart(values: npt.NDArray[np.float64], title: str, bins: int) -> PIL.Image.Image:
+    width, height = CHART
+    chart = PIL.Image.new("RGB", CHART, "white")
+    if len(values):
+        counts, edges = np.histogram(values, bins)
+        pen, tall = PIL.ImageDraw.Draw(chart), height - 3 * LINE
+        floor = height - LINE - GAP
+        for n, count in enumerate(counts):
+            sides = [GAP + at * (width - 2 * GAP) // bins for at in (n, n + 1)]
+            top = floor - round(count / counts.max() * tall)
+            pen.rectangle((sides[0], top, max(sides[1] - 2, sides[0]), floor), fill="#2a7f62")
+        last = f"{edges[-1]:.4g}"
+        _text(chart, (GAP, floor + 2), f"{edges[0]:.4g}", 20)
+        _text(chart, (width - GAP - 7 * len(last), floor + 2), last, 20)
+    _text(chart, (GAP, 2), title, 60)
+    return chart
+
+
+def _sheet(sheet: PIL.Image.Image, gallery: str) -> ContactSheet:
     sheet.__class__ = ContactSheet
-    sheet.gallery = (  # type: ignore[attr-defined]
-        f'<div style="display:grid;grid-template-columns:repeat({columns},{SIDE}px);gap:{GAP}px">'
-        f"{''.join(figures)}</div>"
-    )
+    sheet.gallery = gallery  # type: ignore[attr-defined]
     return sheet  # type: ignore[return-value]
 
 
-def _thumbnail(cell: Any) -> tuple[PIL.Image.Image | None, str]:
+def small(
+    cell: Any, side: int = SIDE, most: int | None = None
+) -> tuple[PIL.Image.Image | None, str]:
+    """A picture for a cell, or why there is none; of files of `most` bytes."""
     if not isinstance(cell, Image):
         return None, "missing"
     if cell.failed:
         return None, cell.error or ""
     try:
-        picture = cell.to_pil()
-    except Exception as error:
+        return cell.thumbnail(side, most), ""
+    except Exception as error:  # whatever it is: others are shown
         return None, cell.error or reason_of("decode", error)
-    if picture.mode in ("I;16", "I", "F"):
-        picture = PIL.Image.fromarray(color.to_uint8(np.asarray(picture)))
-    picture.thumbnail((SIDE, SIDE))
-    return picture.convert("RGB"), ""
 
 
 def _note(sheet: PIL.Image.Image, left: int, top: int, reason: str) -> None:
@@ -108,13 +162,3 @@ def _text(sheet: PIL.Image.Image, place: tuple[int, int], words: str, most: int)
         words = words[: most - 1] + "…"
     font = PIL.ImageFont.load_default(size=12)
     PIL.ImageDraw.Draw(sheet).text(place, words, fill="#333", font=font)
-
-
-def _figure(small: PIL.Image.Image | None, reason: str, label: str) -> str:
-    inner = f'<div style="color:#c33;font-size:11px">{html.escape(reason)}</div>'
-    if small is not None:
-        out = io.BytesIO()
-        small.save(out, "jpeg", quality=85)
-        inner = f'<img src="data:image/jpeg;base64,{b64encode(out.getvalue()).decode()}">'
-    caption = f'<figcaption style="font-size:12px">{html.escape(label)}</figcaption>'
-    return f'<figure style="margin:0;text-align:center">{inner}{caption if label else ""}</figure>'

@@ -5,14 +5,15 @@ from pandas.api.extensions import register_series_accessor
 from daskimg.accessor.cells import CellOps
 from daskimg.accessor.color import ColorOps
 from daskimg.accessor.geometry import GeometryOps
+from daskimg.accessor.look import LookOps, compare
 from daskimg.accessor.measure import MeasureOps
 from daskimg.accessor.random import RandomOps
 
-__all__ = ["ImageAccessor"]
+__all__ = ["ImageAccessor", "compare"]
 
 
 @register_series_accessor("img")
-class ImageAccessor(CellOps, GeometryOps, ColorOps, RandomOps, MeasureOps):
+class ImageAccessor(CellOps, GeometryOps, ColorOps, RandomOps, MeasureOps, LookOps):
     """Operations on the pictures of a column, the same on pandas and on Dask.
 
     Every op returns a Series on the same rows. An op on pictures that are not decoded yet

@@ -181,3 +181,7 @@ class Accessor:
         """The first `n` rows in memory."""
         rows: pd.DataFrame = frame.head(n)
         return rows
+
+    def _computed(self, *values: Any) -> tuple[Any, ...]:
+        """Frames and columns in memory, of one pass."""
+        return values

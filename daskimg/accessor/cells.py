@@ -7,16 +7,14 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
-from daskimg.accessor.base import Accessor, neighbour, per_row
+from daskimg.accessor.base import Accessor
 from daskimg.column.array import ImageArray
 from daskimg.column.dtype import ImageDtype, check_policy
 from daskimg.column.storage import Uniform
 from daskimg.engine.ops import cells_of
 from daskimg.engine.program import Program
 from daskimg.kernels import codec
-from daskimg.show import SIDE, ContactSheet, contact_sheet
 
 __all__ = ["CellOps"]
 
@@ -292,47 +290,6 @@ class CellOps(Accessor):
         if pixels.dtype == object:
             raise ValueError("an array has one shape, and pictures differ: resize() them first")
         return da.from_array(pixels, chunks=("auto", *(-1 for _ in pixels.shape[1:])))
-
-    def show(self, n: int = 16, columns: int = 4, label: Any = None) -> ContactSheet:
-        """The first pictures on one sheet.
-
-        Parameters
-        ----------
-        n : int
-            How many.
-        columns : int
-            Pictures in a row.
-        label : str, Series or list, optional
-            A text below each picture: a column of the same rows, or a list for the first of them.
-            The name of a column: of a Dask frame ``df.image`` knows the others of ``df``; of a
-            pandas frame ``df.img.show(label="name")`` does.
-
-        Returns
-        -------
-        PIL.Image.Image
-            A gallery in a notebook. A failed picture shows its reason.
-
-        Examples
-        --------
-        >>> pictures.img.show(2).size
-        (344, 176)
-        """
-        if isinstance(label, str):
-            label = neighbour(self._frame(), label, self._series.name)
-        thumbnails = self.on_error("null").img.resize(SIDE, SIDE, fit="contain")
-        frame = thumbnails.to_frame("image")
-        rowwise = per_row(label)
-        if rowwise:
-            frame = frame.assign(label=label)
-        first = self._head(frame, n)
-        labels = first["label"] if rowwise else label
-        if labels is not None:
-            labels = ["" if pd.isna(x) else x for x in labels][:n]
-            if len(labels) < len(first):
-                raise ValueError(
-                    f"label has a text for each of the {len(first)} pictures; got {len(labels)}"
-                )
-        return contact_sheet(list(first["image"].array), columns, labels)
 
 
 def _stack(cells: ImageArray, na_value: Any) -> npt.NDArray[Any]:

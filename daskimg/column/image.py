@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 import sys
 from collections.abc import Sequence
@@ -13,14 +14,20 @@ import numpy.typing as npt
 import PIL.Image
 
 from daskimg import config
-from daskimg.errors import ImageError, brief, quoted
-from daskimg.kernels import codec, color
+from daskimg.column.html import figure
+from daskimg.errors import ImageError, brief, quoted, reason_of
+from daskimg.guard import isolate
+from daskimg.kernels import codec, color, headers
 from daskimg.kernels.inline import inline
 from daskimg.kernels.reader import image_pixels
 from daskimg.secrets import mask_url
 from daskimg.transport import fetch
+from daskimg.transport.stores import is_here
 
-__all__ = ["Image", "pixels_of"]
+__all__ = ["LARGEST", "Image", "pixels_of"]
+
+SHOWN = 512  # pixels of a side of one picture in a notebook
+LARGEST = 64 * 2**20  # bytes of a file that is opened because a notebook shows its cell
 
 
 def pixels_of(picture: Any) -> npt.NDArray[Any]:
@@ -119,16 +126,20 @@ class Image:
         ImageError
             When the cell is a failure.
         """
+        if isinstance(self._data, np.ndarray):
+            return codec.encode(self._data, "png")
+        return self._bytes()
+
+    def _bytes(self, most: int | None = None) -> bytes:
+        """What the cell holds, or its file, of `most` bytes."""
         if isinstance(self._data, bytes):
             return self._data
-        if self._data is not None:
-            return codec.encode(self._data, "png")
         if self.failed or self.path is None:
             raise ImageError(self.error or "read: the cell is empty", self.path)
         if (held := inline(self.path)) is not None:
             return held
         source = (self._source or fetch.Source.default).allowing(config.allow_paths())
-        return fetch.read_bytes(self.path, fetch.for_cell(self.path, source))
+        return fetch.read_bytes(self.path, fetch.for_cell(self.path, source), max_bytes=most)
 
     def to_numpy(self) -> npt.NDArray[Any]:
         """The pixels, HWC (HW for grey), read-only; decoded if need be.
@@ -183,17 +194,89 @@ class Image:
         held = ("bool", "uint8", "uint16", "float32") if pixels.ndim == 2 else ("uint8",)
         return PIL.Image.fromarray(pixels if pixels.dtype in held else color.to_uint8(pixels))
 
+    def thumbnail(self, side: int = 160, max_bytes: int | None = None) -> PIL.Image.Image:
+        """A small picture to look at, in 8 bits; a JPEG is decoded at a reduced scale.
+
+        Parameters
+        ----------
+        side : int
+            The most pixels of a side.
+        max_bytes : int, optional
+            A larger file is not opened.
+
+        Returns
+        -------
+        PIL.Image.Image
+
+        Raises
+        ------
+        ImageError
+            When the cell is a failure.
+        OSError, ValueError
+            When it cannot be opened, or shown.
+
+        Examples
+        --------
+        >>> Image(np.zeros((300, 400), "uint16")).thumbnail().size
+        (160, 120)
+        """
+        return self._look(side, max_bytes)[0]
+
+    @property
+    def at_hand(self) -> bool:
+        """Whether the picture can be looked at without asking a store on the network for it."""
+        if self._data is not None or self.path is None:
+            return self._data is not None
+        return inline(self.path) is not None or is_here(self.path)
+
+    def _look(self, side: int, most: int | None = None) -> tuple[PIL.Image.Image, str]:
+        """A small picture, and what there is to say of the large one."""
+        pixels, settings = self._data, config.settings()._asdict()
+        if isinstance(pixels, np.ndarray):
+            told = f"{'x'.join(map(str, pixels.shape))} {pixels.dtype}"
+        else:
+            data = self._bytes(most)
+            height, width, _, mode, kind = headers.read_header(data, **settings)
+            told = f"{height}x{width} {mode}, {kind}, {len(data):,} bytes"
+            share = min(side / max(height, width), 1)
+            enough = math.ceil(height * share), math.ceil(width * share)
+            child = config.isolation()
+            if child is None:
+                pixels = codec.decode(data, min_size=enough, **settings)
+            else:
+                pixels = isolate.decode(data, timeout=child[0], min_size=enough, **settings)
+        picture = Image(pixels).to_pil()
+        if picture.mode in ("I;16", "F"):
+            picture = PIL.Image.fromarray(color.to_uint8(pixels).squeeze())
+        picture.thumbnail((side, side))
+        return picture, told
+
     def _repr_png_(self) -> bytes | None:
+        if not self.at_hand:
+            return None
         try:
-            picture = self.to_pil()
-            if picture.mode in ("I;16", "F"):
-                picture = PIL.Image.fromarray(color.to_uint8(self.to_numpy()).squeeze())
+            picture = self.thumbnail(SHOWN, LARGEST)
         except (ValueError, OSError):  # then a notebook shows the repr
             return None
         out = io.BytesIO()
-        picture.thumbnail((512, 512))
         picture.save(out, "png")
         return out.getvalue()
+
+    def _repr_html_(self) -> str:
+        """The picture with its size, mode and path, or why there is none."""
+        path = brief(mask_url(self.path), 200) if self.path else ""
+        if self.path is not None and inline(self.path) is not None:
+            path = ""
+        if self.failed:
+            return figure(None, mask_url(str(self.error)), path)
+        if not self.at_hand:
+            return figure(None, "not fetched; .to_pil() or .thumbnail() does", path)
+        try:
+            picture, told = self._look(SHOWN, LARGEST)
+        except Exception as error:  # whatever it is: the notebook goes on
+            return figure(None, mask_url(reason_of("decode", error)), path)
+        warning = f"; {mask_url(self.error)}" if self.error else ""
+        return figure(picture, "", f"{told}{warning}{' · ' if path else ''}{path}")
 
     def __repr__(self) -> str:
         path = f" {brief(mask_url(self.path), 200)}" if self.path else ""

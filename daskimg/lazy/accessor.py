@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import dask
 import pandas as pd
 from dask.dataframe.extensions import register_series_accessor
 
@@ -54,6 +55,10 @@ class LazyImageAccessor(ImageAccessor):
     def _frame(self) -> Any:
         found = frame_behind(self._series.expr)
         return None if found is None else new_collection(found)
+
+    def _computed(self, *values: Any) -> tuple[Any, ...]:
+        found: tuple[Any, ...] = dask.compute(*values)
+        return found
 
     def _head(self, frame: Any, n: int) -> pd.DataFrame:
         rows: pd.DataFrame = frame.head(n, npartitions=-1)

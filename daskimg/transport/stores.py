@@ -11,7 +11,7 @@ import re
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
-__all__ = ["Place", "local_path", "parse", "store_of"]
+__all__ = ["Place", "is_here", "local_path", "parse", "store_of"]
 
 HERE = ("file", "memory")
 WEB = ("http", "https")
@@ -51,6 +51,18 @@ def local_path(path: str) -> str | None:
         if path.startswith(prefix):
             return path[len(prefix) :]
     return None if "://" in path or "::" in path else path
+
+
+def is_here(path: str) -> bool:
+    """Whether a path leads to a file of this machine, or of this process.
+
+    Examples
+    --------
+    >>> is_here("data/1.jpg"), is_here("memory://1.jpg"), is_here("s3://b/1.jpg")
+    (True, True, False)
+    """
+    place = parse(path)
+    return place.inner is None and place.protocol in HERE
 
 
 class Place(NamedTuple):
