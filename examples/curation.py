@@ -21,7 +21,7 @@ import daskimg as di
 
 SHARED = Path(os.environ.get("DASKIMG_SHARED", Path(__file__).resolve().parents[2] / "shared"))
 GROCERY = SHARED / "data" / "grocery"
-#: A picture of these is dropped, beside the worse of look-alikes.
+#: A picture with one of these is dropped, beside all but the best of look-alikes.
 FAULTS = ("broken", "dark", "bright", "low_contrast", "blurred", "low_information")
 
 
@@ -42,13 +42,13 @@ def save_faulty(folder: Path) -> Path:
 
 
 def run(options: argparse.Namespace) -> Sequence[Path]:
-    """Audit, then keep what is worth it."""
+    """Look at each picture once; then what is worth keeping is copied, byte by byte."""
     output: Path = options.output
     root = options.images
     if root is None:
         root = str(GROCERY if GROCERY.is_dir() else save_faulty(output / "photographs"))
     df = di.read_images(root, on_error="null", include_paths=True)
-    audit = df.img.audit(label=options.label, split=options.split)
+    audit = df.img.audit(label=options.label, split=options.split).persist()
     page = Path(audit.report(output / "audit.html"))
     table = audit.table
     faulty = table[list(FAULTS)].any(axis=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import numbers
 import os
 from collections.abc import Mapping
@@ -15,7 +16,7 @@ import pandas as pd
 from daskimg.accessor.base import per_row
 from daskimg.curate import page
 from daskimg.curate.compared import WORDS
-from daskimg.curate.measured import added, table_of
+from daskimg.curate.measured import TOLD, added, table_of
 from daskimg.curate.rules import RULES, Rule
 from daskimg.curate.tables import each, empty
 from daskimg.engine.program import STRING
@@ -52,7 +53,7 @@ def audit(
     Returns
     -------
     Audit
-        Lazy: ``.table``, ``.summary()``, ``.report(path)``.
+        Lazy: ``.table``, ``.summary()``, ``.report(path)``; ``.persist()`` to look once for all.
 
     Notes
     -----
@@ -74,6 +75,8 @@ def audit(
     chosen, own = _chosen(rules or {}, label, split)
     frame = frame.assign(**{f"{WORDS}rule_{rule}": value for rule, value in own.items()})
     if isinstance(frame, pd.DataFrame):
+        if isinstance(frame.index, pd.MultiIndex):
+            raise ValueError("the table of an audit has no index of several levels: reset_index()")
         with dask.config.set({"dataframe.convert-string": False}):
             several = max(1, min(16, len(frame) // 64))
             frame = dd.from_pandas(frame, npartitions=several, sort=False)
@@ -88,8 +91,10 @@ class Audit:
     ----------
     table : dask.dataframe.DataFrame
         A row a picture, on the frame's index: its light columns, ``path``, the measures, ``group``
-        and ``best`` as of `duplicate_groups`, ``exact_group``, a bool for each rule, and
-        ``issues``, the names of those that flag it (``"dark, blurred"``, empty for none).
+        and ``best`` as of `duplicate_groups` (but where there is one that is not dark, bright,
+        blurred, of low contrast or information, a picture that is so is not the best),
+        ``exact_group``, a bool for each rule, and ``issues``, the names of those that flag it
+        (``"dark, blurred"``, empty for none).
     rules : dict of str to Rule
         What each rule finds, by which measure, from which threshold on, and the source of it.
     """
@@ -110,6 +115,19 @@ class Audit:
             f"Audit of {self._column!r} by {', '.join(self.rules)}: .table, .summary(), .report()"
         )
 
+    def persist(self) -> Audit:
+        """The same with its table computed and held in memory: it is light, a few hundred bytes a
+        picture, and what is asked of it afterwards decodes nothing.
+
+        Examples
+        --------
+        >>> found = di.read_images(folder).img.audit().persist()
+        >>> len(found.table), found.summary().pictures.loc["broken"]
+        (3, np.int64(0))
+        """
+        table = self.table.persist()
+        return Audit(table, self.rules, self._column, self._label, self._split)
+
     def summary(self) -> pd.DataFrame:
         """How many pictures each rule flags: ``pictures``, ``share`` of all, ``what``,
         ``threshold`` and ``source``, by the name of the rule. Computes.
@@ -127,7 +145,8 @@ class Audit:
         The page stands alone: counts with shares, the worst pictures of each rule, look-alikes
         side by side; samples, however many pictures there are. ``audit.html`` has
         ``audit.drop.txt`` beside it: the paths of broken pictures and of all but the best of
-        look-alikes, a line each.
+        look-alikes, a line each (without the rule ``broken`` or ``near_duplicate`` not those). A
+        path with a line break in it, or a quotation mark before it, stands there as a JSON string.
 
         Returns
         -------
@@ -137,14 +156,14 @@ class Audit:
         where = os.fspath(path)
         drops = f"{os.path.splitext(where)[0]}.drop.txt"
         table = self.table
-        drop = each(table, _to_drop, empty({"path": STRING}))
+        drop = each(table, _Dropped(self.rules), empty({"path": STRING}))
         sample = page.sampled(table, self.rules, self._column, self._label, self._split)
         totals, shown, dropped = dask.compute(self._totals(), sample, drop)
         if folder := os.path.dirname(where):
             os.makedirs(folder, exist_ok=True)
-        lines = dropped["path"].dropna().tolist()
+        paths = dropped["path"].dropna().tolist()
         with open(drops, "w", encoding="utf-8") as file:
-            file.writelines(f"{line}\n" for line in lines)
+            file.writelines(f"{_line(path)}\n" for path in paths)
         causes = totals[totals["what"] == "cause"].set_index("name")["count"]
         text = page.written(
             self._summed(totals),
@@ -152,7 +171,8 @@ class Audit:
             causes.sort_values(ascending=False),
             shown,
             os.path.basename(drops),
-            len(lines),
+            len(dropped),
+            len(paths),
         )
         with open(where, "w", encoding="utf-8") as file:
             file.write(text)
@@ -191,14 +211,18 @@ def _chosen(
         del chosen["leak"]
     own = {}
     for name, value in rules.items():
-        if value is None or value is False:
+        if not isinstance(name, str) or name in TOLD:
+            raise ValueError(
+                f"{quoted(name)} is no name for a rule: the table has {', '.join(TOLD)}"
+            )
+        if name in RULES and (value is None or value is False):
             chosen.pop(name, None)
         elif per_row(value):
             if value.dtype not in ("bool", "boolean", "bool[pyarrow]"):
                 raise TypeError(f"a rule is a column of bools; {name!r} is {value.dtype}")
             own[name] = value
             chosen[name] = Rule(RULES[name].says if name in RULES else name, "your expression")
-        elif isinstance(value, numbers.Real) and _has_limit(chosen.get(name)):
+        elif isinstance(value, numbers.Real) and value == value and _has_limit(chosen.get(name)):
             side = "above" if chosen[name].above is not None else "below"
             limit: dict[str, Any] = {side: float(value)}
             chosen[name] = chosen[name]._replace(**limit)
@@ -214,10 +238,21 @@ def _has_limit(rule: Rule | None) -> bool:
     return rule is not None and not (rule.above is None and rule.below is None)
 
 
-def _to_drop(table: pd.DataFrame) -> pd.DataFrame:
+class _Dropped:
     """Broken pictures, and all but the best of look-alikes."""
-    worse = table["group"].notna() & ~table["best"]
-    return table.loc[table["reason"].notna() | worse, ["path"]]
+
+    def __init__(self, rules: Mapping[str, Rule]) -> None:
+        self.broken, self.alike = "broken" in rules, "near_duplicate" in rules
+
+    def __call__(self, table: pd.DataFrame) -> pd.DataFrame:
+        worse = table["group"].notna() & ~table["best"] & self.alike
+        return table.loc[(table["reason"].notna() & self.broken) | worse, ["path"]]
+
+
+def _line(path: str) -> str:
+    """A path on one line."""
+    plain = path.splitlines() == [path] and not path.startswith('"')
+    return path if plain else json.dumps(path)
 
 
 class _Count:

@@ -21,6 +21,7 @@ from daskimg.io.commit.failures import image_column, image_columns
 from daskimg.lazy.nodes import numbered
 
 __all__ = [
+    "FAULTY",
     "FLAT",
     "ID",
     "PIXELS",
@@ -43,7 +44,7 @@ FLAT = 4.0
 TONES = 16  # levels of light that are one tone
 SIDES = 128  # pixels of a side of the small picture that is turned
 WORDS = "__curate_"  # what the names of our own columns begin with
-ID, PIXELS, SHARP = (f"{WORDS}{name}" for name in ("id", "pixels", "sharp"))
+ID, PIXELS, SHARP, FAULTY = (f"{WORDS}{name}" for name in ("id", "pixels", "sharp", "faulty"))
 MOST_PARTS, PART_ROWS = 16, 64  # of pictures in memory, looked at by threads
 ROWS = 32  # bits of an id that tell the row of its partition
 OTHER = 1 << 62  # what the ids of the other frame begin at

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from daskimg.curate.compared import ID, PIXELS, SHARP
+from daskimg.curate.compared import FAULTY, ID, PIXELS, SHARP
 from daskimg.curate.search import Search, merged
 from daskimg.curate.tables import each, empty
 
@@ -23,7 +23,13 @@ MERGED = 8  # tables that are merged at a time
 BANDS = 4  # rows of a partition, one a band, for each row of one before
 FOREST = {"id": "int64", "root": "int64"}
 LABELS = {**FOREST, "group": "int64"}
-BEST = {"group": "int64", "pixels": "float64", "sharp": "float64", "id": "int64"}
+BEST = {
+    "group": "int64",
+    "faulty": "bool",
+    "pixels": "float64",
+    "sharp": "float64",
+    "id": "int64",
+}
 
 
 def spread(table: Any, search: Search) -> Any:
@@ -79,7 +85,8 @@ def looked_up(
 
 
 def best_of(table: Any, labels: Any) -> Any:
-    """The ``id`` of the best row of each group: of most pixels, then the sharpest, the first."""
+    """The ``id`` of the best row of each group: one without fault where the table tells, of most
+    pixels, then the sharpest, the first."""
     if isinstance(table, pd.DataFrame):
         return _best(_members(table, labels))
     rows = dd.map_partitions(
@@ -96,6 +103,7 @@ def _members(part: pd.DataFrame, labels: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "group": group[there],
+            "faulty": part[FAULTY].to_numpy(bool)[there] if FAULTY in part else False,
             "pixels": part[PIXELS].to_numpy(np.float64, na_value=-1)[there],
             "sharp": part[SHARP].to_numpy(np.float64, na_value=-1)[there],
             "id": ids[there],
@@ -104,5 +112,6 @@ def _members(part: pd.DataFrame, labels: pd.DataFrame) -> pd.DataFrame:
 
 
 def _best(rows: pd.DataFrame) -> pd.DataFrame:
-    order = ["group", "pixels", "sharp", "id"]
-    return rows.sort_values(order, ascending=[True, False, False, True]).drop_duplicates("group")
+    upwards = {"group": True, "faulty": True, "pixels": False, "sharp": False, "id": True}
+    rows = rows.sort_values([*upwards], ascending=[*upwards.values()])
+    return rows.drop_duplicates("group")

@@ -9,16 +9,27 @@ import dask.dataframe as dd
 import numpy as np
 import pandas as pd
 
-from daskimg.curate.compared import ID, PIXELS, WORDS, compared, light, of_quality, prepared
+from daskimg.curate.compared import (
+    FAULTY,
+    ID,
+    PIXELS,
+    WORDS,
+    compared,
+    light,
+    of_quality,
+    prepared,
+)
 from daskimg.curate.groups import best_of, labelled, looked_up
-from daskimg.curate.rules import COLUMNS, Rule, fences, flags, local_facts
+from daskimg.curate.rules import COLUMNS, QUALITY, Rule, fences, flags, local_facts
 from daskimg.curate.search import Search
 from daskimg.curate.tables import each, empty, whole
 from daskimg.engine.program import STRING
 
-__all__ = ["added", "table_of"]
+__all__ = ["TOLD", "added", "table_of"]
 
 THUMB = 144  # pixels of a side of a thumbnail
+#: The columns of the table beside those of the frame and the rules'.
+TOLD = ("path", *COLUMNS, "group", "best", "exact_group", "issues")
 
 
 def _measures(cells: Any) -> dict[str, Any]:
@@ -78,6 +89,8 @@ def table_of(
         small = cells.img.convert("RGB").img.resize(THUMB, THUMB, fit="contain")
         made[f"{WORDS}thumb"] = small.img.encode("jpeg", 80)
     table = prepared(frame, frame, made, kept)
+    judged = _Judged(rules, own)
+    table = each(table, judged, judged(table._meta))
     near = labelled(each(table, what.rows, what.meta), Search(4, 8, False))
     exact = labelled(each(table, _digests, _DIGESTS), Search(0, 0, False))
     single = [near, best_of(table, near), exact, _facts(table)]
@@ -137,7 +150,12 @@ class _Values:
     def __call__(self, part: pd.DataFrame, near: pd.DataFrame) -> pd.DataFrame:
         group, there = looked_up(part[ID].to_numpy(), near)
         found = pd.DataFrame({"group": group[there], "value": part[self.name].array[there]})
-        return found[found["value"].notna()]
+        try:
+            return _unique(found[found["value"].notna()])
+        except TypeError as error:
+            raise TypeError(
+                f"labels and splits are text or numbers; {self.name!r}: {error}"
+            ) from None
 
 
 def _unique(rows: pd.DataFrame) -> pd.DataFrame:
@@ -147,6 +165,33 @@ def _unique(rows: pd.DataFrame) -> pd.DataFrame:
 def _several(rows: pd.DataFrame) -> pd.DataFrame:
     counts = rows.drop_duplicates()["group"].value_counts()
     return pd.DataFrame({"group": np.sort(counts.index[counts > 1].to_numpy(np.int64))})
+
+
+def _measured(part: pd.DataFrame) -> pd.DataFrame:
+    """The measures of a partition under their own names."""
+    measures = part[[c for c in part if str(c).startswith(f"{WORDS}m_")]]
+    return measures.rename(columns=lambda c: c.removeprefix(f"{WORDS}m_"))
+
+
+def _by_itself(part: Any, rows: Any, name: str, rule: Rule, own: list[str], known: Any) -> Any:
+    """Which rows a rule flags that does not look for others like them."""
+    if name in own:
+        told = part[f"{WORDS}rule_{name}"]
+        return told.to_numpy(bool, na_value=False) if len(told) else np.empty(0, bool)
+    return flags(name, rule, rows, known)
+
+
+class _Judged:
+    """A partition that also tells which rows a rule of quality flags."""
+
+    def __init__(self, rules: Mapping[str, Rule], own: list[str]) -> None:
+        self.rules, self.own = {name: rules[name] for name in QUALITY if name in rules}, own
+
+    def __call__(self, part: pd.DataFrame) -> pd.DataFrame:
+        rows, faulty = _measured(part), np.zeros(len(part), bool)
+        for name, rule in self.rules.items():
+            faulty |= _by_itself(part, rows, name, rule, self.own, {})
+        return part.assign(**{FAULTY: faulty})
 
 
 class _Finish:
@@ -168,8 +213,7 @@ class _Finish:
         *mixed: pd.DataFrame,
     ) -> pd.DataFrame:
         ids = part[ID].to_numpy()
-        measures = part[[c for c in part if str(c).startswith(f"{WORDS}m_")]]
-        rows = measures.rename(columns=lambda c: c.removeprefix(f"{WORDS}m_"))
+        rows = _measured(part)
         side = np.sqrt(part[PIXELS].to_numpy(np.float64, na_value=np.nan))
         height, width = (rows[n].to_numpy(np.float64, na_value=np.nan) for n in ("height", "width"))
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -178,7 +222,7 @@ class _Finish:
         found = self._flagged(part, rows, ids, near, exact, facts, mixed)
         group, there = looked_up(ids, near)
         copy, copied = looked_up(ids, exact)
-        theirs = {*COLUMNS, "path", "group", "best", "exact_group", "issues", *self.rules}
+        theirs = {*TOLD, *self.rules}
         kept = [c for c in self.kept if c not in theirs and not str(c).startswith(WORDS)]
         table = part[kept].assign(
             path=rows["path"],
@@ -204,15 +248,10 @@ class _Finish:
         known = fences(facts)
         found: dict[str, Any] = {}
         for name, rule in self.rules.items():
-            if name in self.own:
-                own = part[f"{WORDS}rule_{name}"]
-                found[name] = own.to_numpy(bool, na_value=False) if len(own) else np.empty(0, bool)
-            elif name == "near_duplicate":
-                found[name] = there
-            elif name == "exact_duplicate":
-                found[name] = looked_up(ids, exact)[1]
+            if name in self.own or rule.measure not in ("group", "exact_group"):
+                found[name] = _by_itself(part, rows, name, rule, self.own, known)
             elif name in conflicts:
                 found[name] = there & np.isin(group, conflicts[name]["group"].to_numpy())
             else:
-                found[name] = flags(name, rule, rows, known)
+                found[name] = there if name == "near_duplicate" else looked_up(ids, exact)[1]
         return found

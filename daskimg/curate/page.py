@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import html
+import re
 from base64 import b64encode
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import pandas as pd
@@ -32,14 +34,17 @@ STYLE = """
 body{font:15px/1.45 system-ui,sans-serif;color:#222;max-width:1180px;margin:2em auto;padding:0 1em}
 h1{font-size:1.7em;margin:0 0 .2em}h2{font-size:1.2em;margin:2.2em 0 .2em;border-top:1px solid #ddd;
 padding-top:1em}p{margin:.3em 0}table{border-collapse:collapse;width:100%;margin:1em 0}
-th{text-align:left;font-weight:600}th,td{padding:.25em .7em .25em 0;border-bottom:1px solid #eee;
-vertical-align:top}td.n{text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}
-tr.none{color:#999}.bar{display:inline-block;height:.7em;background:#c8553d;min-width:1px}
+th{text-align:left;font-weight:600}th.n{text-align:right}th,td{padding:.25em .7em .25em 0;
+border-bottom:1px solid #eee;vertical-align:top}
+td.n{text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}
+tr.none{color:#999}.bar{display:inline-block;height:.7em;background:#c8553d;min-width:2px}
+th:first-child,td:first-child{white-space:nowrap}
 .row{display:flex;flex-wrap:wrap;gap:10px;margin:.6em 0}.group{border-left:3px solid #bbb;
 padding-left:10px}figure{margin:0;width:150px;font-size:11px;overflow-wrap:anywhere}
+figcaption{margin-top:5px}
 figure img,figure .no{width:144px;height:144px;object-fit:contain;background:#f3f3f3;display:block}
 figure .no{color:#a33;font-size:10px;padding:6px;box-sizing:border-box;overflow:hidden}
-.keep img{outline:3px solid #4a8f4a}.small{color:#777;font-size:.87em}a{color:#245}
+.keep img{outline:3px solid #4a8f4a}.small,.also{color:#777}.small{font-size:.87em}a{color:#245}
 """
 
 
@@ -141,12 +146,15 @@ def written(
     shown: pd.DataFrame,
     drops: str,
     dropped: int,
+    listed: int,
 ) -> str:
-    """The page."""
+    """The page, of which `drops` is the list of what to drop, with `listed` of those paths."""
     flagged = summary[summary["pictures"] > 0]
     lines = []
     for name, row in summary.iterrows():
-        link = f'<a href="#{name}">{_words(name)}</a>' if row["pictures"] else _words(name)
+        link = (
+            f'<a href="#{quote(str(name))}">{_words(name)}</a>' if row["pictures"] else _words(name)
+        )
         kind = "" if row["pictures"] else ' class="none"'
         source = (
             f'<br><span class="small">{html.escape(row["source"])}</span>' if row["source"] else ""
@@ -154,21 +162,21 @@ def written(
         lines.append(
             f'<tr{kind}><td>{link}</td><td class="n">{row["pictures"]:,}</td>'
             f'<td class="n">{_share(row["share"])}</td>'
-            f'<td><span class="bar" style="width:{80 * row["share"]:.1f}px"></span></td>'
+            f"<td>{_bar(row['share'])}</td>"
             f"<td>{html.escape(row['what'])}</td><td>{html.escape(row['threshold'])}{source}</td></tr>"
         )
     told = (
         f"<p>Worth dropping: {dropped:,} ({_share(dropped / max(rows, 1))}), broken and all but "
-        f'the best of look-alikes. Their paths: <a href="{html.escape(drops)}">{html.escape(drops)}'
-        "</a></p>"
+        f'the best of look-alikes. Their paths: <a href="{quote(drops)}">{html.escape(drops)}</a>'
+        f"{f' ({dropped - listed:,} have none)' if listed < dropped else ''}</p>"
     )
     sections = [_section(str(name), row, causes, shown) for name, row in flagged.iterrows()]
     clean = "<p>Nothing was found.</p>" if not len(flagged) else ""
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Audit</title>'
         f"<style>{STYLE}</style></head><body><h1>Audit of {rows:,} pictures</h1>{told}{clean}"
-        "<table><thead><tr><th>rule</th><th>pictures</th><th>share</th><th></th><th>finds</th>"
-        f"<th>measure</th></tr></thead><tbody>{''.join(lines)}</tbody></table>"
+        "<table><thead><tr><th>rule</th><th class=n>pictures</th><th class=n>share</th><th></th>"
+        f"<th>finds</th><th>measure</th></tr></thead><tbody>{''.join(lines)}</tbody></table>"
         f"{''.join(sections)}</body></html>\n"
     )
 
@@ -178,7 +186,7 @@ def _section(name: str, row: pd.Series, causes: pd.Series, shown: pd.DataFrame) 
     parts = [
         f'<h2 id="{html.escape(name)}">{_words(name)}: {row["pictures"]:,} '
         f'({_share(row["share"])})</h2><p class="small">{html.escape(row["what"])}; '
-        f"{html.escape(row['threshold'])}</p>"
+        f"measure: {html.escape(row['threshold'])}</p>"
     ]
     if name == "broken":
         told = "; ".join(f"{count:,} {cause}" for cause, count in causes.items())
@@ -201,7 +209,7 @@ def _rows(rows: pd.DataFrame, grouped: bool) -> list[dict[str, Any]]:
 
 def _figure(row: dict[str, Any]) -> str:
     path = "" if pd.isna(row["path"]) else str(row["path"])
-    name = html.escape("/".join(path.split("/")[-2:]))
+    name = _breakable("/".join(path.split("/")[-2:]))
     told = "" if pd.isna(row["told"]) else html.escape(str(row["told"]))
     if row["thumb"] is None:
         inner = f'<div class="no">{told or "no picture"}</div>'
@@ -211,10 +219,22 @@ def _figure(row: dict[str, Any]) -> str:
         inner = f'<img src="data:image/jpeg;base64,{data}" alt="">'
     keep = row["grouped"] and row["best"]
     caption = "keep<br>" if keep else ""
+    also = [issue for issue in row["issues"].split(", ") if issue not in (row["rule"], "")]
+    if also:
+        told += f'{"<br>" if told else ""}<span class="also">{_words(", ".join(also))}</span>'
     return (
         f'<figure{" class=keep" if keep else ""} title="{html.escape(path)}">{inner}'
         f"<figcaption>{caption}{name}<br>{told}</figcaption></figure>"
     )
+
+
+def _breakable(name: str) -> str:
+    """A name that may go on in the next line where its words end."""
+    return re.sub(r"(?<=[/_-])(?=[^/_-])", "<wbr>", html.escape(name))
+
+
+def _bar(share: float) -> str:
+    return f'<span class="bar" style="width:{80 * share:.1f}px"></span>' if share else ""
 
 
 def _words(name: Any) -> str:

@@ -10,7 +10,7 @@ import pandas as pd
 from daskimg.engine.program import STRING
 from daskimg.kernels.headers import FORMATS
 
-__all__ = ["COLUMNS", "RULES", "Rule", "fences", "flags", "local_facts"]
+__all__ = ["COLUMNS", "QUALITY", "RULES", "Rule", "fences", "flags", "local_facts"]
 
 STEPS = 16  # bins of an octave of sizes
 FEWEST = 8  # pictures that say what size is usual
@@ -102,6 +102,9 @@ RULES = {
     ),
     "position": Rule("EXIF tells where it was taken (privacy)", "latitude"),
 }
+
+#: What of look-alikes is kept only where all of them have it.
+QUALITY = ("dark", "bright", "low_contrast", "blurred", "low_information")
 
 # The columns of an audit's table beside those of the frame, and their dtypes.
 COLUMNS: dict[str, Any] = {

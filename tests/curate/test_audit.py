@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import dask
@@ -141,6 +142,15 @@ def test_labels_and_splits(folder, one_thread):
     assert {"part", "kind"} <= {*found.columns}
     with pytest.raises(KeyError, match="no column 'none'"):
         df.img.audit(split="none")
+    frame = df.compute()
+    for label in ([None] * len(frame), pd.Categorical(frame.kind), frame.kind.map({"cat": 1.0})):
+        found = table_of(frame.assign(kind=label).img.audit(label="kind"))
+        want = ["copy", "fine01"] if isinstance(label, pd.Categorical) else []
+        assert sorted(found.index[found.label_conflict]) == want
+    with pytest.raises(TypeError, match="'kind': unhashable"):
+        frame.assign(kind=[[1]] * len(frame)).img.audit(label="kind").table.compute()
+    with pytest.raises(ValueError, match="reset_index"):
+        frame.set_index(["path", "kind"]).img.audit()
 
 
 def test_rules_of_ones_own(folder, one_thread):
@@ -158,7 +168,10 @@ def test_rules_of_ones_own(folder, one_thread):
     same = frame.img.audit(rules={"named": pd.Series(named(frame.path), frame.index) == "grey"})
     assert table_of(same).named.sum() == 1
     for rules, told in [({"dark": "x"}, "a column of bools"), ({"new": 3}, "a column of bools"),
-                        ({"broken": 3}, "a column of bools")]:  # fmt: skip
+                        ({"broken": 3}, "a column of bools"),
+                        ({"darkk": None}, "a column of bools"),
+                        ({"dark": np.nan}, "a column of bools"), ({"group": large}, "no name for"),
+                        ({3: large}, "no name for")]:  # fmt: skip
         with pytest.raises(ValueError, match=told):
             df.img.audit(rules=rules)
     with pytest.raises(TypeError, match="column of bools"):
@@ -195,6 +208,70 @@ def test_names_of_files_are_no_markup(tmp_path, one_thread):
         page = file.read()
     assert "<script>" not in page
     assert "&lt;script&gt;.jpg" in page
+
+
+def test_a_name_in_the_list_of_what_to_drop_is_one_line(tmp_path, one_thread):
+    for name in ("a\nb.jpg", "c.jpg", "d\u2028.jpg", "e\r.jpg"):
+        (tmp_path / name).write_bytes(b"none")
+    df = di.read_images(tmp_path)
+    df.img.audit().report(tmp_path / "page" / "x.html")
+    lines = (tmp_path / "page" / "x.drop.txt").read_text("utf-8").splitlines()
+    paths = [json.loads(line) if line.startswith('"') else line for line in lines]
+    assert paths == df.path.compute().tolist()
+    assert f"{tmp_path}/c.jpg" in lines
+    df.img.audit(rules={"broken": None}).report(tmp_path / "page" / "x.html")
+    assert (tmp_path / "page" / "x.drop.txt").read_text() == ""
+
+
+def test_pictures_without_a_path_are_counted(tmp_path, one_thread):
+    cells = pd.array([np.asarray(photo(n // 2)) for n in range(4)], dtype="image")
+    page = pd.DataFrame({"image": cells}).img.audit().report(tmp_path / "x.html")
+    with open(page, encoding="utf-8") as file:
+        assert "Worth dropping: 2 (50.0 %)" in (text := file.read())
+    assert "(2 have none)" in text
+
+
+def test_rules_names_are_no_markup(tmp_path, one_thread):
+    photo(1).save(tmp_path / "a.jpg")
+    df = di.read_images(tmp_path)
+    page = df.img.audit(rules={'<b>"x': df.image.img.width > 0}).report(tmp_path / "x.html")
+    with open(page, encoding="utf-8") as file:
+        text = file.read()
+    assert "<b>" not in text
+    assert 'href="#%3Cb%3E%22x"' in text
+    assert "&lt;b&gt;&quot;x" in text
+
+
+def test_a_faulty_picture_is_the_best_only_of_faulty_ones(tmp_path, one_thread):
+    sharp = photo(1)
+    sharp.resize((120, 90)).save(tmp_path / "small.jpg", quality=92)
+    sharp.resize((960, 720)).filter(ImageFilter.GaussianBlur(20)).save(tmp_path / "large.jpg")
+    df = di.read_images(tmp_path)
+    table = table_of(df.img.audit())
+    assert table.group.tolist() == [0, 0]
+    assert table.issues["large"] == "near_duplicate, blurred"
+    assert table.best.to_dict() == {"large": False, "small": True}
+    assert table_of(df.img.audit(rules={"blurred": None})).best["large"]
+    own = table_of(df.img.audit(rules={"dark": df.image.img.height < 100, "blurred": None}))
+    assert own.best["large"]
+    own = table_of(df.img.audit(rules={"dark": df.image.img.height > 0}))
+    assert own.best["large"]  # all of them are faulty
+
+
+def test_what_is_held_is_looked_at_once(folder, tmp_path, one_thread):
+    df = di.read_images(folder, files_per_partition=9)
+    with di.stats() as seen:
+        audit = df.img.audit().persist()
+    assert seen.to_frame(by="stage").images["decode"] == len(df)
+    with di.stats() as seen:
+        found = table_of(audit)
+        assert audit.summary().pictures["blurred"] == 2
+        rest = audit.table[audit.table.blurred].path.compute()
+    assert not len(seen.to_frame(by="stage"))
+    assert len(rest) == 2
+    want = table_of(df.img.audit())
+    pd.testing.assert_frame_equal(found.drop(columns="image"), want.drop(columns="image"))
+    assert audit.report(tmp_path / "x.html")
 
 
 @pytest.mark.parametrize("kind", ["none readable", "one", "equal", "missing"])
