@@ -1,16 +1,21 @@
 """Look-alikes and neighbours: time and memory by rows, and what is found of planted copies.
 
-``python -m benchmarks.alike hashes 1000000``, ``... nearest 200000``, ``... planted FOLDER``
+``python -m benchmarks.alike hashes 1000000 clustered``, ``... nearest 200000``,
+``... neighbours 100000``, ``... planted FOLDER "half size" grey``
 """
 
 from __future__ import annotations
 
+import functools
 import io
+import os
 import resource
 import sys
 import time
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import dask.dataframe as dd
 import numpy as np
@@ -22,58 +27,121 @@ import daskimg as di
 PARTS = 16
 
 
-def hashes(rows: int) -> None:
-    """Groups and pairs of random hashes within 4 bits, one in ten a near copy of another."""
+def made_hashes(rows: int, kind: str) -> np.ndarray:
+    """Hashes by kind: `random`, one in ten a near copy of another; `clustered`, twenty or so around
+    each centre, up to 8 bits away; `equal`; `beside`, each at most one bit from the same one."""
     rng = np.random.default_rng(0)
     made = rng.integers(0, 2**64, rows, dtype=np.uint64)
-    copies = rows // 10
-    made[-copies:] = made[:copies] ^ (np.uint64(1) << rng.integers(0, 64, copies, dtype=np.uint64))
+    if kind == "random":
+        copies = rows // 10
+        made[-copies:] = flipped(made[:copies], rng)
+    elif kind == "clustered":
+        made = made[rng.integers(0, max(1, rows // 20), rows)]
+        for _ in range(8):
+            made = np.where(rng.random(rows) < 0.5, flipped(made, rng), made)
+    else:
+        made[:] = made[0]
+        if kind == "beside":
+            made[1:] = flipped(made[1:], rng)
+    return made
+
+
+def flipped(hashes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Hashes with one bit changed."""
+    return hashes ^ (np.uint64(1) << rng.integers(0, 64, len(hashes), dtype=np.uint64))
+
+
+def hashes(rows: int, kind: str = "random", parts: int = PARTS) -> None:
+    """Groups and pairs of hashes within 4 bits, by threads of this process; its peak memory."""
+    made = made_hashes(rows, kind)
 
     def part(n: int) -> pd.DataFrame:
-        mine = slice(n * rows // PARTS, (n + 1) * rows // PARTS)
+        mine = slice(n * rows // parts, (n + 1) * rows // parts)
         return pd.DataFrame({"h": made[mine], "n": np.arange(rows)[mine]})
 
-    df = dd.from_map(part, range(PARTS), meta=part(0).iloc[:0])
-    for what, lazy in {
-        "duplicate_groups": df.img.duplicate_groups(hash="h", confirm=None).group.count(),
-        "near_duplicates": df.img.near_duplicates(hash="h", confirm=None, key="n").distance.count(),
-    }.items():
+    df = dd.from_map(part, range(parts), meta=part(0).iloc[:0])
+    asked = {"groups": df.img.duplicate_groups(hash="h", confirm=None).group.count()}
+    if kind in ("random", "clustered"):
+        pairs = df.img.near_duplicates(hash="h", confirm=None, key="n")
+        asked["pairs"] = pairs.distance.count()
+    for what, lazy in asked.items():
         began, used = time.perf_counter(), time.process_time()
         found = lazy.compute()
         wall, cpu = time.perf_counter() - began, time.process_time() - used
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
-        print(f"| {what} | {rows:,} | {found:,} | {wall:.1f} s | {cpu:.1f} s | {peak:,.0f} MB |")
+        load = os.getloadavg()[0]
+        print(
+            f"| {what} | {kind} | {rows:,} | {found:,} | {cpu:.1f} s | {wall:.1f} s | "
+            f"{peak:,.0f} MB | load {load:.1f} |",
+            flush=True,
+        )
 
 
-def nearest(rows: int) -> None:
-    """100 queries in vectors of 512, against the bare product and partition of the same blocks."""
+def nearest(rows: int, size: int = 2**16) -> None:
+    """100 queries in vectors of 512, against the bare product and choice of the same blocks; the
+    memory that either takes beside the vectors."""
     rng = np.random.default_rng(0)
-    vectors = rng.normal(size=(rows, 512)).astype(np.float32)
+    vectors = np.empty((rows, 512), np.float32)
+    for start in range(0, rows, size):
+        rng.standard_normal(out=vectors[start : start + size], dtype=np.float32)
     queries = rng.normal(size=(100, 512)).astype(np.float32)
-    cells = pd.array(vectors[: rows // PARTS * PARTS], dtype="tensor[float32, 512]")
-    size = rows // PARTS
-    parts = [pd.DataFrame({"embedding": cells[n * size : (n + 1) * size]}) for n in range(PARTS)]
-    df = dd.from_map(lambda n: parts[n], range(PARTS), meta=parts[0].iloc[:0])
+    blocks = [vectors[start : start + size] for start in range(0, rows, size)]
+    cells = [pd.array(block, dtype="tensor[float32, 512]") for block in blocks]
+    meta = pd.DataFrame({"embedding": cells[0][:0]})
+    df = dd.from_map(lambda n: pd.DataFrame({"embedding": cells[n]}), range(len(cells)), meta=meta)
 
-    def bare(n: int) -> None:
-        block = vectors[n * size : (n + 1) * size]
-        near = 1 - queries @ block.T / np.sqrt(np.einsum("ij,ij->i", block, block))
-        np.argpartition(near, 9, axis=1)
+    def bare() -> None:
+        for block in blocks:
+            products = queries @ block.T
+            best = np.argpartition(products, -10, axis=1)[:, -10:]
+            np.take_along_axis(products, best, axis=1)
 
-    def loop() -> None:
-        for n in range(PARTS):
-            bare(n)
-
-    for name, call in {
-        "bare": loop,
-        "nearest": lambda: df.img.nearest(queries).compute(scheduler="sync"),
-    }.items():
-        times = []
-        for _ in range(3):
-            used = time.process_time()
+    calls: dict[str, Callable[[], Any]] = {"bare": bare}
+    for metric in ("cosine", "l2", "dot"):
+        lazy = df.img.nearest(queries, metric=metric)
+        calls[metric] = functools.partial(lazy.compute, scheduler="sync")
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in calls}
+    for _ in range(5):
+        for name, call in calls.items():
+            began, used = time.perf_counter(), time.process_time()
             call()
-            times.append(time.process_time() - used)
-        print(f"| {name} | {rows:,} | {sorted(times)[1]:.2f} s of processor |")
+            times[name].append((time.process_time() - used, time.perf_counter() - began))
+    for name, call in calls.items():
+        cpu, wall = (sorted(column) for column in zip(*times[name], strict=True))
+        ratios = sorted(a[0] / b[0] for a, b in zip(times[name], times["bare"], strict=True))
+        tracemalloc.start()
+        call()
+        peak = tracemalloc.get_traced_memory()[1] / 1e6
+        tracemalloc.stop()
+        print(
+            f"| {name} | {rows:,} | {cpu[2]:.2f} s of processor | {wall[2]:.2f} s | "
+            f"{ratios[2]:.2f} ({ratios[0]:.2f}-{ratios[-1]:.2f}) | {peak:,.0f} MB |",
+            flush=True,
+        )
+
+
+def neighbours(rows: int, length: int = 128) -> None:
+    """Ten neighbours of each of some clustered vectors by an index; which share of those of 1,000
+    rows it finds."""
+    rng = np.random.default_rng(0)
+    centres = rng.normal(size=(rows // 100, length))
+    vectors = centres[rng.integers(0, len(centres), rows)] + rng.normal(size=(rows, length)) / 2
+    values = vectors.astype(np.float32)
+    cells = pd.array(values, dtype=f"tensor[float32, {length}]")
+    df = pd.DataFrame({"n": np.arange(rows), "embedding": cells})
+    began, used = time.perf_counter(), time.process_time()
+    found = df.img.neighbours(k=10, index="usearch")
+    wall, cpu = time.perf_counter() - began, time.process_time() - used
+    some = np.arange(0, rows, max(1, rows // 1000))
+    want = df.img.nearest(values[some], k=11)
+    want = want.assign(query=some[want["query"]])
+    want = want[want["query"] != want["n"]].rename(columns={"n": "neighbour"})
+    right = len(found.merge(want, on=["query", "neighbour"]))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+    print(
+        f"| {rows:,} of {length} | {right / len(want):.1%} | {cpu:.1f} s of processor | "
+        f"{wall:.1f} s | {peak:,.0f} MB |"
+    )
 
 
 KINDS: dict[str, Callable[[Image.Image], tuple[Image.Image, int]]] = {
@@ -92,17 +160,18 @@ KINDS: dict[str, Callable[[Image.Image], tuple[Image.Image, int]]] = {
 }  # fmt: skip
 
 
-def planted(folder: str, every: int = 1) -> None:
-    """Copies of photographs, by kind: how many are found, and how many pairs are wrong."""
-    files = sorted(Path(folder).rglob("*.jpg"))[::every]
+def planted(folder: str, *kinds: str) -> None:
+    """Copies of photographs, by kind: how many are found, and how many pairs are wrong: of two
+    pictures that were no copies of each other, and did not look alike before."""
+    files = sorted(Path(folder).rglob("*.jpg"))
     originals = pd.Series([file.read_bytes() for file in files], dtype="image[encoded]")
     first = _hashed(originals, "original")
     own = first.img.near_duplicates(hash="phash", confirm="dhash", key="file")
     same = {frozenset(pair) for pair in zip(own["left"], own["right"], strict=True)}
     print(f"{len(files):,} photographs, {len(same)} pairs of them look alike")
-    print("| kind | found | recall | wrong pairs |\n| --- | --- | --- | --- |")
-    for kind, change in KINDS.items():
-        cells = []
+    print("| kind | found | recall | precision | wrong pairs |\n| --- | --- | --- | --- | --- |")
+    for kind in kinds or KINDS:
+        change, cells = KINDS[kind], []
         for file in files:
             with Image.open(file) as photo:
                 changed, quality = change(photo.convert("RGB"))
@@ -116,7 +185,12 @@ def planted(folder: str, every: int = 1) -> None:
         wrong = sum(
             frozenset(pair) not in same for pair in zip(other["left"], other["right"], strict=True)
         )
-        print(f"| {kind} | {found:,} of {len(files):,} | {found / len(files):.1%} | {wrong} |")
+        right = (len(pairs) - wrong) / max(1, len(pairs))
+        print(
+            f"| {kind} | {found:,} of {len(files):,} | {found / len(files):.1%} | {right:.1%} | "
+            f"{wrong} |",
+            flush=True,
+        )
 
 
 def _hashed(cells: pd.Series, kind: str) -> pd.DataFrame:
@@ -131,8 +205,12 @@ def _hashed(cells: pd.Series, kind: str) -> pd.DataFrame:
 if __name__ == "__main__":
     what, value, *rest = sys.argv[1:]
     print(f"daskimg {di.__version__}")
-    calls = {"hashes": hashes, "nearest": nearest}
     if what == "planted":
-        planted(value, *map(int, rest))
+        planted(value, *rest)
     else:
-        calls[what](int(float(value)))
+        calls: dict[str, Callable[..., None]] = {
+            "hashes": hashes,
+            "nearest": nearest,
+            "neighbours": neighbours,
+        }
+        calls[what](int(float(value)), *(int(one) if one.isdigit() else one for one in rest))

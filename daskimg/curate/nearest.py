@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from daskimg.curate.compared import ID, ROWS, light
-from daskimg.curate.vectors import F32, best, check, scaled, vectors_of
+from daskimg.curate.vectors import Vectors, best, check, measured, scaled, vectors_of
 from daskimg.errors import quoted
 from daskimg.lazy.nodes import numbered
 
@@ -46,8 +46,8 @@ def nearest(
     DataFrame
         ``query`` (the number of an array's row, the index of a frame's, the path), ``rank`` (1 and
         on), ``distance`` (float32), and the light columns of the rows found. Of equal distances
-        the first row. A null vector, or one that holds NaN, is near to nothing; fewer than `k` rows
-        come back where there are no more.
+        the first row. A null vector, or one that holds NaN or is longer than 1.8e19 (its square is
+        no float32), is near to nothing; fewer than `k` rows come back where there are no more.
 
     Raises
     ------
@@ -81,8 +81,8 @@ def _beside(frame: Any, column: str) -> list[Any]:
     return [name for name in light(frame) if name != column and name not in WORDS]
 
 
-def _queries(frame: Any, queries: Any, column: str) -> tuple[list[Any], F32]:
-    """The names of queries, and their vectors."""
+def _queries(frame: Any, queries: Any, column: str) -> tuple[list[Any], Vectors]:
+    """The names of queries, and their vectors, those that are good."""
     if isinstance(queries, str) or (
         isinstance(queries, Sequence) and len(queries) and isinstance(queries[0], str)
     ):
@@ -95,45 +95,44 @@ def _queries(frame: Any, queries: Any, column: str) -> tuple[list[Any], F32]:
         if gone := [path for path in paths if path not in rows.index]:
             raise KeyError(f"no row has the path {quoted(gone[0])}")
         names: list[Any] = paths
-        vectors, good = vectors_of(rows.loc[paths, column].array)
+        vectors = vectors_of(rows.loc[paths, column].array)
     elif hasattr(queries, "columns"):
         if column not in queries.columns:
             raise KeyError(f"the queries have no column {quoted(column)}")
         rows = queries[[column]]
         rows = rows if isinstance(rows, pd.DataFrame) else rows.compute()
         names = rows.index.tolist()
-        vectors, good = vectors_of(rows[column].array)
+        vectors = vectors_of(rows[column].array)
     else:
         try:
-            vectors = np.atleast_2d(np.asarray(queries, np.float32))
+            values = np.atleast_2d(np.asarray(queries, np.float32))
         except ValueError:
             raise ValueError("queries have one length each; these differ") from None
-        if vectors.ndim != 2:
-            raise ValueError(f"queries are (n, d) vectors; got an array of shape {vectors.shape}")
-        names, good = list(range(len(vectors))), np.ones(len(vectors), bool)
-    good &= np.isfinite(vectors).all(1)
-    return [name for name, ok in zip(names, good, strict=True) if ok], vectors[good]
+        if values.ndim != 2:
+            raise ValueError(f"queries are (n, d) vectors; got an array of shape {values.shape}")
+        names, vectors = list(range(len(values))), measured(values)
+    return [name for name, ok in zip(names, vectors.good, strict=True) if ok], vectors
 
 
 class _Search:
     """The best rows of a partition for each query."""
 
-    def __init__(self, vectors: F32, column: str, k: int, metric: str, beside: list[Any]) -> None:
-        self.vectors = scaled(vectors, metric)
+    def __init__(
+        self, vectors: Vectors, column: str, k: int, metric: str, beside: list[Any]
+    ) -> None:
+        self.queries = scaled(vectors, metric)
         self.column, self.k, self.metric, self.beside = column, k, metric, beside
 
     def __call__(self, part: pd.DataFrame, number: int) -> pd.DataFrame:
-        vectors, good = vectors_of(part[self.column].array)
-        if good.any() and len(self.vectors) and vectors.shape[1] != self.vectors.shape[1]:
-            raise ValueError(
-                f"the queries have {self.vectors.shape[1]} numbers each, the vectors of "
-                f"{quoted(self.column)} {vectors.shape[1]}"
-            )
-        near, place = (
-            best(self.vectors, vectors, good, self.k, self.metric)
-            if good.any() and len(self.vectors)
-            else (np.empty((0, 0), np.float32), np.empty((0, 0), np.int64))
-        )
+        vectors = vectors_of(part[self.column].array)
+        near, place = np.empty((0, 0), np.float32), np.empty((0, 0), np.int64)
+        if vectors.good.any() and len(self.queries):
+            if vectors.values.shape[1] != self.queries.shape[1]:
+                raise ValueError(
+                    f"the queries have {self.queries.shape[1]} numbers each, the vectors of "
+                    f"{quoted(self.column)} {vectors.values.shape[1]}"
+                )
+            near, place = best(self.queries, vectors, self.k, self.metric)
         query, rank = np.nonzero(place >= 0)
         rows = place[query, rank]
         found = part[self.beside].take(rows).reset_index(drop=True)

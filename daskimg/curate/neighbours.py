@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
 import dask
 import dask.dataframe as dd
@@ -10,14 +10,14 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from daskimg.curate.vectors import F32, I64, best, check, scaled, vectors_of
+from daskimg.curate.vectors import F32, I64, Vectors, best, check, scaled, vectors_of
 from daskimg.errors import quoted
 
 __all__ = ["neighbours"]
 
 MANY = 100_000  # rows above which neighbours are looked up in an index, where there is one
 QUERIES = 512  # that are compared at a time
-Part: TypeAlias = tuple[F32, npt.NDArray[np.bool_]]
+SEARCHED = 128  # rows that a search of an index looks at: more find more, and take longer
 
 
 def neighbours(
@@ -90,19 +90,19 @@ class _Vectors:
     def __init__(self, column: str) -> None:
         self.column = column
 
-    def __call__(self, part: pd.DataFrame) -> tuple[F32, npt.NDArray[np.bool_]]:
+    def __call__(self, part: pd.DataFrame) -> Vectors:
         return vectors_of(part[self.column].array)
 
 
-def _length(part: Part) -> int:
-    return len(part[1])
+def _length(part: Vectors) -> int:
+    return len(part.good)
 
 
-def _everywhere(parts: list[Part], k: int, metric: str, index: str) -> pd.DataFrame:
+def _everywhere(parts: list[Vectors], k: int, metric: str, index: str) -> pd.DataFrame:
     """The neighbours of all rows of some parts."""
     if index == "usearch":
         return _indexed(parts, k, metric)
-    lengths = [len(good) for _, good in parts]
+    lengths = [_length(one) for one in parts]
     tables = [
         _together(mine, [_against(mine, one, k + 1, metric) for one in parts], lengths, n, k)
         for n, mine in enumerate(parts)
@@ -110,21 +110,21 @@ def _everywhere(parts: list[Part], k: int, metric: str, index: str) -> pd.DataFr
     return pd.concat(tables, ignore_index=True)
 
 
-def _against(mine: Part, theirs: Part, k: int, metric: str) -> tuple[F32, I64]:
+def _against(mine: Vectors, theirs: Vectors, k: int, metric: str) -> tuple[F32, I64]:
     """The best of another part for each row of one that has a vector."""
-    queries = scaled(mine[0][mine[1]], metric)
-    if len(queries) and theirs[1].any() and queries.shape[1] != theirs[0].shape[1]:
-        raise ValueError("vectors are of one length; those of some partitions differ")
-    if not len(queries) or not theirs[1].any():
+    queries = scaled(mine, metric)
+    if not len(queries) or not theirs.good.any():
         return np.empty((len(queries), 0), np.float32), np.empty((len(queries), 0), np.int64)
+    if queries.shape[1] != theirs.values.shape[1]:
+        raise ValueError("vectors are of one length; those of some partitions differ")
     steps = range(0, len(queries), QUERIES)
-    found = [best(queries[n : n + QUERIES], *theirs, k, metric) for n in steps]
+    found = [best(queries[n : n + QUERIES], theirs, k, metric) for n in steps]
     near, place = zip(*found, strict=True)
     return np.concatenate(near), np.concatenate(place)
 
 
 def _together(
-    mine: Part, found: list[tuple[F32, I64]], lengths: list[int], which: int, k: int
+    mine: Vectors, found: list[tuple[F32, I64]], lengths: list[int], which: int, k: int
 ) -> pd.DataFrame:
     """The best of all parts for the rows of one."""
     firsts = np.cumsum([0, *lengths])
@@ -135,27 +135,33 @@ def _together(
     ]
     place = np.concatenate(places, axis=1)
     order = np.lexsort((place, near), axis=1)[:, : k + 1]
-    rows = np.flatnonzero(mine[1]) + firsts[which]
+    rows = np.flatnonzero(mine.good) + firsts[which]
     return _table(np.take_along_axis(near, order, 1), np.take_along_axis(place, order, 1), rows, k)
 
 
-def _indexed(parts: list[Part], k: int, metric: str) -> pd.DataFrame:
+def _indexed(parts: list[Vectors], k: int, metric: str) -> pd.DataFrame:
     """The neighbours of all rows, by an index of them."""
-    good = np.concatenate([good for _, good in parts])
-    lengths = {vectors.shape[1] for vectors, good in parts if good.any()}
+    good = np.concatenate([one.good for one in parts])
+    lengths = {one.values.shape[1] for one in parts if one.good.any()}
     if len(lengths) > 1:
         raise ValueError("vectors are of one length; those of some partitions differ")
     rows = np.flatnonzero(good)
     if not len(rows):
         return _table(np.empty((0, 0), np.float32), np.empty((0, 0), np.int64), rows, k)
-    vectors = np.concatenate([vectors[good] for vectors, good in parts if good.any()])
+    vectors = np.concatenate([one.values[one.good] for one in parts if one.good.any()])
     kinds = {"cosine": "cos", "l2": "l2sq", "dot": "ip"}
-    made = _usearch().Index(ndim=vectors.shape[1], metric=kinds[metric], dtype="f32")
+    made = _usearch().Index(
+        ndim=vectors.shape[1],
+        metric=kinds[metric],
+        dtype="f32",
+        expansion_search=max(SEARCHED, 2 * (k + 1)),
+    )
     made.add(rows.astype(np.uint64), vectors)
     found = made.search(vectors, min(k + 1, len(rows)))
     near = np.asarray(found.distances, np.float32).reshape(len(rows), -1)
     near = np.sqrt(near) if metric == "l2" else near - 1 if metric == "dot" else near
     place = np.asarray(found.keys).astype(np.int64).reshape(len(rows), -1)
+    place[np.arange(place.shape[1]) >= np.asarray(found.counts).reshape(-1, 1)] = -1
     return _table(near, place, rows, k)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import sys
-import types
 
 import dask
 import dask.dataframe as dd
@@ -92,8 +91,9 @@ def test_nan_null_and_zero_vectors(metric, one_thread):
     values[2] = np.full(16, np.nan, np.float32)
     values[3] = None
     values[4] = np.zeros(16, np.float32)
+    values += [np.full(16, 1e30, np.float32), np.full(16, np.inf, np.float32)]
     frame = frame_of(values)
-    for one in (frame, dd.from_pandas(frame, 5, sort=False)):
+    for one in (frame, dd.from_pandas(frame, 6, sort=False)):
         near, all_rows = dask.compute(
             one.img.nearest([values[2], values[0]], k=20, metric=metric),
             one.img.neighbours(k=20, metric=metric, index="exact"),
@@ -123,40 +123,45 @@ def test_neighbours_are_those_of_comparing_each_with_each(metric, one_thread):
         assert found.dtypes.tolist() == lazy.dtypes.tolist()
 
 
-def test_an_index_where_it_is_asked_for(monkeypatch, one_thread):
-    """With what stands for the library: what is given to it, and what becomes of its answer."""
+@pytest.mark.parametrize("metric", METRICS)
+def test_an_index_finds_nearly_all_of_them(metric, one_thread):
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(40, 32))[rng.integers(0, 40, 2000)] + rng.normal(size=(2000, 32)) / 3
+    values[5], values[9] = np.nan, 0
+    frame = frame_of([None, *values.astype(np.float32)], "tensor[float32, 32]")
+    want = frame.img.neighbours(k=10, metric=metric, index="exact")
+    for one in (frame, dd.from_pandas(frame, 4, sort=False)):
+        (found,) = dask.compute(one.img.neighbours(k=10, metric=metric, index="usearch"))
+        assert found.dtypes.equals(want.dtypes)
+        assert not {0, 6} & {*found["query"], *found.neighbour}
+        assert (found.groupby("query").size() == 10).all()
+        assert (found["query"] != found.neighbour).all()
+        assert (found["rank"].to_numpy().reshape(-1, 10) == np.arange(1, 11)).all()
+        both = found.merge(want, on=["query", "neighbour"])
+        both = both[both["query"] != 10]  # all are as near to the vector that has no direction
+        assert len(both) > 0.97 * len(want)
+        np.testing.assert_allclose(both.distance_x, both.distance_y, atol=2e-3, rtol=1e-4)
 
-    class Index:
-        def __init__(self, ndim, metric, dtype):
-            assert (ndim, metric, dtype) == (16, "l2sq", "f32")
 
-        def add(self, keys, values):
-            self.keys, self.values = keys, values
+def test_an_index_of_few_rows(one_thread):
+    frame = frame_of([None, *vectors(9)])
+    want = frame.img.neighbours(k=20, index="exact")
+    pd.testing.assert_frame_equal(frame.img.neighbours(k=20, index="usearch"), want, atol=1e-5)
+    assert len(frame_of([]).img.neighbours(index="usearch")) == 0
+    ragged = frame_of([np.ones(3, np.float32), np.ones(4, np.float32)], "tensor[float32]")
+    with pytest.raises(ValueError, match="one length"):
+        ragged.img.neighbours(index="usearch")
 
-        def search(self, queries, k):
-            found = each_with_each(queries, self.values, "l2") ** 2
-            order = np.argsort(found, axis=1)[:, :k]
-            near = np.take_along_axis(found, order, 1)
-            return types.SimpleNamespace(keys=self.keys[order], distances=near)
 
-    frame = frame_of([None, *vectors(80)])
-    lazy = dd.from_pandas(frame, 4, sort=False)
-    monkeypatch.setitem(sys.modules, "usearch", None)
+def test_an_index_is_taken_for_many_rows_where_it_is_installed(monkeypatch, one_thread):
+    lazy = dd.from_pandas(frame_of(vectors(80)), 4, sort=False)
+    assert lazy.img.neighbours(k=3).npartitions == 4
+    monkeypatch.setattr(importlib.import_module("daskimg.curate.neighbours"), "MANY", 10)
+    assert lazy.img.neighbours(k=3).npartitions == 1
     monkeypatch.setitem(sys.modules, "usearch.index", None)
+    assert lazy.img.neighbours(k=3).npartitions == 4
     with pytest.raises(ModuleNotFoundError, match="index"):
         lazy.img.neighbours(index="usearch")
-    want = frame.img.neighbours(k=3, metric="l2")
-    index = types.ModuleType("usearch.index")
-    index.Index = Index
-    package = types.ModuleType("usearch")
-    package.index = index
-    monkeypatch.setitem(sys.modules, "usearch", package)
-    monkeypatch.setitem(sys.modules, "usearch.index", index)
-    for how in ("usearch", "auto"):
-        monkeypatch.setattr(importlib.import_module("daskimg.curate.neighbours"), "MANY", 10)
-        found = lazy.img.neighbours(k=3, metric="l2", index=how).compute()
-        assert found.neighbour.tolist() == want.neighbour.tolist()
-        np.testing.assert_allclose(found.distance, want.distance, atol=1e-3)
 
 
 def test_nothing_to_find(one_thread):
