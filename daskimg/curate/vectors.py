@@ -116,7 +116,8 @@ def best(queries: F32, vectors: Vectors, k: int, metric: str) -> tuple[F32, npt.
     place: Any = np.full((len(queries), k), -1, np.int64)
     for start in range(0, len(vectors.values), BLOCK):
         block = vectors.of(slice(start, start + BLOCK))
-        found = distances(queries, block, metric)
+        with np.errstate(invalid="ignore", over="ignore"):  # of rows that are not good
+            found = distances(queries, block, metric)
         if not block.good.all():
             found[:, ~block.good] = np.inf
         if found.shape[1] > k:
