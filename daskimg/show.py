@@ -29,6 +29,9 @@ class ContactSheet(PIL.Image.Image):
     def _repr_html_(self) -> str:
         return self.gallery
 
+    def _repr_png_(self) -> None:  # (a JPEG, for those who take no HTML, is a third of it)
+        return None
+
 
 def contact_sheet(
     cells: Sequence[Any], columns: int = 4, labels: Sequence[Any] | None = None

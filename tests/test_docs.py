@@ -22,7 +22,8 @@ INCLUDED = re.compile(r'^--8<-- "(?P<path>[^":]+)(?::(?P<part>\w+))?"$', re.M)
 @pytest.fixture
 def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The folder `shop/` of which the pages speak, a broken picture in it."""
-    monkeypatch.syspath_prepend(str(ROOT / "examples" / "guide"))
+    for folder in ("examples", "examples/guide"):
+        monkeypatch.syspath_prepend(str(ROOT / folder))
     monkeypatch.chdir(tmp_path)
     import made
 

@@ -104,7 +104,8 @@ class _Figures:
             color=list(COLOURS),
             legend_label=list(Share._fields),
         )
-        self.bars.legend.location = "bottom_right"
+        self.bars.legend.orientation = "horizontal"
+        self.bars.add_layout(self.bars.legend[0], "below")
         self.texts = {
             name: Div(text="", sizing_mode="stretch_width", name=name)
             for name in ("summary", "table", "failures", "thumbnails")
@@ -128,7 +129,7 @@ class _Figures:
         names = list(found)
         if list(self.bars.y_range.factors) != names[::-1]:
             self.bars.y_range.factors = names[::-1]
-            self.bars.height = 120 + 24 * len(names)
+            self.bars.height = 150 + 24 * len(names)
         values = {f: [100 * getattr(found[n], f) for n in names] for f in Share._fields}
         self.stages.data = {"stage": names, **values}
         times, speeds = plugin.speeds()
