@@ -153,7 +153,7 @@ def measure(made: list[np.ndarray], folder: Path, rounds: int, copies: int) -> l
     once, many = (folder / "PNG", folder / "PNG, copies")
     for name, write, read in ARRAYS:
         for source in (once, many):
-            write(pixels(source, made[0].shape), source / name)
+            write(decoded(source, made[0].shape), source / name)
         sizes[name] = (nbytes(once / name) / megapixels / 1e6, None)
         readers[name, "files"] = lambda read=read, name=name: drain(read(many / name))
     taken = in_turn(readers, rounds)
@@ -185,7 +185,7 @@ def keep(files: list[tuple[str, bytes]], folder: Path) -> dict[str, Path]:
     return kept
 
 
-def pixels(folder: Path, shape: tuple[int, ...]) -> Any:
+def decoded(folder: Path, shape: tuple[int, ...]) -> Any:
     rows = di.read_images(folder, recursive=False)
     return rows.assign(image=rows.image.img.decode("RGB").img.resize(*shape[:2]))
 

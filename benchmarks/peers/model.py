@@ -24,5 +24,5 @@ class Classifier:
 
     @torch.inference_mode()
     def __call__(self, pictures: np.ndarray | torch.Tensor) -> np.ndarray:
-        pixels = torch.as_tensor(pictures).permute(0, 3, 1, 2)
+        pixels = torch.from_numpy(np.array(pictures)).permute(0, 3, 1, 2)
         return self.network(pixels.float() / 255).argmax(1).numpy()
