@@ -47,8 +47,8 @@ def modules(path: Path) -> set[str]:
 
 
 def architecture() -> list[tuple[str, ...]]:
-    """The rows of the tree in the README, from the bottom up, as names of modules."""
-    (block,) = re.findall(r"^## ARCHITECTURE$.*?^```$\n(.*?)^```$", README, re.M | re.S)
+    """The rows of the tree in docs/architecture.md, from the bottom up, as names of modules."""
+    (block,) = re.findall(r"^## ARCHITECTURE$.*?^```$\n(.*?)^```$", PAGE, re.M | re.S)
     rows, inside = [], "daskimg"
     for line in block.splitlines()[1:]:
         entries = re.match(r"( {2}| {4})((?:[\w]+(?:\.py|/) *)+)(?: |$)", line)
@@ -64,7 +64,7 @@ def architecture() -> list[tuple[str, ...]]:
     return rows
 
 
-README = (ROOT / "README.md").read_text()
+PAGE = (ROOT / "docs" / "architecture.md").read_text()
 ROWS = architecture()
 LEVEL = {name: n for n, row in enumerate(ROWS) for name in row}
 
@@ -76,7 +76,7 @@ def room_of(module: str) -> str:
     return module
 
 
-def test_the_readme_draws_the_tree_as_it_is():
+def test_the_page_draws_the_tree_as_it_is():
     entries = {
         NAME_OF.get(path, ".".join(path.relative_to(ROOT).parts))
         for folder in (PACKAGE, PACKAGE / "io")
