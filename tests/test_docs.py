@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 
 import daskimg as di
+from daskimg.accessor.color import ColorOps
+from daskimg.accessor.geometry import GeometryOps
+from daskimg.accessor.random import RandomOps
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -71,7 +74,9 @@ def test_the_pages_name_methods_that_there_are() -> None:
     assert [n for n in of_frame if not hasattr(di.FrameAccessor, n)] == []
 
 
-def test_the_gallery_shows_what_ops_make(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_gallery_shows_what_every_op_makes(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.syspath_prepend(str(ROOT / "examples"))
     import gallery
     import PIL.Image
@@ -83,4 +88,8 @@ def test_the_gallery_shows_what_ops_make(monkeypatch: pytest.MonkeyPatch, tmp_pa
     ):
         assert made.size == kept.size
     assert (DOCS / "gallery.png").stat().st_size < 200_000
+    made_of = (ROOT / "examples" / "gallery.py").read_text()
+    ops = [name for part in (GeometryOps, ColorOps, RandomOps) for name in vars(part)]
+    left_out = [name for name in ops if name[0] != "_" and f"image.{name}(" not in made_of]
+    assert left_out == []
     sys.modules.pop("gallery")
