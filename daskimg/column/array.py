@@ -280,6 +280,7 @@ class ImageArray(ByContent):
         dtype = to_concat[0].dtype._get_common_dtype([part.dtype for part in to_concat])
         if dtype is None:
             raise TypeError(f"cannot concatenate {', '.join(str(p.dtype) for p in to_concat)}")
+        to_concat = [part._kept_home(dtype) for part in to_concat]
         data: Any = None
         if all(isinstance(part.data, Uniform) for part in to_concat) and dtype.shape is not None:
             data = Uniform.concat([part.data for part in to_concat])  # type: ignore[misc]
@@ -294,6 +295,19 @@ class ImageArray(ByContent):
             text.concat([(part.path, len(part)) for part in to_concat]),
             text.concat([(part.error, len(part)) for part in to_concat]),
         )
+
+    def _kept_home(self, dtype: ImageDtype) -> ImageArray:
+        """The same, to be part of a column of `dtype`: it opens no path that it did not before."""
+        refused = c.refused(self, dtype)
+        if not refused:
+            return self
+        reasons = [None] * len(self) if self.error is None else self.error.to_pylist()
+        for i, reason in refused.items():
+            reasons[i] = reason
+        rows, valid = [*refused], self.valid.copy()
+        valid[rows] = False
+        data = None if self.data is None else self.as_ragged().blank(rows)
+        return ImageArray(self.dtype, valid, data, self.path, reasons)
 
     def astype(self, dtype: Any, copy: bool = True) -> Any:
         """Another kind of cell where no picture need be read: else use ``.img``.

@@ -11,11 +11,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from daskimg import config
 from daskimg.column.dtype import ImageDtype
 from daskimg.column.held import Held
 from daskimg.column.image import Image, pixels_of
 from daskimg.column.storage import Ragged, Uniform, mixed
-from daskimg.errors import quoted, shown
+from daskimg.errors import quoted, reason_of, shown
 from daskimg.kernels.inline import as_base64, inline
 from daskimg.secrets import mask_url
 from daskimg.transport import fetch
@@ -31,6 +32,7 @@ __all__ = [
     "lay_out",
     "place",
     "recast",
+    "refused",
 ]
 
 Array = npt.NDArray[Any]
@@ -170,6 +172,22 @@ def kept_to(dtype: ImageDtype, cells: Iterable[Image | None]) -> ImageDtype:
     handles = {x.source for x in cells if x is not None and x.data is None and not x.failed}
     handle = fetch.common(handles) if handles else None
     return dtype if handle is None else dtype.derive(dtype.cells, dtype.shape, source=handle)
+
+
+def refused(cells: Held, dtype: ImageDtype) -> dict[int, str]:
+    """Why paths that their own column does not open fail in one of `dtype`, which opens more."""
+    own = fetch.recall(cells.dtype.source)
+    paths = cells.path if cells.dtype.holds_paths else None
+    if own is None or paths is None or cells.dtype.source == dtype.source:
+        return {}
+    own, found = own.allowing(config.allow_paths()), {}
+    for i, path in enumerate(paths.to_pylist()):
+        if cells.valid[i] and (cells.data is None or cells.data.content(i) is None):
+            try:
+                own.for_cell(path)
+            except PermissionError as error:
+                found[i] = reason_of("read", error)
+    return found
 
 
 def lay_out(contents: Sequence[Any], dtype: ImageDtype) -> Ragged | Uniform | None:

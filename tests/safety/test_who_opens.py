@@ -393,6 +393,29 @@ def test_columns_of_one_bucket_and_another_keep_their_options():
     assert "SECRET" not in one + two
 
 
+def test_data_opens_no_more_for_standing_below_what_the_caller_wrote(tmp_path):
+    for name in "abc":
+        (tmp_path / f"{name}.png").write_bytes(png())
+    names = [str(tmp_path / "a.png"), "s3://tables/b.png", "https://inside/c.png"]
+    theirs = di.images(names).array
+    kept = Source(stores=["s3://tables/t.parquet"])
+    theirs = theirs.astype(theirs.dtype.derive("file", source=kept.handle))
+    mine = di.images([str(tmp_path / "b.png"), None])
+    both = pd.concat([pd.Series(theirs), mine], ignore_index=True)
+    assert both.isna().tolist() == [True, False, True, False, True]
+    assert [path for path in both.img.path][:3] == names
+    reasons = both.img.error.tolist()
+    assert all("outside its store (s3://tables)" in reasons[k] for k in (0, 2))
+    assert reasons[1] is pd.NA
+    assert reasons[3] is pd.NA
+    assert both[3:].img.decode().img.height.tolist()[0] == 4
+    with dask.config.set({"daskimg.allow-paths": [str(tmp_path)]}):
+        allowed = pd.concat([pd.Series(theirs), mine], ignore_index=True)
+    assert allowed.isna().tolist() == [False, False, True, False, True]
+    below_bytes = pd.concat([pd.Series(theirs), di.images([png()])])
+    assert recall(below_bytes.dtype.source) == kept
+
+
 def test_an_allowed_bucket_is_asked_with_the_options_of_the_first():
     options = {"key": "K", "secret": "S"}
     data = Source(options, stores=["s3://tables/t.parquet"]).allowing(["s3://pics", "https://h"])
