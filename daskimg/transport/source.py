@@ -113,7 +113,7 @@ class Source:
             return fs, str(name)
         # botocore and s3fs each try five times by themselves: times ours, a hundred
         given = self._options.get("config_kwargs") or {}
-        own = {"retries": {"max_attempts": 0}, "max_pool_connections": CONNECTIONS}
+        own = {"retries": {"max_attempts": 0}, "max_pool_connections": CONNECTIONS, **_session()}
         once = {"config_kwargs": {**own, **given}}
         fs, name = url_to_fs(path, **{**self._options, **once})
         fs.retries = 1
@@ -294,6 +294,14 @@ def _kept_home(path: str, options: Mapping[str, Any]) -> Mapping[str, Any]:
         return options
     kept = {"get_client": functools.partial(_client, str(store_of(own))), **given}
     return kept if own == path else {**options, protocol: kept}
+
+
+def _session() -> dict[str, Any]:
+    try:
+        from daskimg.transport.s3_session import KEPT
+    except ImportError:  # without s3fs there is nothing to tell, and fsspec says what is missing
+        return {}
+    return KEPT
 
 
 #: Headers that say nothing of who asks.

@@ -222,15 +222,24 @@ def test_options_that_mean_the_same(monkeypatch):
     assert native.store_of("s3://b", SECRET) is None
 
 
-def test_credentials_follow_no_redirect(by, endpoints, monkeypatch):
+@pytest.mark.parametrize("more", [{}, {"token": "SESSIONS"}])
+def test_credentials_follow_no_redirect(by, endpoints, monkeypatch, more):
     monkeypatch.setenv("AWS_SESSION_TOKEN", "ENVIRONMENTS")
     with contextlib.suppress(OSError):
-        read_bytes("s3://b/pre/moved.jpg", source_at(endpoints[0].url), retries=0)
+        read_bytes("s3://b/pre/moved.jpg", source_at(endpoints[0].url, **more), retries=0)
     assert endpoints[0].seen
     told = str([one[1] for one in endpoints[1].seen])
-    for secret in ("AKIAKEY", "hunter22", "uthorization"):
+    for secret in ("AKIAKEY", "hunter22", "uthorization", "SESSIONS"):
         assert secret not in told
     assert "ENVIRONMENTS" not in str([endpoints[0].seen, endpoints[1].seen])
+
+
+def test_who_is_sent_elsewhere_by_an_endpoint_is_told(endpoints):
+    with pytest.raises(PermissionError, match=r"no other host") as raised:
+        read_bytes("s3://b/pre/moved.jpg", source_at(endpoints[0].url, token="SESSIONS"))
+    assert len(endpoints[0].seen) == 1  # it would say the same again
+    assert not endpoints[1].seen
+    assert "SESSIONS" not in str(raised.value)
 
 
 def test_a_forked_child_is_not_left_waiting(by, endpoints):
