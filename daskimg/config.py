@@ -16,7 +16,7 @@ import dask.config
 import yaml
 from dask.utils import parse_bytes, parse_timedelta
 
-__all__ = ["Settings", "allow_paths", "get", "max_bytes", "max_errors", "settings"]
+__all__ = ["Settings", "allow_paths", "get", "max_bytes", "max_errors", "reduced_scale", "settings"]
 
 _DEFAULTS: dict[str, Any] = yaml.safe_load(
     importlib.resources.files("daskimg").joinpath("daskimg.yaml").read_text()
@@ -102,6 +102,14 @@ def fetch_connections() -> int:
     if isinstance(limit, bool) or int(limit) < 1:
         raise ValueError(f"daskimg.fetch-connections is a number, 1 or more; got {limit!r}")
     return int(limit)
+
+
+def reduced_scale() -> bool:
+    """Whether JPEGs may be read at a part of their size where all that follows is smaller."""
+    found = get("reduced-scale")
+    if found not in ("auto", "off", False):  # YAML reads off as false
+        raise ValueError(f"daskimg.reduced-scale is auto or off; got {found!r}")
+    return bool(found == "auto")
 
 
 def isolation() -> tuple[float | None] | None:

@@ -16,7 +16,7 @@ from benchmarks.peers import bare_loop, dask_bag, ours
 from benchmarks.peers.common import Job
 from benchmarks.peers.tables import Runs, render
 from benchmarks.peers.tasks import TASKS
-from daskimg.kernels import codec, geometry, measure
+from daskimg.kernels import codec, measure, resizing
 
 pytestmark = pytest.mark.xdist_group("busy")  # one at a time: processes that starve fail
 
@@ -26,7 +26,7 @@ def folder(tmp_path):
     rng = np.random.default_rng(0)
     for n in range(4):
         coarse = rng.integers(0, 256, (5, 6 + n, 3), dtype=np.uint8)
-        pixels = geometry.resize(coarse, 50, 60 + n, resample="bicubic")
+        pixels = resizing.resize(coarse, 50, 60 + n, resample="bicubic")
         (tmp_path / f"{n}.jpg").write_bytes(codec.encode(pixels, "jpeg"))
     return tmp_path
 

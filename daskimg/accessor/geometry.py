@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from daskimg.accessor.base import Accessor, Number, size_of, whole
-from daskimg.kernels import geometry
+from daskimg.kernels import resizing
 
 __all__ = ["GeometryOps"]
 
@@ -50,10 +50,10 @@ class GeometryOps(Accessor):
             (high,), wide = whole(1, False, height=height), None
         else:
             high, wide = size_of("resize", height, width)
-        geometry.resize_shape(1, 1, high, wide, fit)  # raises for what is no fit
-        if resample not in geometry.RESAMPLES:
+        resizing.resize_shape(1, 1, high, wide, fit)  # raises for what is no fit
+        if resample not in resizing.RESAMPLES:
             raise ValueError(
-                f"resample is one of {', '.join(geometry.RESAMPLES)}; got {resample!r}"
+                f"resample is one of {', '.join(resizing.RESAMPLES)}; got {resample!r}"
             )
         return self._op("resize", high, wide, fit, resample)
 

@@ -207,7 +207,7 @@ def _timed(
         if type(seen) is np.ndarray:
             count[PIXELS] += seen.shape[0] * seen.shape[1]
         if weighed:
-            count[BYTES] += result.nbytes if isinstance(result, np.ndarray) else len(result)
+            count[BYTES] += len(result) if isinstance(result, bytes) else result.nbytes
         return result
 
     return run

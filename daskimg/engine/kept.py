@@ -19,16 +19,17 @@ from daskimg.engine.gauge import LATER, OPENING, Gauge, became, recorded
 from daskimg.engine.onepass import Walk
 from daskimg.engine.plan import Held, Node, Plan
 from daskimg.engine.program import Program
+from daskimg.kernels.resizing import Size
 
 __all__ = ["Kept", "sizes_of"]
 
 KEPT = ("fetch", "decode", "apply")
 
 
-def sizes_of(programs: Sequence[Program]) -> dict[Any, tuple[int, int] | None]:
-    """The size that each decode of any of the programs has to give at least."""
+def sizes_of(programs: Sequence[Program]) -> dict[Any, tuple[Size, ...] | None]:
+    """What each decode of any of the programs is resized to; None for one needed in full."""
     return {
-        path: node.options.get("min_size")
+        path: node.options.get("sizes")
         for path, node in _paths(Plan(tuple(programs)).root)
         if node.step.name == "decode"
     }
@@ -37,7 +38,7 @@ def sizes_of(programs: Sequence[Program]) -> dict[Any, tuple[int, int] | None]:
 class Kept:
     """What was made of the pictures of some rows so far."""
 
-    def __init__(self, sizes: dict[Any, tuple[int, int] | None]) -> None:
+    def __init__(self, sizes: dict[Any, tuple[Size, ...] | None]) -> None:
         self.sizes = sizes
         self.results: dict[Any, dict[int, tuple[bool, Any, list[str]]]] = {}
         self.nbytes = 0  # that were kept, told when it is closed
@@ -97,9 +98,9 @@ class _Later(Walk):
         node.options.pop("scratch", None)  # its memory would be written over
         node.target = None
         if path in kept.sizes:
-            node.options.pop("min_size", None)
-            if (size := kept.sizes[path]) is not None:
-                node.options["min_size"] = size
+            node.options.pop("sizes", None)
+            if (sizes := kept.sizes[path]) is not None:
+                node.options["sizes"] = sizes
         results = kept.results.setdefault(path, {})
         counts = self.runs if node.counted else None
         node.counted = False

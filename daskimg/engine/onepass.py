@@ -21,13 +21,13 @@ from daskimg.column.array import ImageArray
 from daskimg.column.dtype import ImageDtype
 from daskimg.engine import opening
 from daskimg.engine.gauge import Gauge, gauge_of
-from daskimg.engine.ops import ISOLATED
+from daskimg.engine.opening import ISOLATED
 from daskimg.engine.plan import Node, Plan
 from daskimg.engine.program import Program
 from daskimg.engine.sinks import Sink
 from daskimg.errors import ImageError, reason_of
 from daskimg.guard import crashes, limit
-from daskimg.kernels import geometry
+from daskimg.kernels import resizing
 from daskimg.kernels.threads import one_thread
 from daskimg.transport import fetch
 from daskimg.transport.ahead import Feeds, feeding
@@ -163,7 +163,7 @@ class Walk:
     def columns(self) -> list[Any]:
         """Walk the tree for every row."""
         self.plan.begin(self.cells)
-        torch = geometry.torch_module() if self.plan.resizes else None
+        torch = resizing.torch_module() if self.plan.resizes else None
         rows = range(len(self.cells)) if self.gauge is None else self.gauge.over(self.cells)
         with looking() as check, one_thread(torch), feeding() as feeds:
             self._expect(feeds)

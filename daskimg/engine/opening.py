@@ -6,7 +6,7 @@ in this process, else the time limit of doing it in a child process (`daskimg.gu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Any
 
@@ -16,6 +16,7 @@ from daskimg.column.array import ImageArray
 from daskimg.guard import isolate
 from daskimg.kernels import codec, exif_tags, headers
 from daskimg.kernels.inline import LONGEST, check_path, inline
+from daskimg.kernels.resizing import Draft, Size
 from daskimg.transport import ahead, fetch
 
 __all__ = ["ISOLATED", "decode", "exif", "expect", "export", "fetch_bytes", "header", "size"]
@@ -133,16 +134,20 @@ def exif(cell: Any, source: fetch.Source | None, retries: int, max_pixels: int |
 def decode(
     data: Any,
     truncated: bool,
+    reduced: bool,
     orientation: bool,
     max_pixels: int | None,
     formats: tuple[str, ...] | None,
     child: tuple[float | None] | None = None,
     on_partial: Callable[[str], object] | None = None,
-    min_size: tuple[int, int] | None = None,
+    sizes: Collection[Size] | None = None,
     out: np.ndarray[Any, Any] | None = None,
     scratch: codec.Scratch | None = None,
-) -> np.ndarray[Any, Any]:
-    """The pixels of a file's bytes: decoded here, or in a child process with a time limit."""
+) -> np.ndarray[Any, Any] | Draft:
+    """The pixels of a file's bytes: decoded here, or in a child process with a time limit.
+
+    Where `sizes` tells what resizes alone follow, and pictures may be `reduced`, a draft of them.
+    """
     if isinstance(data, np.ndarray):
         return data
     how: dict[str, Any] = {
@@ -151,12 +156,14 @@ def decode(
         "formats": formats,
         "truncated": truncated,
         "on_partial": on_partial,
-        "min_size": min_size,
-        "out": out,
     }
+    if sizes is None or not reduced:
+        if child is None:
+            return codec.decode(data, out=out, scratch=scratch, **how)
+        return isolate.decode(data, timeout=child[0], out=out, **how)
     if child is None:
-        return codec.decode(data, scratch=scratch, **how)
-    return isolate.decode(data, timeout=child[0], **how)
+        return codec.draft(data, sizes, scratch=scratch, **how)
+    return isolate.draft(data, sizes, timeout=child[0], **how)
 
 
 def size(cell: Any, source: fetch.Source | None, retries: int) -> int:
@@ -187,7 +194,7 @@ def export(
     own = headers.sniff(cell)
     if own is not None and quality is None and file_format in (None, own):
         return cell
-    pixels = None if decoded is None else decoded(cell)
+    pixels: Any = None if decoded is None else decoded(cell)
     if pixels is None:
-        pixels = decode(cell, False, orientation, max_pixels, formats, child)
+        pixels = decode(cell, False, False, orientation, max_pixels, formats, child)
     return codec.encode(pixels, file_format or own or "png", quality or 90)

@@ -19,13 +19,13 @@ from daskimg import config
 from daskimg.column.cells import as_image, check, is_missing
 from daskimg.column.dtype import ImageDtype, check_policy
 from daskimg.engine import opening
-from daskimg.engine.opening import ISOLATED
 from daskimg.engine.program import HEADER, STRING, Program, Step
 from daskimg.errors import shown
 from daskimg.kernels import augment, codec, color, digest, exif_tags, filters, geometry, measure
+from daskimg.kernels.resizing import convert, resize, resize_shape
 from daskimg.transport import fetch
 
-__all__ = ["ISOLATED", "OPS", "Op", "build", "cells_of", "policy_of"]
+__all__ = ["OPS", "Op", "build", "cells_of", "policy_of"]
 
 _ANY = ImageDtype("pixels", tensor=True)
 BYTES = pd.ArrowDtype(pa.large_binary())
@@ -83,7 +83,7 @@ def _resized(source: ImageDtype, height: Any, width: Any, fit: str, *rest: Any) 
         return _sized(source, height, width)
     if source.shape is None:
         return source.derive(source.cells)
-    h, w = geometry.resize_shape(source.shape[0], source.shape[1], height, width, fit)
+    h, w = resize_shape(source.shape[0], source.shape[1], height, width, fit)
     return _sized(source, h, w)
 
 
@@ -206,13 +206,13 @@ class Op(NamedTuple):
 
 
 PIXEL_OPS: dict[str, Op] = {
-    "resize": Op(geometry.resize, _resized, out=True),
+    "resize": Op(resize, _resized, out=True),
     "crop": Op(geometry.crop, _cropped),
     "center_crop": Op(geometry.center_crop, _sized),
     "pad": Op(geometry.pad, _padded),
     "flip": Op(geometry.flip, _same),
     "rotate": Op(geometry.rotate, _rotated),
-    "convert": Op(color.convert, _converted),
+    "convert": Op(convert, _converted),
     "astype": Op(color.astype, _cast),
     "normalize": Op(color.normalize, _float32, out=True),
     "adjust_brightness": Op(color.adjust_brightness, _same),
@@ -363,7 +363,7 @@ def _opening(
         capped = () if limit is None else (limit,)
         steps = (Step("fetch", (*_access(source), *capped), policy),)
     if decode:
-        how = (truncated, *config.settings(), config.isolation())
+        how = (truncated, config.reduced_scale(), *config.settings(), config.isolation())
         steps = (*steps, Step("decode", how, policy))
     return steps
 

@@ -14,16 +14,15 @@ from daskimg.engine.ops import OPS
 from daskimg.engine.program import RECORDS, Program, Row, Step
 from daskimg.engine.sinks import ImageSink, ReasonSink, Sink, make_sink
 from daskimg.kernels import codec
+from daskimg.kernels.resizing import SMOOTH, Size
 
 __all__ = ["Held", "Node", "Plan"]
 
-# A JPEG may be decoded at a reduced scale when at least this many times the pixels of the
-# result's sides are kept: then the resize that follows gives the same picture to 0.3 grey levels.
-KEPT = 2
 COUNTED = ("fetch", "header", "decode")
 OPENING = ("fetch", "header", "size", "exif")  # their first parameter is with what a path is opened
 TORCH = ("resize", "random_resized_crop")
 HELD = 2**22  # bytes of scratch that a plan keeps from one partition to the next
+REDUCED = 1  # the parameter of a decode that lets it give less than the whole
 SIDES = {"header_height": 0, "header_width": 1}
 
 
@@ -109,8 +108,9 @@ class Plan:
             _encoded_from_pixels(node)
 
     def _decode(self, node: Node) -> None:
-        if (size := _enough(node)) is not None:
-            node.options["min_size"] = size
+        reduced = node.step.params[REDUCED]
+        if reduced and (sizes := _resized(node)):
+            node.options["sizes"] = sizes
         if not any(map(_keeps, node.walk())):
             node.options["scratch"] = scratch = codec.Scratch()
             self.scratches.append(scratch)
@@ -138,11 +138,11 @@ def _sizes_of_pixels(node: Node) -> None:
     """The sizes of what is decoded in full are its pixels': its header is read if that fails."""
     found = {child.step.name: child for child in node.children}
     header, decode = found.get("header"), found.get("decode")
-    if header is None or decode is None or "min_size" in decode.options:
+    if header is None or decode is None or "sizes" in decode.options:
         return
     settings = header.params[2:]  # behind how to fetch it
     asked = [child.step.name for child in header.children]
-    if decode.params[1 : 1 + len(settings)] == settings and SIDES.keys() >= {*asked}:
+    if decode.params[REDUCED + 1 :] == settings and SIDES.keys() >= {*asked}:
         node.steps.remove(header)
         decode.otherwise = Node(node.step)
         decode.otherwise.steps = [header]
@@ -160,12 +160,12 @@ def _keeps(node: Node) -> bool:
 def _encoded_from_pixels(node: Node) -> None:
     """What is decoded in full anyway is not decoded again to be encoded in another format."""
     for decode in node.steps:
-        if decode.step.name != "decode" or decode.params[0] or "min_size" in decode.options:
+        if decode.step.name != "decode" or decode.params[0] or "sizes" in decode.options:
             continue
         same = [
             child
             for child in node.steps
-            if child.step.name == "export" and child.params[2:] == decode.params[1:]
+            if child.step.name == "export" and child.params[2:] == decode.params[REDUCED + 1 :]
         ]
         if same:
             decode.kernel = held = Held(decode.kernel)
@@ -208,27 +208,20 @@ def _headers_from_bytes(root: Node) -> None:
             fetched[node.params[0]].children.append(node)
 
 
-def _enough(node: Node) -> tuple[int, int] | None:
-    """The least height and width that serve all that follows a decode; None for full size."""
+def _resized(node: Node) -> tuple[Size, ...] | None:
+    """What a decoded picture is resized to, where nothing else is done with it."""
     if not all(isinstance(sink, ReasonSink) for sink in node.sinks):
         return None
-    height = width = 0
+    found: list[Any] = []
     for child in node.children:
         if child.step.name == "resize":
-            wanted = _wanted(*child.step.params)
-        elif child.step.name == "convert":
-            wanted = _enough(child)
+            *size, resample = child.step.params
+            # of a row's own size nothing is known yet
+            fixed = not any(isinstance(value, Row) for value in size)
+            sizes: Any = (tuple(size),) if fixed and resample in SMOOTH else None
         else:
-            wanted = None
-        if wanted is None:
+            sizes = _resized(child) if child.step.name == "convert" else None
+        if sizes is None:
             return None
-        height, width = max(height, wanted[0]), max(width, wanted[1])
-    return (height, width) if height else None
-
-
-def _wanted(height: Any, width: Any, fit: str, resample: str) -> tuple[int, int] | None:
-    # a size that follows from the picture's own is taken from the whole picture
-    fixed = fit in ("stretch", "cover") and not isinstance(height, Row) and width is not None
-    if not fixed or isinstance(width, Row) or resample == "nearest":
-        return None
-    return KEPT * height, KEPT * width
+        found += sizes
+    return tuple(found)

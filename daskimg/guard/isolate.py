@@ -16,7 +16,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -28,9 +28,10 @@ from daskimg import wanted
 from daskimg.errors import FormatNotAllowedError, TooManyPixelsError
 from daskimg.kernels import codec, headers
 from daskimg.kernels.pixels import give
+from daskimg.kernels.resizing import Draft, Size
 from daskimg.wanted import EVERY
 
-__all__ = ["decode", "read_header", "serve"]
+__all__ = ["decode", "draft", "read_header", "serve"]
 
 # The same daskimg as this one, without what it imports for frames (a second and a half), and
 # nothing out of the folder that the process stands in.
@@ -54,6 +55,7 @@ _ERRORS: dict[str, type[Exception]] = {
         ValueError,
     )
 }
+_READ: dict[str, Callable[..., Any]] = {"decode": codec.decode, "draft": codec.draft}
 _local = threading.local()
 
 HEAD_BYTES = 64 * 1024
@@ -90,11 +92,28 @@ def decode(
     >>> decode(codec.encode(np.zeros((2, 3), np.uint8), "png"), timeout=60).shape
     (2, 3)
     """
-    answer, pixels = _ask({"call": "decode", **options}, data, timeout)
-    if answer["partial"] and on_partial is not None:
-        on_partial(answer["partial"][0])
-    found = np.frombuffer(pixels, answer["dtype"]).reshape(answer["shape"])
+    found, _ = _pixels({"call": "decode", **options}, data, timeout, on_partial)
     return give(found, out)
+
+
+def draft(
+    data: bytes | memoryview | npt.NDArray[Any],
+    sizes: Collection[Size],
+    *,
+    timeout: float | None = None,
+    on_partial: Callable[[str], object] | None = None,
+    **options: Any,
+) -> Draft:
+    """As `codec.draft`, in a child process; `timeout` as for `decode`.
+
+    Examples
+    --------
+    >>> draft(codec.encode(np.zeros((300, 400), np.uint8)), [(20, 20, "stretch")]).scale
+    2
+    """
+    call = {"call": "draft", "sizes": list(sizes), **options}
+    found, (size, scale, turned) = _pixels(call, data, timeout, on_partial)
+    return Draft(found, tuple(size), scale, turned)
 
 
 def read_header(
@@ -135,6 +154,18 @@ def read_header(
         if len(head) < HEAD_BYTES:
             raise
     return read_header(head + source.read(), timeout=timeout, **options)
+
+
+def _pixels(
+    call: dict[str, Any],
+    data: Any,
+    timeout: float | None,
+    on_partial: Callable[[str], object] | None,
+) -> tuple[npt.NDArray[Any], list[Any]]:
+    answer, pixels = _ask(call, data, timeout)
+    if answer["partial"] and on_partial is not None:
+        on_partial(answer["partial"][0])
+    return np.frombuffer(pixels, answer["dtype"]).reshape(answer["shape"]), answer["draft"]
 
 
 def _ask(
@@ -226,14 +257,22 @@ def serve() -> None:
         options, data = json.loads(source.read(head)), source.read(body)
         partial: list[str] = []
         try:
-            if options.pop("call") == "read_header":
+            call = options.pop("call")
+            if call == "read_header":
                 _send(sink, {"header": headers.read_header(data, **options)})
                 continue
-            pixels = np.ascontiguousarray(codec.decode(data, on_partial=partial.append, **options))
+            read = _READ[call](data, on_partial=partial.append, **options)
+            draft = read if isinstance(read, Draft) else Draft(read, read.shape[:2])
+            pixels = np.ascontiguousarray(draft.pixels)
         except Exception as error:
             kinds = [kind.__name__ for kind in type(error).__mro__]
             known = next((name for name in kinds if name in _ERRORS), "OSError")
             _send(sink, {"error": known, "text": str(error)})
             continue
-        told = {"shape": pixels.shape, "dtype": pixels.dtype.str, "partial": partial}
+        told = {
+            "shape": pixels.shape,
+            "dtype": pixels.dtype.str,
+            "partial": partial,
+            "draft": draft[1:],
+        }
         _send(sink, told, pixels)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from daskimg.kernels import color, geometry
+from daskimg.kernels import color, geometry, resizing
 from daskimg.kernels.pixels import Pixels, check_pixels
 
 __all__ = [
@@ -149,7 +149,7 @@ def random_resized_crop(
         part_w = min(w, max(1, round(h * wide)))
         part_h = min(h, max(1, round(w / narrow)))
         part = geometry.center_crop(pixels, part_h, part_w)
-    return geometry.resize(part, height, width)
+    return resizing.resize(part, height, width)
 
 
 def color_jitter(

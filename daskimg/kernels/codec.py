@@ -14,16 +14,18 @@ from typing import Any
 import numpy as np
 
 from daskimg.kernels.exif import JpegHeader, scan_jpeg
+from daskimg.kernels.geometry import turn
 from daskimg.kernels.headers import MAX_PIXELS, flat, identify
-from daskimg.kernels.pixels import Pixels, from_pil, give, mode_of, to_pil
-from daskimg.kernels.reader import TURN, check_count, check_scans, read_pixels, reduction
+from daskimg.kernels.pixels import Pixels, give, mode_of, to_pil
+from daskimg.kernels.reader import check_count, check_scans, read_pixels
+from daskimg.kernels.resizing import Draft, Size, reduction
 
 try:
     import simplejpeg
 except ImportError:  # Pillow decodes the same pixels
     simplejpeg = None
 
-__all__ = ["Scratch", "decode", "encode", "mode_of", "reduced_size", "writer_of"]
+__all__ = ["Scratch", "decode", "draft", "encode", "mode_of", "writer_of"]
 
 # What each written format holds, by Pillow's mode.
 _WRITERS = {
@@ -63,21 +65,6 @@ class Scratch:
             self._memory = np.empty(0, np.uint8)
 
 
-def reduced_size(height: int, width: int, min_size: tuple[int, int] | None) -> tuple[int, int]:
-    """The stored size at which `decode` reads a JPEG for `min_size`.
-
-    libjpeg decodes at a half, a quarter or an eighth for less than the full work; the smallest
-    of them that keeps both sides at `min_size` or above is taken.
-
-    Examples
-    --------
-    >>> reduced_size(3000, 4001, (448, 448))
-    (750, 1001)
-    """
-    scale = reduction(height, width, min_size)
-    return -(-height // scale), -(-width // scale)
-
-
 def decode(
     data: bytes | memoryview | Pixels,
     *,
@@ -86,7 +73,6 @@ def decode(
     formats: Collection[str] | None = None,
     truncated: bool = False,
     on_partial: Callable[[str], object] | None = None,
-    min_size: tuple[int, int] | None = None,
     out: Pixels | None = None,
     scratch: Scratch | None = None,
 ) -> Pixels:
@@ -111,9 +97,6 @@ def decode(
         Give the pixels there are of a file that ends early or breaks off, instead of raising.
     on_partial : callable, optional
         Called with the reason when the pixels are only a part.
-    min_size : tuple of int, optional
-        A JPEG may come smaller, see `reduced_size`, but neither side (of the picture as it is
-        returned) below this height and width.
     out : ndarray, optional
         An array of the right shape and dtype to decode into.
     scratch : Scratch, optional
@@ -143,6 +126,60 @@ def decode(
     array([[0, 1, 2],
            [3, 4, 5]], dtype=uint8)
     """
+    picture = _read(data, (), orientation, max_pixels, formats, truncated, on_partial, out, scratch)
+    return give(turn(picture.pixels, picture.orientation), out)
+
+
+def draft(
+    data: bytes | memoryview | Pixels,
+    sizes: Collection[Size],
+    *,
+    orientation: bool = True,
+    max_pixels: int | None = MAX_PIXELS,
+    formats: Collection[str] | None = None,
+    truncated: bool = False,
+    on_partial: Callable[[str], object] | None = None,
+    scratch: Scratch | None = None,
+) -> Draft:
+    """Decode as much of the first picture of a file as resizes of it need.
+
+    Parameters
+    ----------
+    data : bytes, memoryview or ndarray
+    sizes : collection of (height, width, fit)
+        Of all the resizes, which are of `SMOOTH` filters. A JPEG is read at the smallest scale that
+        gives them the same picture, see `reduction`; at which one, is in the result.
+    orientation, max_pixels, formats, truncated, on_partial, scratch
+        As for `decode`.
+
+    Returns
+    -------
+    Draft
+        To be turned yet: a small picture is turned sooner.
+
+    Examples
+    --------
+    >>> file = encode(np.zeros((301, 402), np.uint8), "jpeg")
+    >>> picture = draft(file, [(28, 21, "stretch")])
+    >>> picture.scale, picture.size, picture.pixels.shape
+    (2, (301, 402), (151, 201))
+    """
+    return _read(
+        data, sizes, orientation, max_pixels, formats, truncated, on_partial, None, scratch
+    )
+
+
+def _read(
+    data: bytes | memoryview | Pixels,
+    sizes: Collection[Size],
+    orientation: bool,
+    max_pixels: int | None,
+    formats: Collection[str] | None,
+    truncated: bool,
+    on_partial: Callable[[str], object] | None,
+    out: Pixels | None,
+    scratch: Scratch | None,
+) -> Draft:
     if not isinstance(data, bytes):
         data = flat(data)
     kind = identify(data, formats)
@@ -152,19 +189,18 @@ def decode(
             check_count(jpeg.height, jpeg.width, max_pixels, kind, len(data))
             if jpeg.scans:
                 check_scans(data)
-            turn = jpeg.orientation if orientation else 1
-            pixels = _decode_jpeg(data, jpeg, turn, min_size, out, scratch)
-            if pixels is not None:
-                return pixels
-    pixels = read_pixels(
+            turned = jpeg.orientation if orientation else 1
+            picture = _read_jpeg(data, jpeg, turned, sizes, out, scratch)
+            if picture is not None:
+                return picture
+    return read_pixels(
         bytes(data),
         kind,
         orientation=orientation,
         max_pixels=max_pixels,
-        min_size=min_size,
+        sizes=sizes,
         on_partial=(on_partial or _ignore) if truncated else None,
     )
-    return give(pixels, out)
 
 
 def writer_of(file_format: str) -> str:
@@ -229,21 +265,22 @@ def encode(pixels: Pixels, file_format: str = "jpeg", quality: int = 90, **optio
     return file.getvalue()
 
 
-def _decode_jpeg(
+def _read_jpeg(
     data: bytes | memoryview,
     jpeg: JpegHeader,
-    turn: int,
-    min_size: tuple[int, int] | None,
+    turned: int,
+    sizes: Collection[Size],
     out: Pixels | None,
     scratch: Scratch | None,
-) -> Pixels | None:
+) -> Draft | None:
     """The fast path; None for a damaged file: Pillow knows which damage to bear."""
-    if min_size and turn > 4:
-        min_size = min_size[::-1]
-    height, width = reduced_size(jpeg.height, jpeg.width, min_size)
+    height, width, scale = jpeg.height, jpeg.width, 1
+    if sizes:
+        scale = reduction(height, width, sizes, turned)
+        height, width = -(-height // scale), -(-width // scale)
     shape = (height, width) if jpeg.channels == 1 else (height, width, 3)
     direct = (
-        turn == 1
+        turned == 1
         and out is not None
         and out.shape == shape
         and out.dtype == np.uint8
@@ -265,9 +302,7 @@ def _decode_jpeg(
         )
     except ValueError:
         return None
-    if turn > 1:
-        buffer = from_pil(to_pil(buffer).transpose(TURN[turn]))
-    return buffer if direct else give(buffer, out)
+    return Draft(buffer, (jpeg.height, jpeg.width), scale, turned)
 
 
 def _ignore(reason: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,12 +11,15 @@ from PIL import Image
 
 __all__ = [
     "Pixels",
+    "by_channel",
     "check_pixels",
     "drop_alpha",
     "fitted",
     "from_pil",
     "give",
     "mode_of",
+    "pillow_holds",
+    "shaped",
     "split_alpha",
     "to_pil",
     "white",
@@ -184,3 +188,27 @@ def give(pixels: Pixels, out: Pixels | None) -> Pixels:
         )
     out[...] = pixels
     return out
+
+
+def pillow_holds(pixels: Pixels) -> bool:
+    """Whether a Pillow image can have these very pixels."""
+    return pixels.dtype == np.uint8 and (pixels.ndim == 2 or pixels.shape[2] <= 4)
+
+
+def by_channel(pixels: Pixels, change: Callable[[Image.Image, int], Image.Image]) -> Pixels:
+    """Apply `change` to each channel as 32 bits, and go back to the dtype of `pixels`."""
+    planes = pixels if pixels.ndim == 3 else pixels[:, :, None]
+    # floats hold integers up to 24 bits; Pillow has 32-bit integers, with a sign
+    whole = pixels.dtype.kind in "iu" and pixels.dtype.itemsize > 2
+    whole = whole and planes.min() >= -(2**31) and planes.max() < 2**31
+    wide = np.int32 if whole else np.float32
+    changed = [
+        np.asarray(change(Image.fromarray(np.ascontiguousarray(planes[:, :, n], wide)), n))
+        for n in range(planes.shape[2])
+    ]
+    return fitted(np.stack(changed, axis=2) if pixels.ndim == 3 else changed[0], pixels.dtype)
+
+
+def shaped(result: Pixels, like: Pixels) -> Pixels:
+    """`result` with the channel axis of `like`, which Pillow drops of a single one."""
+    return result[:, :, None] if like.ndim == 3 and result.ndim == 2 else result

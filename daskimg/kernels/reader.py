@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import re
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, BinaryIO, NoReturn
 
 import numpy as np
@@ -31,11 +31,12 @@ from PIL import (
 
 from daskimg.errors import TooManyPixelsError
 from daskimg.kernels.exif import scales, scan_webp
+from daskimg.kernels.geometry import turn
 from daskimg.kernels.pixels import Pixels, from_pil
+from daskimg.kernels.resizing import Draft, Size, reduction
 
 __all__ = [
     "READERS",
-    "TURN",
     "check_chunks",
     "check_count",
     "check_scans",
@@ -65,15 +66,6 @@ _PIXEL_MODES = {
     "RGBX": "RGB", "PA": "RGBA", "CMYK": "RGB", "YCbCr": "RGB", "LAB": "RGB", "HSV": "RGB",
     "I;16": "I;16", "I;16L": "I;16", "I;16B": "I;16", "I;16N": "I;16", "F": "F", "I": "I",
 }  # fmt: skip
-TURN = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 # WebP's own limit; the canvas of an animation can claim 16 million, and takes minutes to fill
 SIDES = {"WEBP": 16_383}
 SIDE = (
@@ -183,7 +175,7 @@ def open_image(
             told = Image.Image.getexif(image).get(_ORIENTATION, 1)
         except (SyntaxError, ValueError, KeyError, TypeError, struct.error):
             told = 1  # unreadable EXIF turns nothing
-    return image, told if told in TURN else 1
+    return image, told if told in range(1, 9) else 1
 
 
 def read_pixels(
@@ -192,44 +184,45 @@ def read_pixels(
     *,
     orientation: bool,
     max_pixels: int | None,
-    min_size: tuple[int, int] | None,
+    sizes: Collection[Size],
     on_partial: Callable[[str], object] | None,
-) -> Pixels:
-    """Decode `data`; see `codec.decode`. With `on_partial`, what there is of a broken picture."""
+) -> Draft:
+    """Read `data`; see `codec.draft`. With `on_partial`, what there is of a broken picture."""
     try:
         if kind == "JPEG":
             check_scans(data)
-            min_size = min_size if scales(data) else None
         elif kind == "PNG":
             check_chunks(io.BytesIO(data), whole=True)
         image, told = open_image(io.BytesIO(data), kind, max_pixels, len(data))
-        turn = told if orientation else 1
-        reason = _load(image, turn, min_size)
-        if reason and min_size:  # lossless and some other JPEGs come in full size only
-            min_size = None
+        size, scale = (image.height, image.width), 1
+        if sizes and kind == "JPEG" and scales(data):
+            scale = reduction(*size, sizes, told if orientation else 1)
+        reason = _load(image, scale)
+        if reason and scale > 1:  # some JPEGs come in full size only
+            scale = 1
             image, told = open_image(io.BytesIO(data), kind, max_pixels)
-            reason = _load(image, turn, None)
+            reason = _load(image, scale)
         if reason and on_partial and kind == "JPEG":
             # the end-of-image marker lets libjpeg hand over the rows that it still holds
             image, told = open_image(io.BytesIO(data + b"\xff\xd9"), kind, max_pixels)
-            _load(image, turn, min_size)
+            _load(image, scale)
         if reason:
             if on_partial is None or getattr(image, "_im", None) is None:
                 raise OSError(reason)
             image.tile = []  # loaded, as far as Pillow is to know
             on_partial(reason)
-        return image_pixels(image, kind, _turn_left(image, told, orientation))
+        pixels, left = image_pixels(image, kind), _turn_left(image, told, orientation)
+        if kind != "JPEG":  # few are turned, and what is half clear rounds otherwise afterwards
+            pixels, left = turn(pixels, left), 1
+        return Draft(pixels, size if scale > 1 else pixels.shape[:2], scale, left)
     except Exception as error:
         explain(error, kind)
 
 
-def _load(image: ImageFile.ImageFile, turn: int, min_size: tuple[int, int] | None) -> str | None:
+def _load(image: ImageFile.ImageFile, scale: int) -> str | None:
     """Decode `image` in place; the reason why it could not be decoded, None when it could."""
-    if min_size and image.format in ("JPEG", "MPO"):
-        height, width = min_size[::-1] if turn > 4 else min_size
-        scale = reduction(image.height, image.width, (height, width))
-        if scale > 1:
-            image.draft(None, (image.width // scale, image.height // scale))
+    if scale > 1:
+        image.draft(None, (image.width // scale, image.height // scale))
     tile = getattr(image, "_tile_size", None)
     if tile and getattr(image, "_im", True) is None:
         # allocated here, or Pillow would check it against its own limit
@@ -277,8 +270,8 @@ def pixel_mode(image: Image.Image, kind: str) -> str:
     return _PIXEL_MODES[mode]
 
 
-def image_pixels(image: Image.Image, kind: str = "", turn: int = 1) -> Pixels:
-    """The pixels of a loaded Pillow image of any mode, turned as an EXIF orientation says.
+def image_pixels(image: Image.Image, kind: str = "") -> Pixels:
+    """The pixels of a loaded Pillow image of any mode.
 
     Examples
     --------
@@ -290,7 +283,7 @@ def image_pixels(image: Image.Image, kind: str = "", turn: int = 1) -> Pixels:
     inverted = mode in ("I;16", "F") and _tag(image, _PHOTOMETRIC) == _MIN_IS_WHITE
     if image.mode != mode and mode not in ("I;16", "I"):
         image = image.convert(mode)
-    pixels = from_pil(image.transpose(TURN[turn]) if turn > 1 else image)
+    pixels = from_pil(image)
     if integers:
         # Pillow reads unsigned integers of 32 bits as signed, and signed ones of 8 as unsigned
         same_size = pixels.dtype.itemsize == integers.itemsize
@@ -314,13 +307,6 @@ def _integers(image: Image.Image) -> np.dtype[Any] | None:
         return None
     bits = _tag(image, _BITS)
     return np.dtype(f"{'i' if signed else 'u'}{bits // 8}") if bits in (8, 16, 32) else None
-
-
-def reduction(height: int, width: int, min_size: tuple[int, int] | None) -> int:
-    if min_size is None:
-        return 1
-    most = min(height // max(min_size[0], 1), width // max(min_size[1], 1))
-    return next(scale for scale in (8, 4, 2, 1) if scale <= max(most, 1))
 
 
 def _text(error: BaseException) -> str:

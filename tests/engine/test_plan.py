@@ -16,6 +16,7 @@ from daskimg import metrics
 from daskimg.engine import onepass
 from daskimg.engine.ops import build
 from daskimg.engine.plan import Plan
+from daskimg.engine.program import Row
 from daskimg.kernels import codec
 from daskimg.testing import assert_images_equal, make_images
 
@@ -44,32 +45,39 @@ def column(*ops, source=FILE):
 
 DECODE = ("decode", "RGB", False)
 SMALL = ("resize", 224, 224, "stretch", "bilinear")
+SIZE = (224, 224, "stretch")
 TINY = ("resize", 32, 48, "cover", "bilinear")
 CASES = {
-    "one resize": ([[DECODE, SMALL]], (448, 448)),
-    "cover": ([[TINY]], (64, 96)),
-    "two resizes": ([[DECODE, SMALL], [TINY]], (448, 448)),
-    "with steps after": ([[DECODE, SMALL, ("mean",)], [SMALL, ("flip", "horizontal")]], (448, 448)),
-    "with a header and check": ([[DECODE, SMALL], [("height",)], [("check",)]], (448, 448)),
+    "one resize": ([[DECODE, SMALL]], (SIZE,)),
+    "cover": ([[TINY]], ((32, 48, "cover"),)),
+    "two resizes": ([[DECODE, SMALL], [TINY]], (SIZE, (32, 48, "cover"))),
+    "with steps after": (
+        [[DECODE, SMALL, ("mean",)], [SMALL, ("flip", "horizontal")]],
+        (SIZE,) * 2,
+    ),
+    "with a header and check": ([[DECODE, SMALL], [("height",)], [("check",)]], (SIZE,)),
     "a measure of the whole": ([[DECODE, SMALL], [("mean",)]], None),
     "the whole kept": ([[DECODE, SMALL], [DECODE]], None),
     "a crop first": ([[DECODE, ("crop", 0, 0, 10, 10), SMALL]], None),
-    "nearest": ([[("resize", 224, 224, "stretch", "nearest")]], None),
+    "a filter that jumps": ([[("resize", 224, 224, "stretch", "box")]], None),
+    "nearest beside it": ([[SMALL], [("resize", 9, 9, "stretch", "nearest")]], None),
     "a size that follows from the picture": (
         [[("resize", 224, None, "stretch", "bilinear")]],
-        None,
+        ((224, None, "stretch"),),
     ),
-    "inside a size": ([[("resize", 224, 224, "contain", "bilinear")]], None),
+    "inside a size": ([[("resize", 224, 224, "pad", "lanczos")]], ((224, 224, "pad"),)),
+    "a size for each row": ([[("resize", Row(0), 224, "stretch", "bilinear")]], None),
+    "a reason of the picture alone": ([[("check",)]], None),
     "only the whole": ([[("std",)]], None),
 }
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_the_least_that_serves(case):
+def test_what_is_resized_only_is_read_for_that(case):
     programs, wanted = CASES[case]
     root = Plan([column(*ops) for ops in programs]).root
     decodes = [node for node in root.walk() if node.step.name == "decode"]
-    assert [node.options.get("min_size") for node in decodes] == [wanted]
+    assert [node.options.get("sizes") for node in decodes] == [wanted]
 
 
 def test_a_header_of_a_fetched_file_is_read_from_its_bytes():
@@ -111,14 +119,13 @@ def test_a_picture_decoded_in_full_tells_its_size(tmp_path):
 )
 def test_the_scale_of_a_large_jpeg(photo, target, stored, monkeypatch):
     seen = []
-    real = codec.decode
-    monkeypatch.setattr(codec, "decode", lambda *a, **k: seen.append(real(*a, **k)) or seen[-1])
+    real = codec.draft
+    monkeypatch.setattr(codec, "draft", lambda *a, **k: seen.append(real(*a, **k)) or seen[-1])
     cells = pd.Series([photo], dtype="image").img.decode("RGB").img.resize(target, target)
-    assert [pixels.shape[:2] for pixels in seen] in ([stored], [(3000, 4000)])
+    assert seen == [], "decode() asked for all of it"
     lazy = dd.from_pandas(pd.Series([photo], dtype="image").to_frame("image"), 1).image
-    seen.clear()
     small = lazy.img.decode("RGB").img.resize(target, target).compute()
-    assert [pixels.shape[:2] for pixels in seen] == [stored]
+    assert [draft.pixels.shape[:2] for draft in seen] == [stored]
     whole = Image.open(io.BytesIO(photo))
     wanted = np.asarray(whole.resize((target, target), Image.Resampling.BILINEAR), float)
     for got in (cells, small):

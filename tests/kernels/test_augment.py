@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from daskimg.kernels import augment, color, geometry
+from daskimg.kernels import augment, color, geometry, resizing
 
 RGB = np.asarray(
     Image.fromarray(np.random.default_rng(1).integers(0, 256, (6, 8, 3), dtype=np.uint8)).resize(
@@ -114,7 +114,7 @@ def test_crop_reaches_every_place():
 def test_resized_crop_keeps_scale_and_ratio(monkeypatch):
     sizes = []
     monkeypatch.setattr(
-        geometry, "resize", lambda p, h, w: (sizes.append(p.shape[:2]), np.zeros((h, w)))[1]
+        resizing, "resize", lambda p, h, w: (sizes.append(p.shape[:2]), np.zeros((h, w)))[1]
     )
     large = np.zeros((300, 400), np.uint8)
     many(lambda r: augment.random_resized_crop(large, r, 8, 8, (0.2, 0.5), (0.5, 2)))

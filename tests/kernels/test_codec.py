@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
-from daskimg.kernels import codec, headers
+from daskimg.kernels import codec, headers, resizing
 from tests.kernels.pictures import SHARED, agrees, file, oriented, picture, truth
 
 
@@ -54,12 +55,18 @@ def test_jpeg_equals_pillow(options, size):
 
 def test_jpeg_without_simplejpeg_is_the_same(monkeypatch):
     files = [oriented("JPEG", n, quality=80) for n in range(1, 9)]
-    fast = [codec.decode(f, min_size=(9, 9)) for f in files] + [codec.decode(f) for f in files]
+    files += [file(picture("RGB", 301, 402), "JPEG", progressive=n) for n in (False, True)]
+    sizes = [(20, 9, "stretch")]
+    fast = [codec.draft(f, sizes) for f in files], [codec.decode(f) for f in files]
     monkeypatch.setattr(codec, "simplejpeg", None)
-    slow = [codec.decode(f, min_size=(9, 9)) for f in files] + [codec.decode(f) for f in files]
-    for a, b in zip(fast, slow, strict=True):
+    slow = [codec.draft(f, sizes) for f in files], [codec.decode(f) for f in files]
+    for a, b in zip(fast[0], slow[0], strict=True):
+        assert a[1:] == b[1:]
+        assert np.abs(a.pixels.astype(int) - b.pixels).max() <= 1
+    for a, b in zip(fast[1], slow[1], strict=True):
         assert a.shape == b.shape
         assert np.abs(a.astype(int) - b).max() <= 1
+    assert {draft.scale for draft in fast[0]} == {1, 2}
 
 
 def test_transparent_palettes_become_rgba():
@@ -150,29 +157,24 @@ def test_header_of_a_file_reads_little_and_leaves_it_open():
         assert not source.closed
 
 
-def test_min_size_reads_less_and_never_below():
-    data = file(picture("RGB", 400, 300), "JPEG")
-    whole = codec.decode(data)
-    for need, shape in [((100, 75), (100, 75)), ((101, 20), (200, 150)), ((201, 1), (400, 300))]:
-        small = codec.decode(data, min_size=need)
-        assert small.shape[:2] == shape == codec.reduced_size(400, 300, need)
-        scale = 400 // shape[0]
-        blocks = whole.reshape(shape[0], scale, shape[1], scale, 3).mean(axis=(1, 3))
-        assert np.abs(blocks - small).mean() < 3
-    turned = oriented("JPEG", 6)
-    assert codec.decode(turned, min_size=(26, 18)).shape == (27, 19, 3)
-    assert codec.decode(turned, min_size=(18, 26)).shape == (53, 37, 3)
-    assert codec.decode(file(picture(), "PNG"), min_size=(2, 2)).shape == (37, 53, 3)
-
-
-@given(st.integers(1, 99), st.integers(1, 99), st.integers(1, 60), st.integers(1, 60))
+@given(
+    st.integers(1, 500), st.integers(1, 500), st.integers(1, 30), st.integers(1, 30) | st.none(),
+    st.sampled_from(resizing.FITS), st.integers(1, 8),
+)  # fmt: skip
 @settings(max_examples=60, deadline=None)
-def test_reduced_size_is_the_size_decoded(height, width, least_h, least_w):
-    data = file(picture("L", height, width), "JPEG")
-    small = codec.decode(data, min_size=(least_h, least_w))
-    assert small.shape == codec.reduced_size(height, width, (least_h, least_w))
-    assert small.shape[0] >= min(least_h, height)
-    assert small.shape[1] >= min(least_w, width)
+def test_a_draft_knows_the_whole_picture(height, width, new_h, new_w, fit, orientation):
+    tags = Image.Exif()
+    tags[0x0112] = orientation
+    data = file(picture("L", height, width), "JPEG", exif=tags.tobytes())
+    draft = codec.draft(data, [(new_h, new_w, fit)])
+    upright = (height, width) if orientation < 5 else (width, height)
+    assert (draft.size, draft.upright, draft.orientation) == ((height, width), upright, orientation)
+    assert draft.pixels.shape == (-(-height // draft.scale), -(-width // draft.scale))
+    small = resizing.resize(draft, new_h, new_w, fit)
+    assert small.shape == resizing.resize_shape(*upright, new_h, new_w, fit)
+    inner = resizing.resize_shape(*upright, new_h, new_w, "contain" if fit == "pad" else fit)
+    for side, of in zip(inner, upright, strict=True):
+        assert draft.scale == 1 or of / draft.scale >= max(3 * side, min(3 * side + 64, 256))
 
 
 def test_out_is_written_and_returned():

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from daskimg.kernels import geometry
+from daskimg.kernels import geometry, resizing
 
 SIZES = [(224, 224), (31, 97), (400, 150), (1, 1), (7, 300)]
 
@@ -41,18 +41,18 @@ def engine(request, monkeypatch):
         pytest.importorskip("torch")
     else:
         monkeypatch.setitem(sys.modules, "torch", None)
-    geometry.torch_module.cache_clear()
+    resizing.torch_module.cache_clear()
     yield request.param
-    geometry.torch_module.cache_clear()
+    resizing.torch_module.cache_clear()
 
 
-@pytest.mark.parametrize("fit", geometry.FITS)
+@pytest.mark.parametrize("fit", resizing.FITS)
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
 def test_bilinear_is_within_a_grey_level_of_pillow(engine, fit, channels):
     for height, width in [(300, 400), (399, 211), (60, 45)]:
         pixels = photo(height, width, channels)
         for size in SIZES:
-            got = geometry.resize(pixels, *size, fit=fit)
+            got = resizing.resize(pixels, *size, fit=fit)
             expected = pillow(pixels, size, fit, Image.Resampling.BILINEAR)
             assert got.shape == expected.shape
             assert got.dtype == np.uint8
@@ -65,17 +65,17 @@ def test_a_large_picture_made_small(engine):
     pixels = photo(3000, 4000)
     for size in [(224, 224), (20, 30), (1500, 2000)]:
         expected = pillow(pixels, size, "stretch", Image.Resampling.BILINEAR)
-        assert np.abs(geometry.resize(pixels, *size).astype(int) - expected).mean() < 0.2
+        assert np.abs(resizing.resize(pixels, *size).astype(int) - expected).mean() < 0.2
 
 
-@pytest.mark.parametrize("name", [n for n in geometry.RESAMPLES if n != "bilinear"])
+@pytest.mark.parametrize("name", [n for n in resizing.RESAMPLES if n != "bilinear"])
 def test_other_filters_are_pillows(name):
     for channels in (1, 2, 3, 4):
         pixels = photo(50, 70, channels)
-        for fit in geometry.FITS:
-            got = geometry.resize(pixels, 33, 90, fit=fit, resample=name)
+        for fit in resizing.FITS:
+            got = resizing.resize(pixels, 33, 90, fit=fit, resample=name)
             np.testing.assert_array_equal(
-                got, pillow(pixels, (33, 90), fit, geometry.RESAMPLES[name])
+                got, pillow(pixels, (33, 90), fit, resizing.RESAMPLES[name])
             )
 
 
@@ -85,8 +85,8 @@ def test_any_dtype_and_channels(dtype, channels):
     tail = () if channels is None else (channels,)
     values = np.random.default_rng(0).random((40, 50, *tail))
     pixels = (values * (65535 if dtype is np.uint16 else 1)).astype(dtype)
-    for name, resample in geometry.RESAMPLES.items():
-        got = geometry.resize(pixels, 21, 60, resample=name)
+    for name, resample in resizing.RESAMPLES.items():
+        got = resizing.resize(pixels, 21, 60, resample=name)
         assert got.dtype == dtype
         assert got.shape == (21, 60, *tail)
         for n in range(channels or 1):
@@ -100,16 +100,16 @@ def test_any_dtype_and_channels(dtype, channels):
 
 def test_uint8_of_five_channels():
     pixels = np.concatenate([photo(40, 50), photo(40, 50, 2)], axis=2)
-    got = geometry.resize(pixels, 20, 20)
-    expected = geometry.resize(np.ascontiguousarray(pixels[:, :, :3]), 20, 20)
+    got = resizing.resize(pixels, 20, 20)
+    expected = resizing.resize(np.ascontiguousarray(pixels[:, :, :3]), 20, 20)
     assert np.abs(got[:, :, :3].astype(int) - expected).max() <= 1
 
 
 def test_a_single_channel_keeps_its_axis(engine):
     pixels = photo(40, 50, 1)
     for change in (
-        lambda p: geometry.resize(p, 20, 30),
-        lambda p: geometry.resize(p, 20, 30, "cover", "bicubic"),
+        lambda p: resizing.resize(p, 20, 30),
+        lambda p: resizing.resize(p, 20, 30, "cover", "bicubic"),
         lambda p: geometry.rotate(p, 20),
         geometry.flip,
     ):
@@ -124,7 +124,7 @@ def test_read_only_and_strided_input(engine, recwarn):
     wide[:, ::2] = pixels
     for given_ in (frozen, wide[:, ::2]):
         np.testing.assert_array_equal(
-            geometry.resize(given_, 30, 40), geometry.resize(pixels, 30, 40)
+            resizing.resize(given_, 30, 40), resizing.resize(pixels, 30, 40)
         )
     assert not list(recwarn)
 
@@ -139,29 +139,29 @@ def test_out(engine):
         ((80, 100), "stretch"),
     ]:
         out = np.full((*size, 3), 7, np.uint8)
-        assert geometry.resize(pixels, *size, fit=fit, out=out) is out
-        np.testing.assert_array_equal(out, geometry.resize(pixels, *size, fit=fit))
+        assert resizing.resize(pixels, *size, fit=fit, out=out) is out
+        np.testing.assert_array_equal(out, resizing.resize(pixels, *size, fit=fit))
         wide = np.full((size[0], size[1] + 5, 3), 7, np.uint8)
-        geometry.resize(pixels, *size, fit=fit, out=wide[:, : size[1]])
+        resizing.resize(pixels, *size, fit=fit, out=wide[:, : size[1]])
         np.testing.assert_array_equal(wide[:, : size[1]], out)
         assert (wide[:, size[1] :] == 7).all()
     for wrong in (np.empty((30, 41, 3), np.uint8), np.empty((30, 40, 3), np.float32)):
         with pytest.raises(ValueError, match="out is"):
-            geometry.resize(pixels, 30, 40, out=wrong)
+            resizing.resize(pixels, 30, 40, out=wrong)
     np.testing.assert_array_equal(pixels, before)
 
 
 def test_pad_bars_are_zero_and_centred():
-    got = geometry.resize(np.full((10, 20), 255, np.uint8), 20, 20, fit="pad")
+    got = resizing.resize(np.full((10, 20), 255, np.uint8), 20, 20, fit="pad")
     np.testing.assert_array_equal(got[:, 0], [0] * 5 + [255] * 10 + [0] * 5)
 
 
 @given(
     st.integers(1, 3000), st.integers(1, 3000), st.integers(1, 500), st.integers(1, 500),
-    st.sampled_from(geometry.FITS),
+    st.sampled_from(resizing.FITS),
 )  # fmt: skip
 def test_resize_shape(h, w, height, width, fit):
-    got = geometry.resize_shape(h, w, height, width, fit)
+    got = resizing.resize_shape(h, w, height, width, fit)
     if fit == "contain":
         try:
             box = ImageOps.contain(Image.new("1", (w, h)), (width, height)).size
@@ -170,20 +170,20 @@ def test_resize_shape(h, w, height, width, fit):
         assert got == (max(1, box[1]), max(1, box[0]))
     else:
         assert got == (height, width)
-    tall, wide = geometry.resize_shape(h, w, height)
+    tall, wide = resizing.resize_shape(h, w, height)
     assert tall == height
     assert abs(wide - max(1, w * height / h)) <= 0.5
 
 
 @given(
     st.integers(1, 40), st.integers(1, 40), st.integers(1, 40), st.none() | st.integers(1, 40),
-    st.sampled_from(geometry.FITS),
+    st.sampled_from(resizing.FITS),
 )  # fmt: skip
 @settings(max_examples=60, deadline=None)
 def test_resize_gives_the_shape_it_says(h, w, height, width, fit):
     pixels = np.full((h, w, 3), 200, np.uint8)
-    got = geometry.resize(pixels, height, width, fit)
-    assert got.shape[:2] == geometry.resize_shape(h, w, height, width, fit)
+    got = resizing.resize(pixels, height, width, fit)
+    assert got.shape[:2] == resizing.resize_shape(h, w, height, width, fit)
     assert set(np.unique(got)) <= ({0, 200} if fit == "pad" else {200})
 
 
@@ -198,13 +198,13 @@ def test_resize_gives_the_shape_it_says(h, w, height, width, fit):
 )
 def test_resize_refuses(args, words):
     with pytest.raises(ValueError, match=words):
-        geometry.resize(np.zeros((9, 9), np.uint8), *args)
+        resizing.resize(np.zeros((9, 9), np.uint8), *args)
 
 
 def test_no_pixels_and_no_picture():
     for shape in [(0, 5), (5, 0, 3), (5,), (1, 2, 3, 4)]:
         with pytest.raises(ValueError, match="shape"):
-            geometry.resize(np.zeros(shape, np.uint8), 3, 3)
+            resizing.resize(np.zeros(shape, np.uint8), 3, 3)
 
 
 def test_crop():

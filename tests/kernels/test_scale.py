@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from daskimg.kernels import augment, color, filters, geometry, measure, pixels
+from daskimg.kernels import augment, color, filters, geometry, measure, pixels, resizing
 
 rng = np.random.default_rng(11)
 SMOOTH = np.asarray(
@@ -36,10 +36,10 @@ WAYS = {
     "uint32": (lambda p: p.astype(np.uint32), 1),
 }
 OPS = {
-    "resize": lambda p: geometry.resize(p, 17, 20),
-    "lanczos": lambda p: geometry.resize(p, 45, 60, resample="lanczos"),
-    "cover": lambda p: geometry.resize(p, 15, 15, fit="cover"),
-    "pad to fit": lambda p: geometry.resize(p, 15, 30, fit="pad"),
+    "resize": lambda p: resizing.resize(p, 17, 20),
+    "lanczos": lambda p: resizing.resize(p, 45, 60, resample="lanczos"),
+    "cover": lambda p: resizing.resize(p, 15, 15, fit="cover"),
+    "pad to fit": lambda p: resizing.resize(p, 15, 30, fit="pad"),
     "crop": lambda p: geometry.center_crop(p, 5, 7),
     "flip": lambda p: geometry.flip(p),
     "rotate": lambda p: geometry.rotate(p, 30),
@@ -129,12 +129,12 @@ def test_grey_of_deep_colours_keeps_its_bits():
 
 def test_what_a_filter_overshoots_is_no_other_scale():
     unit = (rng.integers(0, 2, (20, 20, 3)) * 1.0).astype(np.float32)
-    wild = geometry.resize(unit, 50, 50, resample="lanczos")
+    wild = resizing.resize(unit, 50, 50, resample="lanczos")
     assert wild.max() > 1
-    eight = geometry.resize((unit * 255).astype(np.uint8), 50, 50, resample="lanczos")
+    eight = resizing.resize((unit * 255).astype(np.uint8), 50, 50, resample="lanczos")
     # 8 bits are clipped between the two directions, too
     assert np.abs(color.astype(wild, "uint8").astype(int) - eight).mean() < 6
-    assert pixels.white(geometry.resize(unit * 255, 50, 50, resample="lanczos")) == 255
+    assert pixels.white(resizing.resize(unit * 255, 50, 50, resample="lanczos")) == 255
 
 
 def test_not_a_number_and_infinity_tell_no_scale():
@@ -149,8 +149,8 @@ def test_booleans_are_black_and_white():
     for op in EIGHT.values():
         np.testing.assert_array_equal(op(mask), op(white))
     np.testing.assert_array_equal(color.normalize(mask), mask)
-    assert geometry.resize(mask, 40, 60).dtype == bool
-    assert abs(geometry.resize(mask, 40, 60).mean() - mask.mean()) < 0.05
+    assert resizing.resize(mask, 40, 60).dtype == bool
+    assert abs(resizing.resize(mask, 40, 60).mean() - mask.mean()) < 0.05
     assert filters.blur(mask, 1).dtype == bool
     np.testing.assert_array_equal(color.adjust_brightness(mask, 1.2), mask)
     assert not color.adjust_brightness(mask, 0.2).any()
@@ -159,7 +159,7 @@ def test_booleans_are_black_and_white():
 def test_large_integers_stay_exact():
     labels = np.array([[2**24 + 1, -(2**30) - 1, 7]] * 3, np.int32)
     np.testing.assert_array_equal(geometry.rotate(labels, 180), labels[::-1, ::-1])
-    big = geometry.resize(labels, 6, 6, resample="nearest")
+    big = resizing.resize(labels, 6, 6, resample="nearest")
     np.testing.assert_array_equal(big, labels.repeat(2, 0).repeat(2, 1))
     limits = np.array([[-1e30, 1e30, np.nan]])
     np.testing.assert_array_equal(color.astype(limits, "int32"), [[-(2**31), 2**31 - 1, 0]])

@@ -23,7 +23,7 @@ from daskimg.errors import quoted
 from daskimg.io.images.of_column import pictures_of
 from daskimg.io.listing.find import given_paths, list_images
 from daskimg.io.listing.partitions import parse_partitions, shuffle_order, split_rows
-from daskimg.kernels import geometry, headers
+from daskimg.kernels import headers, resizing
 from daskimg.lazy.bare import Table
 from daskimg.lazy.fusion import bare
 from daskimg.lazy.source import from_reader
@@ -113,7 +113,7 @@ def read_images(
     [24, 24, 24, 24]
     """
     if size is not None:
-        geometry.resize_shape(1, 1, *_pair(size))
+        resizing.resize_shape(1, 1, *_pair(size))
     if mode is not None:
         cells_of(mode)
     policy = check_policy(on_error)
