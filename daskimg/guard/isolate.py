@@ -55,7 +55,6 @@ _ERRORS: dict[str, type[Exception]] = {
         ValueError,
     )
 }
-_READ: dict[str, Callable[..., Any]] = {"decode": codec.decode, "draft": codec.draft}
 _local = threading.local()
 
 HEAD_BYTES = 64 * 1024
@@ -261,7 +260,8 @@ def serve() -> None:
             if call == "read_header":
                 _send(sink, {"header": headers.read_header(data, **options)})
                 continue
-            read = _READ[call](data, on_partial=partial.append, **options)
+            how = codec.draft if call == "draft" else codec.decode
+            read = how(data, on_partial=partial.append, **options)
             draft = read if isinstance(read, Draft) else Draft(read, read.shape[:2])
             pixels = np.ascontiguousarray(draft.pixels)
         except Exception as error:

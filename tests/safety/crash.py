@@ -19,16 +19,17 @@ CRASHES, HANGS = b"crashes the decoder", b"takes for ever"
 def hostile(function):
     """`function` of bytes, that crashes or hangs."""
 
-    def run(data, **options):
+    def run(data, *args, **options):
         if CRASHES in data:
             ctypes.string_at(0)
         if HANGS in data:
             time.sleep(60)
-        return function(data, **options)
+        return function(data, *args, **options)
 
     return run
 
 
 def serve() -> None:
-    codec.decode, headers.read_header = hostile(codec.decode), hostile(headers.read_header)
+    codec.decode, codec.draft = hostile(codec.decode), hostile(codec.draft)
+    headers.read_header = hostile(headers.read_header)
     isolate.serve()

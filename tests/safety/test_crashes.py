@@ -20,7 +20,7 @@ from tests.safety.crash import COMMAND, CRASHES
 from tests.safety.damage import corpus, seeds
 
 ROWS = 40
-OPENERS = ((codec, "decode"), (headers, "read_header"))
+OPENERS = ((codec, "decode"), (codec, "draft"), (headers, "read_header"))
 pytestmark = [
     pytest.mark.filterwarnings("ignore::UserWarning:PIL"),
     pytest.mark.xdist_group("busy"),  # one at a time: processes that starve fail
