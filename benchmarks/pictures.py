@@ -46,7 +46,7 @@ def find_pictures(folder: str | None, count: int) -> Path:
 def make_photographs(count: int) -> Path:
     """Parts of real photographs, of a size that web catalogues have."""
     folder = CACHE / f"photographs-{count}"
-    sources = list(_sources())
+    sources = list(list_sources())
     for number, path in _missing(folder, count):
         rng = np.random.default_rng(number)
         image = sources[rng.integers(len(sources))]
@@ -65,7 +65,7 @@ def make_large(count: int) -> Path:
     if not missing:
         return folder
     noise = np.random.default_rng(0).normal(0, GRAIN, (*LARGE, 3)).astype(np.int16)
-    sources = list(_sources())
+    sources = list(list_sources())
     for number, path in missing:
         image = sources[number % len(sources)].resize(LARGE[::-1], Image.Resampling.BICUBIC)
         grain = np.roll(noise, 641 * number, axis=(0, 1))
@@ -93,7 +93,8 @@ def describe(files: list[str]) -> str:
     return f"{len(files):,} pictures of {kilobytes:,.0f} KB, {np.mean(megapixels):.2f} megapixels"
 
 
-def _sources() -> Iterator[Image.Image]:
+def list_sources() -> Iterator[Image.Image]:
+    """scikit-image's photographs."""
     import skimage
 
     folder = Path(skimage.__file__).parent / "data"
