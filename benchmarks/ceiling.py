@@ -26,7 +26,7 @@ from benchmarks import library, loop
 from benchmarks.pictures import list_pictures
 from benchmarks.timing import Times
 from daskimg.engine import ops
-from daskimg.kernels import codec, geometry
+from daskimg.kernels import codec, resizing
 
 DECODE, AFTER = 0.001, 0.0004  # seconds that a decode sleeps, and what follows it
 A_THREAD = 312  # pictures of a run for each thread: a second, about
@@ -65,7 +65,7 @@ def asleep(decode: float = DECODE, after: float = AFTER) -> Iterator[None]:
     measured = {"moments": ops.OPS["moments"]._replace(kernel=moments)}
     with (
         mock.patch.object(codec, "simplejpeg", Asleep(codec.simplejpeg, decode)),
-        mock.patch.object(geometry, "_resample", resampled),
+        mock.patch.object(resizing, "_resample", resampled),
         mock.patch.dict(ops.OPS, measured),
     ):
         yield
