@@ -11,6 +11,7 @@ import pandas as pd
 __all__ = ["ClusterCheck", "check_cluster"]
 
 PACKAGES = ("daskimg", "dask", "distributed", "pandas", "pyarrow", "numpy", "pillow")
+CLIENTS = ("obstore", "s3fs")  # of S3; the first that is there serves, where it can
 PLUGIN = "daskimg-stage"
 
 
@@ -30,12 +31,16 @@ class ClusterCheck:
         that needs it.
     problems : list of str
         What will not work, each with what to do; empty when all is well.
+    transport : pandas.Series
+        For each process, what asks buckets of S3 for files: ``"obstore"`` (which leaves options
+        that it does not know to s3fs), ``"s3fs"``, or None where neither is installed.
     """
 
     versions: pd.DataFrame
     workers: pd.DataFrame
     plugin: bool
     problems: list[str]
+    transport: pd.Series
 
     @property
     def ok(self) -> bool:
@@ -52,6 +57,10 @@ class ClusterCheck:
             )
         told = "registered" if self.plugin else "not registered (the first stage will do it)"
         lines.append(f"placement plugin {told}")
+        clients = self.transport.fillna("nothing")
+        each = clients.unique()
+        told = each[0] if len(each) == 1 else ", ".join(f"{p} {c}" for p, c in clients.items())
+        lines.append(f"buckets of S3 are read by {told}")
         lines.append("versions")
         for package in self.versions.columns:
             found = self.versions[package].fillna("none")
@@ -97,14 +106,18 @@ def check_cluster(client: Any = None) -> ClusterCheck:
     found = {"client": look(), "scheduler": client.run_on_scheduler(look)}
     found |= client.run(look)
     known = client.run_on_scheduler(_plugin_looker())
-    versions = pd.DataFrame.from_dict(found, orient="index", columns=list(PACKAGES), dtype=object)
+    names = [*PACKAGES, *CLIENTS]
+    table = pd.DataFrame.from_dict(found, orient="index", columns=names, dtype=object)
+    versions, clients = table[list(PACKAGES)], table[list(CLIENTS)].notna()
+    transport = clients.idxmax(axis=1).astype(object).where(clients.any(axis=1), None)
     columns = ["name", "threads", "memory", "resources"]
     rows = {
         address: [w["name"], w["nthreads"], w["memory_limit"] or 0, dict(w["resources"] or {})]
         for address, w in info.items()
     }
     workers = pd.DataFrame.from_dict(rows, orient="index", columns=columns)
-    return ClusterCheck(versions, workers, known, _problems(versions, workers))
+    problems = [*_problems(versions, workers), *_readers(transport)]
+    return ClusterCheck(versions, workers, known, problems, transport)
 
 
 def _problems(versions: pd.DataFrame, workers: pd.DataFrame) -> list[str]:
@@ -122,9 +135,17 @@ def _problems(versions: pd.DataFrame, workers: pd.DataFrame) -> list[str]:
     return problems
 
 
+def _readers(transport: pd.Series) -> list[str]:
+    readers = transport.drop("scheduler")  # which reads no files
+    if readers.nunique(dropna=False) == 1:
+        return []
+    each = ", ".join(f"{process} {by or 'nothing'}" for process, by in readers.items())
+    return [f"S3 is read by {each}: install the same (extra cloud) everywhere"]
+
+
 def _looker() -> Callable[[], list[str | None]]:
     """Versions where it runs; pickled by value, so that daskimg need not be there."""
-    packages = PACKAGES
+    packages = (*PACKAGES, *CLIENTS)
 
     def look() -> list[str | None]:
         import importlib.metadata

@@ -47,6 +47,8 @@ def test_start_check_close():
         assert (found.workers["memory"] == 2**30).all()
         assert not found.plugin
         assert "placement plugin not registered" in repr(found)
+        assert set(found.transport) == {"obstore"}
+        assert "buckets of S3 are read by obstore" in repr(found)
         run_stage(work.frame(2), work.model, work.STAGED, concurrency=1).compute()
         assert "placement plugin registered" in repr(check_cluster(client))
     assert client.status == "closed"
@@ -115,12 +117,16 @@ def test_versions_that_differ(client):
     first = found.versions.index[2]
     found.versions.loc[first, "pillow"] = "1.0"
     found.versions.loc[first, "daskimg"] = None
-    from daskimg.cluster.check import ClusterCheck, _problems
+    found.transport[first] = None
+    from daskimg.cluster.check import ClusterCheck, _problems, _readers
 
     problems = _problems(found.versions, found.workers)
     assert problems[0] == f"daskimg is missing on {first}: install it there"
     assert f"{first} has 1.0: install the same everywhere" in problems[1]
-    text = repr(ClusterCheck(found.versions, found.workers, True, problems))
+    problems += _readers(found.transport)
+    assert f"{first} nothing: install the same" in problems[2]
+    assert "scheduler" not in problems[2]
+    text = repr(ClusterCheck(found.versions, found.workers, True, problems, found.transport))
     assert "pillow DIFFERS" in text
     assert f"problem: {problems[1]}" in text
 
