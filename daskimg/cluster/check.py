@@ -57,10 +57,9 @@ class ClusterCheck:
             )
         told = "registered" if self.plugin else "not registered (the first stage will do it)"
         lines.append(f"placement plugin {told}")
-        clients = self.transport.fillna("nothing")
-        each = clients.unique()
-        told = each[0] if len(each) == 1 else ", ".join(f"{p} {c}" for p, c in clients.items())
-        lines.append(f"buckets of S3 are read by {told}")
+        readers = self.transport.fillna("nothing")
+        by = ", ".join(f"{process} {reader}" for process, reader in readers.items())
+        lines.append(f"S3 is read by {readers.iloc[0] if readers.nunique() == 1 else by}")
         lines.append("versions")
         for package in self.versions.columns:
             found = self.versions[package].fillna("none")

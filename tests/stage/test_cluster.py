@@ -48,7 +48,7 @@ def test_start_check_close():
         assert not found.plugin
         assert "placement plugin not registered" in repr(found)
         assert set(found.transport) == {"obstore"}
-        assert "buckets of S3 are read by obstore" in repr(found)
+        assert "S3 is read by obstore" in repr(found)
         run_stage(work.frame(2), work.model, work.STAGED, concurrency=1).compute()
         assert "placement plugin registered" in repr(check_cluster(client))
     assert client.status == "closed"
