@@ -260,6 +260,8 @@ def serve() -> None:
             if call == "read_header":
                 _send(sink, {"header": headers.read_header(data, **options)})
                 continue
+            if "sizes" in options:  # JSON has no tuples
+                options["sizes"] = [tuple(size) for size in options["sizes"]]
             how = codec.draft if call == "draft" else codec.decode
             read = how(data, on_partial=partial.append, **options)
             draft = read if isinstance(read, Draft) else Draft(read, read.shape[:2])

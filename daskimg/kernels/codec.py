@@ -276,7 +276,7 @@ def _read_jpeg(
     """The fast path; None for a damaged file: Pillow knows which damage to bear."""
     height, width, scale = jpeg.height, jpeg.width, 1
     if sizes:
-        scale = reduction(height, width, sizes, turned)
+        scale = reduction(height, width, tuple(sizes), turned)
         height, width = -(-height // scale), -(-width // scale)
     shape = (height, width) if jpeg.channels == 1 else (height, width, 3)
     direct = (

@@ -196,7 +196,7 @@ def read_pixels(
         image, told = open_image(io.BytesIO(data), kind, max_pixels, len(data))
         size, scale = (image.height, image.width), 1
         if sizes and kind == "JPEG" and scales(data):
-            scale = reduction(*size, sizes, told if orientation else 1)
+            scale = reduction(*size, tuple(sizes), told if orientation else 1)
         reason = _load(image, scale)
         if reason and scale > 1:  # some JPEGs come in full size only
             scale = 1

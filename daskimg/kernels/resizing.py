@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -81,14 +81,15 @@ class Draft(NamedTuple):
         return self.pixels.nbytes
 
 
-def reduction(height: int, width: int, sizes: Iterable[Size], orientation: int = 1) -> int:
+@functools.lru_cache(4096)  # pictures of a collection have few sizes
+def reduction(height: int, width: int, sizes: tuple[Size, ...], orientation: int = 1) -> int:
     """By how much a JPEG of this size may be reduced for resizes to `sizes`: 1, 2, 4 or 8.
 
     They are the sizes of the picture as its `orientation` turns it.
 
     Examples
     --------
-    >>> reduction(3000, 4000, [(224, 224, "stretch")]), reduction(375, 500, [(224, 224, "cover")])
+    >>> reduction(3000, 4000, ((224, 224, "stretch"),)), reduction(375, 500, ((224, 224, "cover"),))
     (4, 1)
     """
     if orientation > 4:
@@ -181,9 +182,8 @@ def resize(
     >>> resize(np.zeros((300, 400, 3), np.uint8), 224, 224).shape
     (224, 224, 3)
     """
-    pixels = picture.pixels if isinstance(picture, Draft) else picture
-    size = check_pixels(pixels).shape[:2]
-    draft = picture if isinstance(picture, Draft) else Draft(pixels, size)
+    draft = picture if isinstance(picture, Draft) else Draft(picture, picture.shape[:2])
+    check_pixels(draft.pixels)
     shape, inner, box = _placed(*draft.upright, height, width, fit)
     if resample not in RESAMPLES:
         raise ValueError(f"expected a resample out of {', '.join(RESAMPLES)}, got {resample!r}")
@@ -199,6 +199,7 @@ def resize(
     return give(small, out)
 
 
+@functools.lru_cache(4096)
 def _placed(
     h: int, w: int, height: int, width: int | None, fit: str
 ) -> tuple[tuple[int, int], tuple[int, int], Box | None]:

@@ -90,9 +90,9 @@ def read_bytes(
     >>> read_bytes("memory://pics/1.jpg")
     b'pixels'
     """
-    local = local_path(path)
+    local = path if path[:1] == "/" else local_path(path)
     if local is not None:
-        return retrying(lambda: _read_local(local, max_bytes), path, retries)
+        return retrying(functools.partial(_read_local, local, max_bytes), path, retries)
     source = source or Source.default
     if max_bytes is None:
         door, name = door_of(path, source)

@@ -22,7 +22,7 @@ def expanded(path: str) -> list[str]:
     >>> expanded("{label}/{0..8..4}"), expanded("{label}/a{1,{8..9}}")
     (['{label}/0', '{label}/4', '{label}/8'], ['{label}/a1', '{label}/a8', '{label}/a9'])
     """
-    return [*dict.fromkeys(_expanded(path))]
+    return [*dict.fromkeys(_expanded(path))] if "{" in path else [path]
 
 
 def _expanded(path: str) -> Iterator[str]:

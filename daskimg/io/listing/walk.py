@@ -35,6 +35,9 @@ NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)
 
 Accept = Callable[[str], bool]
 
+# Paths that are absolute, and as short as they can be written, on systems of "/".
+_PLAIN = re.compile(r"(/(?!\.{1,2}(/|\Z))[^/]+)+\Z") if os.sep == "/" else re.compile(r"\Z.")
+
 
 class Found(NamedTuple):
     """A file or folder: its path as the user will see it, and its size where that came free."""
@@ -64,7 +67,8 @@ class Local:
     """The local disk."""
 
     def find(self, path: str) -> Found | None:
-        path = os.path.abspath(os.path.expanduser(path))
+        if not _PLAIN.match(path):
+            path = os.path.abspath(os.path.expanduser(path))
         try:
             status = os.stat(path)
         except OSError as error:
