@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import math
 import os
 import sys
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ from daskimg.column.html import figure
 from daskimg.errors import ImageError, brief, quoted, reason_of
 from daskimg.guard import isolate
 from daskimg.kernels import codec, color, headers
+from daskimg.kernels.geometry import turn
 from daskimg.kernels.inline import inline
 from daskimg.kernels.reader import image_pixels
 from daskimg.secrets import mask_url
@@ -238,13 +238,12 @@ class Image:
             data = self._bytes(most)
             height, width, _, mode, kind = headers.read_header(data, **settings)
             told = f"{height}x{width} {mode}, {kind}, {len(data):,} bytes"
-            share = min(side / max(height, width), 1)
-            enough = math.ceil(height * share), math.ceil(width * share)
             child = config.isolation()
             if child is None:
-                pixels = codec.decode(data, min_size=enough, **settings)
+                draft = codec.draft(data, [(side, side, "contain")], **settings)
             else:
-                pixels = isolate.decode(data, timeout=child[0], min_size=enough, **settings)
+                draft = isolate.draft(data, [(side, side, "contain")], timeout=child[0], **settings)
+            pixels = turn(draft.pixels, draft.orientation)
         picture = Image(pixels).to_pil()
         if picture.mode in ("I;16", "F"):
             picture = PIL.Image.fromarray(color.to_uint8(pixels).squeeze())
