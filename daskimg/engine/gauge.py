@@ -27,8 +27,9 @@ from daskimg.secrets import mask_url
 __all__ = ["HELD", "LATER", "OPENING", "READ", "Gauge", "became", "gauge_of", "read", "recorded"]
 
 MEASURES = {
-    *("luma", "moments", "first_moment", "second_moment", "min", "max"),
-    *("sharpness", "entropy", "colorfulness", "hash", "blurriness", "percentile", "transparency"),
+    *("luma", "levels", "moments", "moments_of", "first_moment", "second_moment", "min", "max"),
+    *("sharpness", "entropy_of", "colorfulness", "hash", "blurriness", "percentile_of"),
+    "transparency",
 }
 STAGES = {**dict.fromkeys(MEASURES, "measure"), "export": "encode"}
 OPENING = ("decode", "header", "fetch")  # how far a pass opens files

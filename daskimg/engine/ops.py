@@ -225,25 +225,24 @@ PIXEL_OPS: dict[str, Op] = {
     "edges": Op(filters.edges, _edges),
     "draw_boxes": Op(filters.draw_boxes, _drawn),
     "draw_mask": Op(filters.draw_mask, _drawn),
-    **{
-        name: Op(_random(name), _same)
-        for name in ("random_flip", "random_rotation", "color_jitter")
-    },
+    **{one: Op(_random(one), _same) for one in ("random_flip", "random_rotation", "color_jitter")},
     **{one: Op(_random(one), _random_crop) for one in ("random_crop", "random_resized_crop")},
     "apply": Op(_apply, _applied),
     "encode": Op(_encode, _encoded),
     "export": Op(opening.export, _encoded),
     # what several measures stand on, once for all of them
     "luma": Op(measure.luma, _grey),
+    "levels": Op(measure.levels, _same),
     "moments": Op(measure.moments, _same),
+    "moments_of": Op(measure.moments_of, _same),
     "first_moment": Op(operator.itemgetter(0), fixed(FLOAT)),
     "second_moment": Op(operator.itemgetter(1), fixed(FLOAT)),
     "min": Op(measure.minimum, fixed(FLOAT)),
     "max": Op(measure.maximum, fixed(FLOAT)),
     "sharpness": Op(measure.sharpness, fixed(FLOAT)),
-    "entropy": Op(measure.entropy, fixed(FLOAT)),
+    "entropy_of": Op(measure.entropy_of, fixed(FLOAT)),
     "blurriness": Op(measure.blurriness, fixed(FLOAT)),
-    "percentile": Op(measure.percentile, fixed(FLOAT)),
+    "percentile_of": Op(measure.percentile_of, fixed(FLOAT)),
     "transparency": Op(measure.transparency, fixed(FLOAT)),
     "colorfulness": Op(measure.colorfulness, fixed(FLOAT)),
     "hash": Op(measure.image_hash, fixed(HASH)),
@@ -254,11 +253,11 @@ PIXEL_OPS: dict[str, Op] = {
 STEPS = {
     "mean": ("moments", "first_moment"),
     "std": ("moments", "second_moment"),
-    "brightness": ("luma", "moments", "first_moment"),
-    "contrast": ("luma", "moments", "second_moment"),
-    "sharpness": ("luma", "sharpness"),
-    **{name: ("luma", name) for name in ("entropy", "blurriness", "percentile")},
-    "hash": ("luma", "hash"),
+    "brightness": ("luma", "levels", "moments_of", "first_moment"),
+    "contrast": ("luma", "levels", "moments_of", "second_moment"),
+    "entropy": ("luma", "levels", "entropy_of"),
+    "percentile": ("luma", "levels", "percentile_of"),
+    **{name: ("luma", name) for name in ("sharpness", "blurriness", "hash")},
 }
 
 OPS: dict[str, Op] = {

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import math
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -23,13 +24,17 @@ __all__ = [
     "colorfulness",
     "contrast",
     "entropy",
+    "entropy_of",
     "image_hash",
+    "levels",
     "luma",
     "maximum",
     "mean",
     "minimum",
     "moments",
+    "moments_of",
     "percentile",
+    "percentile_of",
     "sharpness",
     "std",
     "transparency",
@@ -39,6 +44,7 @@ SEEN = 256  # pixels of the longer side at which blur is looked for
 _WINDOW = 9  # pixels that are averaged to blur a picture once more
 _BLOCK = 32_768  # values that are floats at a time: they stay in the cache
 _LEVELS = np.arange(256.0)
+Counts: TypeAlias = npt.NDArray[np.float64]
 
 
 def mean(pixels: Pixels) -> float:
@@ -94,6 +100,17 @@ def luma(pixels: Pixels) -> npt.NDArray[np.uint8]:
     array([[76]], dtype=uint8)
     """
     return convert(drop_alpha(check_pixels(pixels)), "L")
+
+
+def levels(pixels: Pixels) -> Counts:
+    """How often each of the 256 levels of luma occurs: what several measures stand on.
+
+    Examples
+    --------
+    >>> levels(np.array([[3, 3, 0]], np.uint8))[:4].tolist()
+    [1.0, 0.0, 0.0, 2.0]
+    """
+    return _histogram(np.ascontiguousarray(luma(pixels)))
 
 
 def brightness(pixels: Pixels) -> float:
@@ -170,20 +187,21 @@ def blurriness(pixels: Pixels) -> float:
         scale = SEEN / max(image.size)
         small = [max(1, round(side * scale)) for side in image.size]
         image = image.resize((small[0], small[1]), Image.Resampling.BOX)
-    grey = np.asarray(image, np.float32)
+    grey = np.asarray(image).astype(np.int16)
     told = [share for part in (grey, grey.T) if (share := _left(part)) is not None]
     return max(told, default=math.nan)
 
 
-def _left(lines: npt.NDArray[np.float32]) -> float | None:
+def _left(lines: npt.NDArray[np.int16]) -> float | None:
     """The share of the differences along the first axis that stays when it is blurred."""
-    around = np.pad(lines, ((_WINDOW // 2 + 1, _WINDOW // 2), (0, 0)), "edge")
-    sums = np.cumsum(around, axis=0)  # of whole numbers: exact in float32
-    blurred = (sums[_WINDOW:] - sums[:-_WINDOW]) / _WINDOW
-    sharp = np.abs(np.diff(lines, axis=0))
-    total = float(sharp.sum())
-    lost = np.maximum(sharp - np.abs(np.diff(blurred, axis=0)), 0).sum()
-    return None if not total else 1 - float(lost) / total
+    reach = _WINDOW // 2
+    around = np.pad(lines, ((reach, reach), (0, 0)), "edge")
+    sharp = np.abs(np.diff(around[reach:-reach], axis=0)) * np.int16(_WINDOW)
+    # sums of windows beside each other differ by the two ends that they do not share
+    blurred = np.abs(around[_WINDOW:] - around[:-_WINDOW])
+    total = int(sharp.sum(dtype=np.int64))
+    lost = int(np.maximum(sharp - blurred, 0).sum(dtype=np.int64))
+    return 1 - lost / total if total else None
 
 
 def percentile(pixels: Pixels, share: float) -> float:
@@ -194,8 +212,13 @@ def percentile(pixels: Pixels, share: float) -> float:
     >>> percentile(np.arange(100, dtype=np.uint8).reshape(10, 10), 95)
     94.0
     """
-    counts = np.cumsum(_histogram(np.ascontiguousarray(luma(pixels))))
-    return float(np.searchsorted(counts, max(1, counts[-1] * share / 100)))
+    return percentile_of(levels(pixels), share)
+
+
+def percentile_of(counts: Counts, share: float) -> float:
+    """The same of `levels`."""
+    below = np.cumsum(counts)
+    return float(np.searchsorted(below, max(1, below[-1] * share / 100)))
 
 
 def transparency(pixels: Pixels) -> float:
@@ -221,7 +244,11 @@ def entropy(pixels: Pixels) -> float:
     >>> entropy(np.array([[0, 255]], np.uint8))
     1.0
     """
-    counts = _histogram(np.ascontiguousarray(luma(pixels)))
+    return entropy_of(levels(pixels))
+
+
+def entropy_of(counts: Counts) -> float:
+    """The same of `levels`."""
     share = counts[counts > 0] / counts.sum()
     return abs(float(np.sum(share * np.log2(share))))
 
@@ -319,8 +346,7 @@ def moments(pixels: Pixels) -> tuple[float, float]:
     count = flat.size
     if flat.dtype == np.uint8:
         # one call that leaves the interpreter to others, in two thirds of the time of NumPy's sums
-        counts = _histogram(flat)
-        return _from_sums(count, int((counts * _LEVELS).sum()), int((counts * _LEVELS**2).sum()))
+        return moments_of(_histogram(flat))
     whole = flat.dtype.kind in "iu"
     # around the first value floats lose no digits to a large mean
     origin = 0.0 if whole else float(flat[0])
@@ -337,12 +363,18 @@ def moments(pixels: Pixels) -> tuple[float, float]:
     return origin + mean, deviation
 
 
+def moments_of(counts: Counts) -> tuple[float, float]:
+    """The same of `levels`."""
+    total, squares = (int((counts * one).sum()) for one in (_LEVELS, _LEVELS**2))
+    return _from_sums(int(counts.sum()), total, squares)
+
+
 def _from_sums(count: int, total: float, squares: float) -> tuple[float, float]:
     variance = max(count * squares - total * total, 0) / (count * count)
     return total / count, math.sqrt(variance)
 
 
-def _histogram(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
+def _histogram(pixels: npt.NDArray[np.uint8]) -> Counts:
     """How often each of the 256 levels occurs; Pillow counts a view of them."""
     image = Image.frombuffer("L", (pixels.size, 1), pixels, "raw", "L", 0, 1)
     return np.array(image.histogram(), np.float64)
