@@ -205,7 +205,7 @@ def _timed(
         if peek is not None and start > peek.due:
             glance(result, by)
         seen = value if kind is np.ndarray else result
-        if type(seen) is np.ndarray:
+        if type(seen) is np.ndarray and seen.ndim > 1:
             count[PIXELS] += seen.shape[0] * seen.shape[1]
         if weighed:
             count[BYTES] += len(result) if isinstance(result, bytes) else result.nbytes
