@@ -17,6 +17,7 @@ from daskimg.curate.bands import SIDE
 from daskimg.curate.compared import (
     ID,
     WORDS,
+    Compared,
     compared,
     has_pictures,
     key_of,
@@ -25,7 +26,7 @@ from daskimg.curate.compared import (
     prepared,
     twin,
 )
-from daskimg.curate.groups import best_of, labelled, looked_up, spread
+from daskimg.curate.groups import best_of, gathered, labelled, looked_up, spread
 from daskimg.curate.search import Search
 from daskimg.curate.tables import each, empty, like, whole
 from daskimg.errors import quoted
@@ -120,7 +121,7 @@ def near_duplicates(
         if not isinstance(rows, pd.DataFrame):
             lazy = lazy.assign(**name)
         table = prepared(rows.assign(**name), lazy, made, [*name], side)
-        tables.append(each(table, what.rows, what.meta))
+        tables.append(_hashes(table, what))
         keys.append(each(table, _keys, empty({"id": "int64", "key": dtype})))
         named |= key is None and bool(name)
     if len({len(table.columns) for table in tables}) > 1:
@@ -233,7 +234,7 @@ def _grouped(frame: Any, column: str | None, how: tuple[Any, ...], drops: bool, 
     in_memory = isinstance(frame, pd.DataFrame)
     kept = names if in_memory or not steady(frame) else light(frame)
     table = prepared(frame, lazy, made, kept)
-    labels = labelled(each(table, what.rows, what.meta), Search(what.bits, 2 * what.bits, False))
+    labels = labelled(_hashes(table, what), Search(what.bits, 2 * what.bits, False))
     chosen = best_of(table, labels) if best else each(labels, _firsts, empty({"id": "int64"}))
     told = _Told(names, drops)
     meta = told.meta(like(frame))
@@ -296,6 +297,12 @@ def _with_paths(pairs: pd.DataFrame) -> pd.DataFrame:
             "pictures that look alike have no path: give key=, a column that tells rows"
         )
     return pairs
+
+
+def _hashes(table: Any, what: Compared) -> Any:
+    """What is compared of the rows of a prepared table."""
+    rows = each(table, what.rows, what.meta)
+    return gathered(rows) if what.flat else rows
 
 
 def _stacked(tables: list[Any]) -> Any:

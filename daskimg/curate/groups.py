@@ -17,9 +17,10 @@ from daskimg.curate.compared import FAULTY, ID, PIXELS, SHARP
 from daskimg.curate.search import Search, merged
 from daskimg.curate.tables import each, empty
 
-__all__ = ["best_of", "labelled", "looked_up", "spread"]
+__all__ = ["best_of", "gathered", "labelled", "looked_up", "spread"]
 
 MERGED = 8  # tables that are merged at a time
+GATHERED, LEAST = 16, 8  # partitions of pictures whose hashes are in one; how many stay
 BANDS = 4  # rows of a partition, one a band, for each row of one before
 FOREST = {"id": "int64", "root": "int64"}
 LABELS = {**FOREST, "group": "int64"}
@@ -38,6 +39,14 @@ def spread(table: Any, search: Search) -> Any:
     rows = table.map_partitions(search.spread, meta=meta, enforce_metadata=False)
     several = -(-(search.bits + 1) // BANDS)
     return rows.shuffle("key", npartitions=several * table.npartitions)
+
+
+def gathered(table: Any) -> Any:
+    """A table of what was made of pictures, in fewer partitions: there are few rows in each, and
+    a shuffle costs by the pairs of partitions."""
+    if isinstance(table, pd.DataFrame) or table.npartitions <= LEAST:
+        return table
+    return table.repartition(npartitions=max(LEAST, table.npartitions // GATHERED))
 
 
 def labelled(table: Any, search: Search) -> Any:

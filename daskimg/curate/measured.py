@@ -19,7 +19,7 @@ from daskimg.curate.compared import (
     of_quality,
     prepared,
 )
-from daskimg.curate.groups import best_of, labelled, looked_up
+from daskimg.curate.groups import best_of, gathered, labelled, looked_up
 from daskimg.curate.rules import COLUMNS, QUALITY, Rule, fences, flags, local_facts
 from daskimg.curate.search import Search
 from daskimg.curate.tables import each, empty, whole
@@ -91,8 +91,8 @@ def table_of(
     table = prepared(frame, frame, made, kept)
     judged = _Judged(rules, own)
     table = each(table, judged, judged(table._meta))
-    near = labelled(each(table, what.rows, what.meta), Search(4, 8, False))
-    exact = labelled(each(table, _digests, _DIGESTS), Search(0, 0, False))
+    near = labelled(gathered(each(table, what.rows, what.meta)), Search(4, 8, False))
+    exact = labelled(gathered(each(table, _digests, _DIGESTS)), Search(0, 0, False))
     single = [near, best_of(table, near), exact, _facts(table)]
     for one in (split, label):
         if one is not None:
