@@ -169,8 +169,9 @@ def _several(rows: pd.DataFrame) -> pd.DataFrame:
 
 def _measured(part: pd.DataFrame) -> pd.DataFrame:
     """The measures of a partition under their own names."""
-    measures = part[[c for c in part if str(c).startswith(f"{WORDS}m_")]]
-    return measures.rename(columns=lambda c: c.removeprefix(f"{WORDS}m_"))
+    prefix = f"{WORDS}m_"
+    names = [name for name in part if str(name).startswith(prefix)]
+    return part[names].set_axis([str(name).removeprefix(prefix) for name in names], axis=1)
 
 
 def _by_itself(part: Any, rows: Any, name: str, rule: Rule, own: list[str], known: Any) -> Any:
@@ -224,21 +225,22 @@ class _Finish:
         copy, copied = looked_up(ids, exact)
         theirs = {*TOLD, *self.rules}
         kept = [c for c in self.kept if c not in theirs and not str(c).startswith(WORDS)]
-        table = part[kept].assign(
-            path=rows["path"],
-            **{name: rows[name].astype(kind) for name, kind in COLUMNS.items()},
-            group=pd.arrays.IntegerArray(group, ~there),
-            best=~there | np.isin(ids, best["id"].to_numpy()),
-            exact_group=pd.arrays.IntegerArray(copy, ~copied),
+        table = {
+            **{name: part[name].array for name in kept},
+            "path": rows["path"].array,
+            **{name: rows[name].astype(kind).array for name, kind in COLUMNS.items()},
+            "group": pd.arrays.IntegerArray(group, ~there),
+            "best": ~there | np.isin(ids, best["id"].to_numpy()),
+            "exact_group": pd.arrays.IntegerArray(copy, ~copied),
             **found,
-        )
-        issues = np.full(len(table), "", object)
+        }
+        issues = np.full(len(part), "", object)
         for name, flagged in found.items():
             issues[flagged] += np.where(issues[flagged] == "", name, f", {name}").astype(object)
         table["issues"] = pd.array(issues, STRING)
         if f"{WORDS}thumb" in part:
-            table[f"{WORDS}thumb"] = part[f"{WORDS}thumb"]
-        return table
+            table[f"{WORDS}thumb"] = part[f"{WORDS}thumb"].array
+        return pd.DataFrame(table, index=part.index)
 
     def _flagged(
         self, part: Any, rows: Any, ids: Any, near: Any, exact: Any, facts: Any, mixed: Any

@@ -20,7 +20,6 @@ __all__ = ["Held", "Node", "Plan"]
 
 COUNTED = ("fetch", "header", "decode")
 OPENING = ("fetch", "header", "size", "exif")  # their first parameter is with what a path is opened
-TORCH = ("resize", "random_resized_crop")
 HELD = 2**22  # bytes of scratch that a plan keeps from one partition to the next
 REDUCED = 1  # the parameter of a decode that lets it give less than the whole
 SIDES = {"header_height": 0, "header_width": 1}
@@ -89,9 +88,8 @@ class Plan:
             self.sinks.append(sink)
         _headers_from_bytes(root)
         self.nodes = list(root.walk())
-        names = {node.step.name for node in self.nodes}
-        self.resizes = not names.isdisjoint(TORCH)
-        self.calls_users = "apply" in names
+        self.resizes = any(_by_torch(node.step) for node in self.nodes)
+        self.calls_users = any(node.step.name == "apply" for node in self.nodes)
         self.opening = [node for node in self.nodes if node.step.name in OPENING]
         limits = [p.max_errors for p in programs if p.max_errors is not None]
         self.max_errors = min(limits, default=None)
@@ -197,6 +195,12 @@ class Held:
     def of(self, value: Any) -> Any:
         """The result for `value`; None where it was not the last one, or failed."""
         return self.result if value is self.value else None
+
+
+def _by_torch(step: Step) -> bool:
+    """Whether PyTorch does it, where it is installed."""
+    bilinear = step.name == "resize" and "bilinear" in step.params
+    return bilinear or step.name == "random_resized_crop"
 
 
 def _headers_from_bytes(root: Node) -> None:
