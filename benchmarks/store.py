@@ -119,7 +119,7 @@ class Endpoint:
         token = f"<NextContinuationToken>{last}</NextContinuationToken>" if more else ""
         body = (
             f"<ListBucketResult><Name>{BUCKET}</Name><IsTruncated>{str(more).lower()}"
-            f"</IsTruncated>{entries}{token}</ListBucketResult>"
+            f"</IsTruncated><KeyCount>{len(found[:PAGE])}</KeyCount>{entries}{token}</ListBucketResult>"
         )
         return web.Response(text=body, content_type="application/xml")
 

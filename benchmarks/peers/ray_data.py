@@ -11,7 +11,8 @@ import ray.data
 from benchmarks.peers import common
 from benchmarks.peers.common import BATCH, SIDE, Job, Told
 
-ray.init(include_dashboard=False, log_to_driver=False)
+if not ray.is_initialized():  # it is in the workers, which import this file, too
+    ray.init(include_dashboard=False, log_to_driver=False)
 context = ray.data.DataContext.get_current()
 context.enable_progress_bars = False
 
@@ -94,6 +95,8 @@ class Labels:
 
 
 def classify(job: Job) -> Told:
-    labels = small(job).map_batches(Labels, batch_size=BATCH, concurrency=1)
+    labels = small(job).map_batches(
+        Labels, batch_size=BATCH, compute=ray.data.ActorPoolStrategy(size=1)
+    )
     batches = labels.iter_batches(batch_size=None)
     return common.told_of_labels(batch["label"] for batch in batches)

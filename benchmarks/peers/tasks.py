@@ -19,7 +19,7 @@ class Declared(NamedTuple):
 LIBRARIES = {
     "ours": Declared("daskimg", "daskimg"),
     "bare_loop": Declared("bare loop", "simplejpeg"),
-    "ray_data": Declared("Ray Data", "ray", ["ray[data]", TORCH, "pillow"]),
+    "ray_data": Declared("Ray Data", "ray", ["ray[data]", TORCH, "pillow", "polars"]),
     "daft_frame": Declared("Daft", "daft", ["daft", TORCH, "pandas", "pyarrow", "pillow"]),
     "torch_loader": Declared(
         "torch DataLoader", "torch", [TORCH, "numpy", "pandas", "pyarrow", "pillow", "s3fs"]

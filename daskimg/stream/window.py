@@ -93,9 +93,10 @@ def work_of(frame: Any) -> Work:
     found = parts(settled(frame))
     meta = frame._meta
     wide = any(isinstance(dtype, ImageDtype) for dtype in meta.dtypes)
-    if found.rows is None or found.dear or not wide:
+    light = found.source is not None and is_light(found.source.dtypes)
+    few = light and max(found.counts or (MERGED,)) < MERGED  # which are put together
+    if found.rows is None or found.dear or not (wide or few):
         return Work(found.whole, None, meta, total=total)
-    light = is_light(found.source.dtypes)
     return Work(found.sources, found.rows, meta, light, total, found.weight)
 
 

@@ -15,7 +15,7 @@ import daskimg as di
 from daskimg import metrics
 from daskimg.stream import window
 from tests.patience import PATIENCE, until
-from tests.stream.conftest import ROWS, uniform
+from tests.stream.conftest import ROWS, gathered, uniform
 
 BEGUN = []
 
@@ -177,6 +177,28 @@ def test_files_of_a_listing_have_a_weight(tmp_path):
     work = window.work_of(df.assign(image=df.image.img.resize(8, 8))[["image"]])
     assert (work.total, work.weight) == (5, 3000)
     assert window.work_of(df.partitions[2]).weight == 5000
+
+
+@pytest.mark.parametrize("size", [1, 7, 40])
+def test_measures_of_small_partitions_are_made_together(folder, size):
+    df = di.read_images(folder, files_per_partition=size)
+    table = df.assign(mean=df.image.img.mean(), width=df.image.img.width)[["mean", "width"]]
+    expected = table.compute(scheduler="sync")
+    with dask.config.set(scheduler="sync"):
+        found = list(window.pieces(window.work_of(table), window.runner(), batch=ROWS))
+    assert [len(piece) for piece in found] == [ROWS]
+    batches = list(table.img.iter_batches(16))
+    assert [len(batch["mean"]) for batch in batches] == [16, 16, 8]
+    assert gathered(batches, "mean").tolist() == expected["mean"].tolist()
+    assert gathered(batches, "width").tolist() == expected["width"].tolist()
+
+
+def test_measures_of_large_partitions_are_made_where_they_are_read(folder, monkeypatch):
+    monkeypatch.setattr(window, "MERGED", 7)
+    df = di.read_images(folder, files_per_partition=7)
+    work = window.work_of(df.assign(mean=df.image.img.mean())[["mean"]])
+    assert work.rows is None
+    assert len(work.sources) == df.npartitions
 
 
 def test_switch_interval_is_lowered_and_restored(frame):
