@@ -127,7 +127,7 @@ def test_what_peers_took_is_compared():
         runs.add("iterate", "ray_data", {**told, "seconds": 12, "cpu": 3}, counted=seconds < 9)
     runs.add("iterate", "tf_data", {"seconds": 2, "pictures": 3, "value": 50.0}, counted=True)
     runs.add("headers", "ray_data", {"failed": "OSError: no such file\nmore"}, counted=True)
-    text = render(runs, {"Daft": "no wheel"}, "4 pictures", 3, 0.5)
+    text = render(runs, {"Daft": "no wheel"}, "4 pictures", "python -m it", 0.5)
     found = rows_of(text)
     assert found[2] == [
         "decode, resize to 224, iterate in batches of 64",
@@ -141,6 +141,7 @@ def test_what_peers_took_is_compared():
     assert "- headers by Ray Data failed: OSError: no such file\n" in text
     assert "- Other results: iterate by tf.data: 3 rows, mean 50.0; daskimg 4, 100.0" in text
     assert "- Daft: no wheel" in text
+    assert "`python -m it`" in text
 
 
 def test_growth_counts_every_picture(tmp_path, monkeypatch, capsys):

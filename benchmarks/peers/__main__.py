@@ -32,6 +32,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--images", metavar="FOLDER", help="default: as `python -m benchmarks`")
     parser.add_argument("--large", metavar="FOLDER", help="pictures of 12 megapixels")
     parser.add_argument("--count", type=int, default=1000, help="pictures at most")
+    parser.add_argument("--times", type=int, default=1, help="links to each: a longer run")
     parser.add_argument("--sales", type=int, default=1_000_000, help="rows of the sales")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--tasks", default=",".join(TASKS), help="default: %(default)s")
@@ -62,7 +63,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 stack.callback(libraries[name].close)
             except UnavailableError as reason:
                 missing[LIBRARIES[name].title] = str(reason)
-        flat = flattened(pictures.list_pictures(images)[: asked.count], work / "pictures")
+        files = pictures.list_pictures(images)[: asked.count] * asked.times
+        flat = flattened(files, work / "pictures")
         runs = Runs(asked.tasks, libraries)
         for task in asked.tasks:
             source = flat
@@ -73,11 +75,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 source = flattened(sorted(map(str, flat.iterdir()))[:COLD], work / "cold")
             measure(runs, task, source, work, asked)
         described = pictures.describe(sorted(map(str, flat.iterdir())))
-        text = render(runs, missing, described, asked.rounds, load)
+        text = render(runs, missing, described, command(asked), load)
     print(f"\n{text}")
     if asked.output:
         with open(asked.output, "a") as file:
             file.write(f"\n{text}")
+
+
+def command(asked: argparse.Namespace) -> str:
+    """As it was called, but for folders."""
+    told = f"python -m benchmarks.peers --tasks {','.join(asked.tasks)} --rounds {asked.rounds}"
+    if asked.times > 1:
+        told += f" --times {asked.times}"
+    if asked.libraries != [*LIBRARIES]:
+        told += f" --libraries {','.join(asked.libraries)}"
+    return told
 
 
 def measure(runs: Runs, task: str, source: Path, work: Path, asked: argparse.Namespace) -> None:

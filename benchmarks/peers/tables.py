@@ -65,7 +65,7 @@ class Runs:
         return theirs / ours if ours and theirs else None
 
 
-def render(runs: Runs, missing: dict[str, str], described: str, rounds: int, load: float) -> str:
+def render(runs: Runs, missing: dict[str, str], described: str, command: str, load: float) -> str:
     """A section of RESULTS.md."""
     names = [name for name in runs.libraries if name != OURS]
     versions = ", ".join(f"{each.title} {each.version}" for each in runs.libraries.values())
@@ -76,8 +76,7 @@ def render(runs: Runs, missing: dict[str, str], described: str, rounds: int, loa
     blocks = [
         f"## {datetime.date.today():%Y-%m-%d}, peers",
         f"{machine()}; load before: {load:.1f}. {versions}. {described}; "
-        f"medians of {rounds} rounds from library to library.\n"
-        f"`python -m benchmarks.peers --tasks {','.join(runs.tasks)} --rounds {rounds}`",
+        f"medians of rounds from library to library.\n`{command}`",
         "Seconds; in brackets how many times daskimg's time that is, and the same of processor "
         "time (of all processes that a library started).",
         grid(runs, names),
