@@ -244,18 +244,17 @@ def plot(found: dict[str, list[Found]], path: str) -> None:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(1, len(found), figsize=(9, 3.6), sharey=True)
+    figure, axes = plt.subplots(1, len(found), figsize=(10, 3.6), sharey=True)
     for axis, (sort, rows) in zip(axes, found.items(), strict=True):
-        for row in rows:
-            exact = bool(np.isinf(row.psnr))
-            color = "tab:blue" if exact else "tab:orange"
-            axis.scatter(row.size, row.rate, color=color, marker="s" if exact else "o")
-            near = {"xytext": (4, 3), "textcoords": "offset points", "fontsize": 6}
-            axis.annotate(row.kind, (row.size, row.rate), **near)
+        for number, row in enumerate(rows):
+            color = plt.get_cmap("tab20")(number * 2 % 19)
+            marker = "s" if np.isinf(row.psnr) else "o"
+            axis.scatter(row.size, row.rate, color=color, marker=marker, s=60, label=row.kind)
         axis.set(xscale="log", yscale="log", title=sort, xlabel="bytes a pixel")
-        axis.margins(0.2)
+        axis.grid(which="both", linewidth=0.3)
     axes[0].set_ylabel("megapixels decoded a second")
-    figure.text(0.99, 0.01, "squares: exact; circles: lossy", ha="right", fontsize=6)
+    note = "squares: exact; circles: lossy"
+    axes[-1].legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8, title=note)
     figure.tight_layout()
     figure.savefig(path, dpi=110)
     plt.close(figure)
