@@ -254,6 +254,7 @@ def _from_listing(
         str(name) for name in listed if isinstance(listed[name].dtype, pd.Int64Dtype)
     )
     parts = Partitions(Rows(table, nullable=nullable), bounds)
+    pa.default_memory_pool().release_unused()  # sorting and comparing took ten times what is kept
     meta = _list_rows(Rows(table.slice(0, 0), nullable=nullable))
     divisions = [*(int(a) for a in bounds[:-1]), max(int(bounds[-1]) - 1, 0)]
     return from_reader(
