@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from operator import length_hint
+from operator import itemgetter, length_hint
 from time import perf_counter
 from typing import Any
 
@@ -56,6 +56,7 @@ class Gauge:
 
     def __init__(self, root: Node, n: int = 0) -> None:
         self.counts: list[tuple[str, list[float]]] = []
+        self.kernels: list[tuple[Node, Callable[..., Any]]] = []  # as they were
         names = {node.step.name for node in root.walk()}
         self.kind = next((name for name in OPENING if name in names), LATER)
         self.counts_rows = True  # not where several passes go over the same rows
@@ -66,10 +67,18 @@ class Gauge:
         self.lock = threading.Lock()
         for node in root.walk():
             name = node.step.name
+            if isinstance(node.kernel, itemgetter):  # a part of what another has made
+                continue
             if name in ("header", "size") or name not in CHEAP:
+                self.kernels.append((node, node.kernel))
                 stage, count = STAGES.get(name, name), [0.0] * 6
                 self.counts.append((stage, count))
                 node.kernel = _timed(node.kernel, count, stage, self.by)
+
+    def take_off(self) -> None:
+        """Give the steps their kernels back: the plan may be used again."""
+        for node, kernel in self.kernels:
+            node.kernel = kernel
 
     def over(self, cells: ImageArray) -> Iterator[int]:
         """The rows of the pass. How many of them are left others see by looking at it."""

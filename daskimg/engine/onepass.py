@@ -103,14 +103,15 @@ def walked(
 ) -> tuple[list[Any], Walk]:
     """The values of every program's column, and the walk that made them; nothing is tallied."""
     alone = crashes.suspected()  # a worker died of this partition, it may be
-    fresh = alone or begin is not None or metrics.wanted()
+    fresh = alone or begin is not None
     plan = Plan(programs) if fresh else _plan_of(programs)
     cells = as_cells(values)
     work = (begin or Walk)(plan, cells, [_values(arg) for arg in args], alone)
     with nullcontext() if work.gauge is None else metrics.live(work.gauge):
         made = work.columns()
-    # a gauge has changed its kernels, and a user's function may hold a model
-    if not (fresh or work.gauge or plan.calls_users):
+    if not (fresh or plan.calls_users):  # (a user's function may hold a model)
+        if work.gauge is not None:
+            work.gauge.take_off()
         _plans().append(plan)
         del _plans()[:-PLANS]
     return made, work
