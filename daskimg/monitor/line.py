@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import sys
 import threading
@@ -18,13 +19,14 @@ from daskimg.monitor.rows import causes_of, kept_of, missing_of, passed_of
 from daskimg.monitor.shares import limit_of, name_of, shares
 from daskimg.monitor.tally import Figures
 
-__all__ = ["Line", "in_notebook"]
+__all__ = ["Line", "in_notebook", "write_line"]
 
 EVERY = 0.2  # seconds between two looks
 WINDOW = 3.0  # seconds that "now" is
 LEAST = 0.4  # of the time that a stage takes to be waited for
 BAR = "{desc} {percentage:3.0f}%|{bar:20}|{postfix}"
 NO_BAR = "{desc}{postfix}"
+GONE = (AttributeError, OSError, ValueError)  # what a terminal raises that is closed, or none
 
 
 def in_notebook() -> bool:
@@ -71,7 +73,7 @@ class Line:
         some = any(n for (stage, _), n in total.items() if stage.startswith(ROWS))
         if shown and (some or self.failure is not None):
             seconds = time.perf_counter() - self.began
-            tqdm.write(summary(total, seconds, self.job, self.failure), file=sys.stderr)
+            write_line(summary(total, seconds, self.job, self.failure))
 
     def _watch(self) -> None:
         if self.over.wait(self.patience):
@@ -107,16 +109,47 @@ class Line:
         self._show(passed, rows, parts)
 
     def _show(self, passed: int, rows: int | None, parts: list[str]) -> None:
+        if self.bar is None and sys.stderr is not None:
+            with contextlib.suppress(*GONE):
+                self.bar = _bar_class()(
+                    total=rows, file=_Screen(), leave=False, dynamic_ncols=True, bar_format=NO_BAR
+                )
         if self.bar is None:
-            self.bar = _bar_class()(
-                total=rows, file=sys.stderr, leave=False, dynamic_ncols=True, bar_format=NO_BAR
-            )
+            return
         self.bar.total, self.bar.n = rows, passed
         self.bar.bar_format = NO_BAR if rows is None else BAR
         of = "" if rows is None else f" of {rows:,}"
         self.bar.set_description_str(f"{passed:,}{of} pictures", refresh=False)
         self.bar.set_postfix_str(", ".join(parts), refresh=False)
         self.bar.refresh()
+
+
+class _Screen:
+    """Standard error, which may be gone: an error there, where tqdm holds its lock, would stop all
+    that writes a line."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(sys.stderr, name)
+
+    def __eq__(self, other: object) -> bool:
+        return other is sys.stderr or isinstance(other, _Screen)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def write(self, text: str) -> None:
+        with contextlib.suppress(*GONE):
+            sys.stderr.write(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(*GONE):
+            sys.stderr.flush()
+
+
+def write_line(text: str) -> None:
+    """A line that stays, above what else tqdm shows."""
+    if sys.stderr is not None:
+        with contextlib.suppress(*GONE):
+            tqdm.write(text, file=sys.stderr)
 
 
 def _bar_class() -> Any:

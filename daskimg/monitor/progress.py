@@ -20,7 +20,7 @@ from daskimg.clients import active_client
 from daskimg.metrics import Job
 from daskimg.monitor.amount import rows_of
 from daskimg.monitor.events import hear, watch
-from daskimg.monitor.line import Line, in_notebook
+from daskimg.monitor.line import Line, in_notebook, write_line
 from daskimg.monitor.topic import Event
 
 __all__ = ["Progress", "offer", "progress"]
@@ -129,7 +129,7 @@ class Progress:
         try:
             self._stops.append(hear(client, lambda event: self._heard(client, event)))
         except Exception as error:  # a scheduler that takes no plugins: all else works
-            sys.stderr.write(f"daskimg: how far the cluster is cannot be shown: {error}\n")
+            write_line(f"daskimg: how far the cluster is cannot be shown: {error}")
 
     # -- jobs begin and end -----------------------------------------------------------------------
     def begin(self, job: Job) -> None:

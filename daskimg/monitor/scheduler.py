@@ -5,6 +5,7 @@ For ``dask scheduler --preload daskimg.monitor.scheduler``; clients bring it oth
 
 from __future__ import annotations
 
+import logging
 import pickle
 import time
 from collections import deque
@@ -22,6 +23,8 @@ from daskimg.monitor.topic import TOPIC
 from daskimg.monitor.worker import Teller
 
 __all__ = ["MonitorPlugin"]
+
+logger = logging.getLogger("daskimg.monitor")
 
 OFTEN = 0.5  # seconds between two points of the curve
 POINTS = 1200
@@ -56,9 +59,13 @@ class MonitorPlugin(SchedulerPlugin):
         self._numbers = count()
         self._left: dict[int, set[Any]] = {}  # run: keys that its client waits for
         self._runs: dict[Any, dict[int, str]] = {}  # key: runs, and their clients
-        await scheduler.register_worker_plugin(
+        answers = await scheduler.register_worker_plugin(
             None, pickle.dumps(Teller(self._pictures)), Teller.name, idempotent=True
         )
+        for worker, answer in (answers or {}).items():
+            if answer.get("status") == "error":
+                why = answer.get("exception_text") or answer.get("exception")
+                logger.warning("%s does not tell what it does with pictures: %s", worker, why)
         page.add(scheduler, self)
         prometheus.add(self)
 

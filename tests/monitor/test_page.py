@@ -74,6 +74,31 @@ def test_the_counters_of_a_run(client, df):
     assert (s.kept, s.failed, s.missing) == (GOOD, BROKEN, 0)
 
 
+@pytest.mark.long
+def test_the_counters_of_a_thousand(tmp_path):
+    """On processes, as Prometheus sees them."""
+    pytest.importorskip("prometheus_client")
+    make_images(tmp_path, 970, size=(20, 30), broken=30)
+    sizes = sum(path.stat().st_size for path in tmp_path.iterdir())
+    df = di.read_images(tmp_path, on_error="null", files_per_partition=50)
+    with (
+        LocalCluster(
+            n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0"
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        df.partitions[0].image.img.width.compute()
+        before = counters(client)
+        with di.stats() as s:
+            means = df.image.img.mean().compute()
+        told = since(before, counters(client))
+    assert told["images", "decode"] == 1000
+    assert told["images", "measure"] == means.notna().sum() == s.kept == 970
+    assert told["bytes", "fetch"] == sizes
+    assert {name: n for (what, name), n in told.items() if what == "errors"} == s.causes
+    assert sum(s.causes.values()) == s.failed == 30
+
+
 def test_the_page_is_there(client, df):
     df.image.img.mean().compute()
     url = address(client, "daskimg")
