@@ -18,6 +18,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 import daskimg as di
 from daskimg import metrics
+from daskimg.engine import onepass
 from daskimg.engine.gauge import gauge_of
 from daskimg.engine.plan import Plan
 from daskimg.engine.program import Program, Step
@@ -210,6 +211,27 @@ def test_nothing_is_timed_where_nobody_asks():
     assert gauge_of(root) is None
     with di.stats():
         assert gauge_of(root) is not None
+
+
+def test_a_plan_serves_all_partitions_with_and_without_a_gauge(frame, monkeypatch, one_thread):
+    made = []
+
+    class Counted(Plan):
+        def __init__(self, programs):
+            made.append(programs)
+            super().__init__(programs)
+
+    monkeypatch.setattr(onepass, "Plan", Counted)
+    means = frame.image.img.mean().optimize()
+    with di.stats() as s:
+        means.compute()
+        told = s.to_frame().images
+        means.compute()
+    assert len(made) == 1
+    again = s.to_frame().images
+    assert (again["decode"], again["measure"]) == (2 * told["decode"], 2 * told["measure"])
+    means.compute()  # the kernels are the plan's own again
+    assert s.to_frame().images.equals(again)
 
 
 def test_who_looks_late_hears_nothing_more(paths):
