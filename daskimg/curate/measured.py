@@ -117,13 +117,18 @@ def _digests(part: pd.DataFrame) -> pd.DataFrame:
 
 
 def _facts(table: Any) -> Any:
-    meta = empty({"what": object, "value": "int64", "count": "int64"})
-    return table.reduction(_local_facts, aggregate=added, combine=added, meta=meta, split_every=8)
+    meta = empty({"fact": object, "value": "float64"})
+    return table.reduction(_local_facts, aggregate=_fences, combine=added, meta=meta, split_every=8)
 
 
 def _local_facts(part: pd.DataFrame) -> pd.DataFrame:
     side = np.sqrt(part[PIXELS].to_numpy(np.float64, na_value=np.nan))
     return local_facts(pd.DataFrame({"side": side, "colorfulness": part[f"{WORDS}m_colorfulness"]}))
+
+
+def _fences(counts: pd.DataFrame) -> pd.DataFrame:
+    facts = fences(added(counts))
+    return pd.DataFrame({"fact": np.array([*facts], object), "value": [*facts.values()]})
 
 
 def added(counts: pd.DataFrame) -> pd.DataFrame:
@@ -182,6 +187,10 @@ def _by_itself(part: Any, rows: Any, name: str, rule: Rule, own: list[str], know
     return flags(name, rule, rows, known)
 
 
+def _typed(values: pd.Series, kind: Any) -> Any:
+    return values.array if values.dtype == kind else values.astype(kind).array
+
+
 class _Judged:
     """A partition that also tells which rows a rule of quality flags."""
 
@@ -228,7 +237,7 @@ class _Finish:
         table = {
             **{name: part[name].array for name in kept},
             "path": rows["path"].array,
-            **{name: rows[name].astype(kind).array for name, kind in COLUMNS.items()},
+            **{name: _typed(rows[name], kind) for name, kind in COLUMNS.items()},
             "group": pd.arrays.IntegerArray(group, ~there),
             "best": ~there | np.isin(ids, best["id"].to_numpy()),
             "exact_group": pd.arrays.IntegerArray(copy, ~copied),
@@ -247,7 +256,7 @@ class _Finish:
     ) -> dict[str, Any]:
         group, there = looked_up(ids, near)
         conflicts = dict(zip(self.mixed, mixed, strict=True))
-        known = fences(facts)
+        known = dict(zip(facts["fact"], facts["value"], strict=True))
         found: dict[str, Any] = {}
         for name, rule in self.rules.items():
             if name in self.own or rule.measure not in ("group", "exact_group"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,6 +13,7 @@ from daskimg.kernels.headers import FORMATS
 
 __all__ = ["COLUMNS", "QUALITY", "RULES", "Rule", "fences", "flags", "local_facts"]
 
+ENDING = re.compile(r"(\.[^./?#]+)(?:[?#].*)?$")
 STEPS = 16  # bins of an octave of sizes
 FEWEST = 8  # pictures that say what size is usual
 
@@ -151,10 +153,13 @@ def flags(name: str, rule: Rule, rows: pd.DataFrame, facts: dict[str, float]) ->
 
 
 def _wrong_extension(paths: pd.Series, formats: pd.Series) -> Any:
-    endings = paths.str.extract(r"(\.[^./?#]+)(?:[?#].*)?$", expand=False).str.lower()
     known = {one: name for name, many in FORMATS.items() for one in many}
-    named, found = endings.map(known), formats.replace("MPO", "JPEG")
-    return (named.notna() & found.notna() & (named != found)).fillna(False).to_numpy(bool)
+    wrong = []
+    for path, found in zip(paths, formats, strict=True):
+        ending = None if pd.isna(path) or pd.isna(found) else ENDING.search(path)
+        named = ending and known.get(ending[1].lower())
+        wrong.append(bool(named) and named != ("JPEG" if found == "MPO" else found))
+    return np.array(wrong, bool)
 
 
 def local_facts(rows: pd.DataFrame) -> pd.DataFrame:
