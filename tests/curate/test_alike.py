@@ -85,6 +85,18 @@ def test_groups_on_processes():
         pd.testing.assert_frame_equal(lazy.compute(), frame.img.duplicate_groups(**how))
 
 
+@pytest.mark.long
+def test_the_same_on_a_cluster(client):
+    frame = frame_of(clustered(400))
+    lazy = dd.from_pandas(frame, 5, sort=False)
+    how = {"hash": "h", "bits": 6, "confirm": None}
+    found, pairs = dask.compute(
+        lazy.img.duplicate_groups(**how), lazy.img.near_duplicates(key="k", **how)
+    )
+    pd.testing.assert_frame_equal(found, frame.img.duplicate_groups(**how))
+    assert numbers(pairs) == numbers(frame.img.near_duplicates(key="k", **how))
+
+
 def test_some_partitions_and_columns_of_groups(one_thread):
     frame = frame_of(clustered(300))
     want = frame.img.duplicate_groups(hash="h", bits=6, confirm=None)
@@ -297,7 +309,7 @@ def test_dtypes_of_hashes(dtype):
 
 
 def test_wrong_words():
-    frame = frame_of([1, 2], text="x", small=pd.array([1, 2], "Int8"))
+    frame = frame_of([1, 2], text="x", small=pd.array([1, 2], "Int8"), float=[1.0, np.nan])
     for words, error, told in [
         ({"hash": "h", "bits": 13}, ValueError, "0 to 12"),
         ({"hash": "h", "bits": -1}, ValueError, "0 to 12"),
@@ -305,6 +317,8 @@ def test_wrong_words():
         ({"hash": "h", "bits": True}, TypeError, "whole number"),
         ({"hash": "nohash"}, ValueError, "a column of 64-bit hashes or one of phash, dhash, ahash"),
         ({"hash": "text"}, TypeError, "64-bit whole numbers"),
+        ({"hash": "float"}, TypeError, "64-bit whole numbers"),
+        ({"hash": "h", "confirm": "float"}, TypeError, "64-bit whole numbers"),
         ({"hash": "small"}, TypeError, "64-bit whole numbers"),
         ({"hash": None}, TypeError, "name of a column"),
         ({"hash": "h", "turned": True}, ValueError, "turned"),

@@ -115,6 +115,21 @@ def test_the_same_in_memory_and_by_any_partitions(folder):
         pd.testing.assert_frame_equal(found.drop(columns="image"), want.drop(columns="image"))
 
 
+@pytest.mark.long
+@pytest.mark.parametrize("where", ["cluster", "processes"])
+def test_the_same_on_a_cluster_and_by_processes(where, folder, request):
+    df = di.read_images(folder, on_error="null", files_per_partition=5)
+    df = df[df.image.img.brightness().isna() | (df.image.img.width > 100)]
+    df = df.assign(kind=df.path.str.slice(-6, -5))
+    want = table_of(df.img.audit(label="kind", split="kind")).drop(columns=["image", "path"])
+    if where == "cluster":
+        request.getfixturevalue("client")
+    with dask.config.set(**({"scheduler": "processes"} if where == "processes" else {})):
+        found = df.img.audit(label="kind", split="kind").table.compute()
+    found = found.set_index(pd.Index(named(found.path), name="name"))
+    pd.testing.assert_frame_equal(found.drop(columns=["image", "path"]), want)
+
+
 def test_bytes_give_the_same_table(folder):
     df = di.read_images(folder, on_error="null", files_per_partition=9)
     want = table_of(df.img.audit()).drop(columns="image")
