@@ -211,8 +211,9 @@ def test_an_idle_model_is_freed(frame, tmp_path):
         time.sleep(0.4)
         assert models.loaded() == {"Counted": 1}  # not while it is at work
     del instance
-    until(lambda: gc.collect() is not None and held() is None, "it is still loaded")
-    assert models.loaded() == {}
+    until(lambda: models.loaded() == {}, "it is still loaded")
+    gc.collect()
+    assert held() is None
     with models.borrow(spec):
         assert len(constructions(tmp_path)) == 2
 

@@ -61,7 +61,7 @@ def table() -> dd.DataFrame:
     return dd.from_pandas(pd.DataFrame({"k": keys, "price": np.arange(13.0)}), npartitions=3)
 
 
-@pytest.fixture(params=["threads", "processes"])
+@pytest.fixture(params=["threads", pytest.param("processes", marks=pytest.mark.long)])
 def where(request):
     """The scheduler, and how it shuffles."""
     if request.param == "threads":
