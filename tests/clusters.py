@@ -1,4 +1,4 @@
-"""A cluster of real processes that tests share: a conftest imports the fixtures."""
+"""A cluster of real processes that all tests share: `tests.conftest` imports the fixtures."""
 
 from __future__ import annotations
 

@@ -9,7 +9,10 @@ import pytest
 from distributed import Nanny
 
 from tests.amount import ALL
+from tests.clusters import client, cluster
 from tests.patience import PATIENCE
+
+__all__ = ["client", "cluster"]
 
 
 def pytest_terminal_summary(terminalreporter, config):
@@ -19,8 +22,12 @@ def pytest_terminal_summary(terminalreporter, config):
     terminalreporter.write_line(f"tests: {chosen}; {cases} of sampled ones (make test-all: all)")
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config, items):
-    """Of the cases of a test marked ``sampled(one_in=4)`` about a fourth, always the same."""
+    """Of the cases of a test marked ``sampled(one_in=4)`` about a fourth, always the same.
+
+    Those that share a cluster run in one process: a cluster takes long to start.
+    """
 
     def stays(item) -> bool:
         mark = item.get_closest_marker("sampled")
@@ -31,6 +38,11 @@ def pytest_collection_modifyitems(config, items):
     if len(chosen) < len(items):
         config.hook.pytest_deselected(items=[item for item in items if not stays(item)])
         items[:] = chosen
+    for item in items:
+        if "cluster" in item.fixturenames and item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group("cluster"))
+        elif "client" in item.fixturenames and item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(item.module.__name__))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import pytest
 
 from daskimg.testing import make_images
-from tests.clusters import client, cluster
 from tests.lazy.frames import ROWS
 
-__all__ = ["client", "cluster", "mixed", "paths"]
+__all__ = ["mixed", "paths"]
 
 
 @pytest.fixture(scope="session")

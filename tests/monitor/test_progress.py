@@ -16,10 +16,7 @@ import daskimg as di
 from daskimg import metrics
 from daskimg.monitor.amount import rows_of
 from daskimg.testing import make_images
-from tests.clusters import client, cluster
 from tests.patience import until
-
-__all__ = ["client", "cluster"]
 
 module = sys.modules["daskimg.monitor.progress"]  # (the function has the same name)
 GOOD, BROKEN = 21, 3

@@ -25,10 +25,7 @@ from daskimg.engine.program import Program, Step
 from daskimg.io.commit.target import Target
 from daskimg.monitor.tally import Sums
 from daskimg.testing import make_images
-from tests.clusters import client, cluster
 from tests.patience import until
-
-__all__ = ["client", "cluster"]
 
 GOOD, BROKEN = 21, 3
 ROWS = GOOD + BROKEN + 1  # one is not there

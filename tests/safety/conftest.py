@@ -10,11 +10,10 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 from daskimg.testing import make_images
-from tests.clusters import client, cluster
 from tests.servers import s3_server, web_server
 
 ROWS = 24  # pictures in `folder`
-__all__ = ["ROWS", "client", "cluster", "paths", "s3_server", "vault", "web_server"]
+__all__ = ["ROWS", "paths", "s3_server", "vault", "web_server"]
 
 
 class VaultFileSystem(MemoryFileSystem):

@@ -7,9 +7,6 @@ import pytest
 
 import daskimg as di
 from daskimg.testing import make_images
-from tests.clusters import client, cluster
-
-__all__ = ["client", "cluster"]
 
 ROWS = 40
 
