@@ -192,7 +192,10 @@ def test_in_a_browser(client, df, tmp_path):
         assert f"resize\t{GOOD}" in shown()["daskimg-stages"]
         assert s.to_frame().images["resize"] == GOOD
         assert all(cause in shown()["daskimg-failures"] for cause in s.causes), counted(s.causes)
-        assert any(n for name, _, n in browser.execute_script(script) if "thumb" in name), moved
+        until(
+            lambda: any(n for name, _, n in browser.execute_script(script) if "thumb" in name),
+            f"thumbnails come ({moved})",
+        )
         browser.save_screenshot(os.environ.get("DASKIMG_SCREENSHOT", str(tmp_path / "page.png")))
     finally:
         browser.quit()
