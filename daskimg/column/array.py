@@ -258,21 +258,6 @@ class ImageArray(ByContent):
         """An array whose cells can be set without changing this one, on the same memory."""
         return ImageArray(self.dtype, self.valid, self.data, self.path, self.error)
 
-    def fillna(self, value: Any = None, *args: Any, **options: Any) -> ImageArray:
-        """Missing cells filled.
-
-        Numbers may be given where none is meant for pictures: of all that pandas was told for
-        other columns, it leaves NaN for this one.
-        """
-        if getattr(value, "ndim", 0) == 1 and pd.isna(value).all():
-            return self.copy()
-        try:
-            filled: ImageArray = super().fillna(value, *args, **options)
-        except TypeError as error:
-            hint = 'to fill other columns alone, name them: fillna({"price": 0})'
-            raise TypeError(f"{error}; {hint}") from error
-        return filled
-
     @classmethod
     def _concat_same_type(cls, to_concat: Sequence[ImageArray]) -> ImageArray:
         if len(to_concat) == 1:

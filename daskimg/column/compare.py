@@ -20,7 +20,7 @@ _NO_NUMBERS = (
 
 
 class ByContent(Held):
-    """Equality, hashing and grouping of an `ImageArray`."""
+    """Equality, hashing, grouping and filling of an `ImageArray`."""
 
     def _take(self, index: npt.NDArray[np.int64]) -> Self:
         raise AssertionError("ImageArray takes its rows")
@@ -164,6 +164,30 @@ class ByContent(Held):
         counts = np.bincount(codes[codes >= 0], minlength=len(cells))
         index = pd.Index(cells, name=None, copy=False)
         return pd.Series(counts, index=index, name="count", dtype="Int64")
+
+    def fillna(self, value: Any = None, *args: Any, **options: Any) -> Self:
+        """Missing cells filled.
+
+        Numbers may be given where none is meant for pictures: of all that pandas was told for
+        other columns, it leaves NaN for this one.
+        """
+        if getattr(value, "ndim", 0) == 1 and pd.isna(value).all():
+            return self.copy()
+        try:
+            filled: Self = super().fillna(value, *args, **options)
+        except TypeError as error:
+            hint = 'to fill other columns alone, name them: fillna({"price": 0})'
+            raise TypeError(f"{error}; {hint}") from error
+        return filled
+
+    def _pad_or_backfill(
+        self, *, method: Any, limit: int | None = None, limit_area: Any = None, copy: bool = True
+    ) -> Self:
+        """As of any column; pandas 2 asks an own `fillna` for it where this is not said."""
+        filled: Self = super()._pad_or_backfill(  # type: ignore[misc]
+            method=method, limit=limit, limit_area=limit_area, copy=copy
+        )
+        return filled
 
     def isin(self, values: Any) -> Mask:
         """Which cells are among `values`."""
