@@ -127,6 +127,7 @@ def ceiling(what: str, files: Sequence[str], threads: int, pairs: int) -> dict[s
     library, bare = times
     return {
         "pictures": count,
+        "threads": threads,
         "library": [library.wall, library.cpu],
         "loop": [bare.wall, bare.cpu],
     }

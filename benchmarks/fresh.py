@@ -105,3 +105,12 @@ def _python(arguments: list[str]) -> Any:
         check=True,
     )
     return json.loads(done.stdout.splitlines()[-1])
+
+
+def ceiling(folder: Path, work: str, threads: int, pairs: int) -> dict[str, Any]:
+    """What `benchmarks.ceiling` tells of a folder."""
+    given = ["--work", work, "--threads", str(threads), "--pairs", str(pairs)]
+    command = [sys.executable, "-m", "benchmarks.ceiling", str(folder), *given]
+    told = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT).stdout
+    found: dict[str, Any] = json.loads(told.splitlines()[-1])
+    return found

@@ -24,6 +24,13 @@ from PIL import Image
 
 SIDE, BATCH, THREADS = 224, 64, 2
 TWICE = 2 * SIDE  # a reduced decode keeps at least this
+THRICE = 3 * SIDE
+ORIENTATION = 0x0112
+TURNS = {
+    3: Image.Transpose.ROTATE_180,
+    6: Image.Transpose.ROTATE_270,
+    8: Image.Transpose.ROTATE_90,
+}
 HEAD = 4096
 LEVELS = np.arange(256.0)
 COLUMNS = ["height", "width", "mean", "std"]
@@ -119,6 +126,23 @@ def small_pictures(files: list[str], least: int = 0) -> np.ndarray:
 def batches(files: Sequence[str], least: int = 0) -> Iterator[np.ndarray]:
     """Row B, and row E at a reduced scale: arrays of 64 pictures."""
     return in_threads(lambda group: small_pictures(group, least), files)
+
+
+def upright(files: Sequence[str], least: int = 0) -> Iterator[np.ndarray]:
+    """Row L: one array of few large pictures, each turned as its EXIF says when it is small."""
+    out = np.empty((len(files), SIDE, SIDE, 3), np.uint8)
+
+    def fill(path: str, cell: np.ndarray) -> None:
+        with Image.open(path) as image:
+            orientation = image.getexif().get(ORIENTATION, 1)
+        small = np.empty_like(cell)
+        resize(decode(path, least), small)
+        turn = TURNS.get(orientation)
+        cell[...] = small if turn is None else np.asarray(Image.fromarray(small).transpose(turn))
+
+    with one_thread_each(), ThreadPoolExecutor(THREADS) as pool:
+        list(pool.map(fill, files, out))
+    yield out
 
 
 def statistics(files: Sequence[str]) -> pd.DataFrame:

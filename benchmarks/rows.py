@@ -19,11 +19,12 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 import daskimg as di
-from benchmarks import fresh, library, loop, pictures, store
+from benchmarks import ceiling, fresh, library, loop, pictures, store
 from benchmarks.pictures import list_pictures
-from benchmarks.timing import Line, compare, in_turn, speed
+from benchmarks.timing import Line, Times, compare, in_turn, line, speed
 
 COMPRESSION = "zstd"
+THREADS = 32  # of row T
 
 
 @dataclass
@@ -138,6 +139,32 @@ def row_e(s: Setting) -> list[Line]:
             wanted="0.95",
         )
     ]
+
+
+def row_l(s: Setting) -> list[Line]:
+    folder = pictures.make_turned(4 if s.quick else 23)
+    files = list_pictures(folder)
+    return [
+        s.compare(
+            "L",
+            f"{len(files)} 12-megapixel JPEGs, most to be turned, to 224; the loop turns them too",
+            lambda: drain(library.batches(folder)),
+            lambda: drain(loop.upright(files, loop.THRICE)),
+            pictures=len(files),
+            wanted="0.95",
+        )
+    ]
+
+
+def row_t(s: Setting) -> list[Line]:
+    """Kernels that sleep, on one core: the limit of many threads in one process."""
+    lines = []
+    for work in ceiling.WORK:
+        told = fresh.ceiling(s.many, work, 2 if s.quick else THREADS, s.pairs)
+        ours, theirs = (Times(*told[name]) for name in ("library", "loop"))
+        what = f"{work} with kernels that sleep, {told['threads']} threads on one core"
+        lines.append(line("T", what, ours, theirs, told["pictures"], "0.75"))
+    return lines
 
 
 def row_a(s: Setting) -> list[Line]:
@@ -318,6 +345,8 @@ ROWS: dict[str, Callable[[Setting], list[Line]]] = {
     "C": row_c,
     "D": row_d,
     "E": row_e,
+    "L": row_l,
+    "T": row_t,
     "A": row_a,
     "J": row_j,
     "S": row_s,

@@ -82,9 +82,17 @@ def compare(
     ours, theirs, same = in_turn(library, loop, pairs, look)
     if not same:
         print(f"row {row}: the library's results differ from the loop's", file=sys.stderr)
+    what = what if same else f"{what} (results differ)"
+    return line(row, what, ours, theirs, pictures, wanted, cpu)
+
+
+def line(
+    row: str, what: str, ours: Times, theirs: Times, pictures: int, wanted: str, cpu: bool = True
+) -> Line:
+    """The line of these times."""
     return Line(
         row,
-        what if same else f"{what} (results differ)",
+        what,
         speed(ours.median, pictures),
         speed(theirs.median, pictures),
         _ratio(ours.wall, theirs.wall),
