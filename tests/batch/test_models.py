@@ -69,6 +69,7 @@ def run(frame, cls, folder, seconds=0.05, meta=META, together=1, **kwargs):
     )
 
 
+@pytest.mark.long
 def test_two_processes_of_four_threads_make_two_instances(client, frame, tmp_path):
     found = run(frame, Counted, tmp_path, together=2).compute()
     assert found.name.str[-9:].tolist() == [f"{i:05d}.jpg" for i in range(40)]

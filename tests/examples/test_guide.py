@@ -53,6 +53,7 @@ def beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
+@pytest.mark.sampled(one_in=3)
 @pytest.mark.parametrize("name", sorted({*REPLACED, *TOLD}))
 def test_a_program_gives_what_numpy_pillow_and_pandas_give(name: str) -> None:
     importlib.import_module(name).main()

@@ -80,6 +80,7 @@ def test_progress_in_a_notebook(ran):
     assert "16 kept, 2 failed" in outputs(ran, "stderr").splitlines()[-1]
 
 
+@pytest.mark.long
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium: apt-get install chromium chromium-driver")
 def test_it_is_seen(ran, tmp_path):
     pytest.importorskip("selenium")

@@ -407,6 +407,7 @@ def test_a_plot(frame):
 
 
 # -- processes ------------------------------------------------------------------------------------
+@pytest.mark.long
 def test_child_processes_are_measured(frame, paths):
     with di.stats() as s:
         measured(frame).compute(scheduler="processes", num_workers=2)
@@ -444,6 +445,7 @@ def begun(s, workers) -> bool:
     return all(done.images.get(worker, 0) > 2 for worker in workers)
 
 
+@pytest.mark.long
 def test_a_worker_that_is_killed_counts_once(paths):
     df = di.read_images([*map(str, paths[:-1])], files_per_partition=6, on_error="null")
     with (

@@ -56,6 +56,7 @@ def test_start_check_close():
     assert not [pid for pid in pids - {os.getpid()} if psutil.pid_exists(pid)]
 
 
+@pytest.mark.long
 def test_what_processes_tell_one_another_can_be_encrypted():
     pytest.importorskip("cryptography")
     with start_cluster(1, 1, gpus=0, memory_limit="1GiB", security=True) as client:

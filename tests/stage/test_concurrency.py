@@ -21,6 +21,7 @@ def staged(folder, n=12, seconds=0.05, together=1, **kwargs):
     return run_stage(work.frame(n), slow, work.STAGED, label="slow", **kwargs)
 
 
+@pytest.mark.long
 def test_on_a_cluster(tmp_path):
     with work.spec(cpus=3, threads=2, gpus=0) as cluster, Client(cluster) as client:
         result = staged(tmp_path, 24, together=3, concurrency=3).compute()

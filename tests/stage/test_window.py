@@ -60,10 +60,8 @@ def window_client():
         yield client
 
 
-@pytest.mark.parametrize(
-    "where",
-    [{"resources": {"GPU": 1}}, pytest.param({"concurrency": 1}, marks=pytest.mark.long)],
-)
+@pytest.mark.long
+@pytest.mark.parametrize("where", [{"resources": {"GPU": 1}}, {"concurrency": 1}])
 def test_bounded_by_bytes(window_client, tmp_path, where):
     with dask.config.set({"daskimg.in-flight": "16MiB"}):
         frame = staged(tmp_path, 30, 4 * MIB, together=2, **where)
