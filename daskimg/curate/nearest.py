@@ -107,7 +107,7 @@ def _queries(frame: Any, queries: Any, column: str) -> tuple[list[Any], Vectors]
         try:
             values = np.atleast_2d(np.asarray(queries, np.float32))
         except ValueError:
-            raise ValueError("queries have one length each; these differ") from None
+            raise ValueError("queries are vectors of numbers, all of one length") from None
         if values.ndim != 2:
             raise ValueError(f"queries are (n, d) vectors; got an array of shape {values.shape}")
         names, vectors = list(range(len(values))), measured(values)

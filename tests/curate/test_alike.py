@@ -54,6 +54,12 @@ def test_pairs_and_groups_are_those_of_comparing_each_with_each(made, bits, conf
         assert told.best.tolist() == [g < 0 or firsts[g] == n for n, g in enumerate(groups)]
 
 
+def test_an_index_of_several_levels_tells_rows():
+    frame = frame_of([7, 0, 7]).set_index("k", append=True)
+    pairs = frame.img.near_duplicates(hash="h", bits=0, confirm=None)
+    assert pairs.values.tolist() == [[(0, "r0"), (2, "r2"), 0]]
+
+
 def test_distance_and_order():
     frame = frame_of([7, 0, 1, 7])
     pairs = frame.img.near_duplicates(hash="h", bits=2, confirm=None, key="k")

@@ -180,6 +180,7 @@ def test_wrong_words():
     for call, error, told in [
         (lambda: frame.img.nearest(vectors(2, 8)), ValueError, "8 numbers each"),
         (lambda: frame.img.nearest([[1, 2], [3]]), ValueError, "one length"),
+        (lambda: frame.img.nearest([["a"] * 16]), ValueError, "of numbers"),
         (lambda: frame.img.nearest(np.ones((2, 2, 16))), ValueError, "shape"),
         (lambda: frame.img.nearest(vectors(2), "none"), KeyError, "no column"),
         (lambda: frame.img.nearest(vectors(2), "n"), TypeError, "tensor"),
