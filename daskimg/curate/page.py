@@ -40,7 +40,8 @@ td.n{text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}
 tr.none{color:#999}.bar{display:inline-block;height:.7em;background:#c8553d;min-width:2px}
 th:first-child,td:first-child{white-space:nowrap}
 .row{display:flex;flex-wrap:wrap;gap:10px;margin:.6em 0}.group{border-left:3px solid #bbb;
-padding-left:10px}figure{margin:0;width:150px;font-size:11px;overflow-wrap:anywhere}
+padding-left:10px}.groups{display:flex;flex-wrap:wrap;gap:0 26px}
+figure{margin:0;width:150px;font-size:11px;overflow-wrap:anywhere}
 figcaption{margin-top:5px}
 figure img,figure .no{width:144px;height:144px;object-fit:contain;background:#f3f3f3;display:block}
 figure .no{color:#a33;font-size:10px;padding:6px;box-sizing:border-box;overflow:hidden}
@@ -192,10 +193,13 @@ def _section(name: str, row: pd.Series, causes: pd.Series, shown: pd.DataFrame) 
         told = "; ".join(f"{count:,} {cause}" for cause, count in causes.items())
         parts.append(f"<p>{html.escape(told)}</p>")
     groups = mine["group"].dropna().unique()
+    blocks = []
     for group in groups:
         members = mine[(mine["group"] == group).fillna(False).to_numpy(bool)]
-        parts.append(f'<div class="row group">{"".join(map(_figure, _rows(members, True)))}</div>')
-    if not len(groups):
+        blocks.append(f'<div class="row group">{"".join(map(_figure, _rows(members, True)))}</div>')
+    if blocks:
+        parts.append(f'<div class="groups">{"".join(blocks)}</div>')
+    else:
         parts.append(f'<div class="row">{"".join(map(_figure, _rows(mine, False)))}</div>')
     if len(mine) < row["pictures"]:
         parts.append(f'<p class="small">{len(mine)} of {row["pictures"]:,} shown</p>')
