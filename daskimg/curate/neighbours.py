@@ -37,7 +37,8 @@ def neighbours(
     index : {"auto", "exact", "usearch"}
         "exact": each partition against each, in bounded memory. "usearch": an HNSW index of all
         vectors in one place (``pip install 'daskimg[index]'``), much faster for many, of which a
-        few neighbours may be missed: it found 99 % and more of those of 5,000 to 20,000 vectors. "auto": that for more than 100,000 rows where it is installed.
+        few neighbours may be missed: of those of 5,000 to 20,000 vectors it found 99 % or more.
+        "auto": that for more than 100,000 rows where it is installed.
 
     Returns
     -------
