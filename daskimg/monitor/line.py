@@ -16,7 +16,7 @@ from daskimg.errors import counted
 from daskimg.metrics import ROWS, Job
 from daskimg.monitor.listening import Tally
 from daskimg.monitor.rows import causes_of, kept_of, missing_of, passed_of
-from daskimg.monitor.shares import limit_of, name_of, shares
+from daskimg.monitor.shares import name_of, shares, slower
 from daskimg.monitor.tally import Figures
 
 __all__ = ["Line", "in_notebook", "write_line"]
@@ -103,9 +103,9 @@ class Line:
         late = {p: Counter(n) for p, n in done.items()}
         for process, figures in was.items():
             late.setdefault(process, Counter()).subtract(figures)
-        limit = limit_of(shares(late, self.tally.threads(), now - then), LEAST)
-        if limit is not None:
-            parts.append(f"waiting for {name_of(limit)}")
+        waited = slower(shares(late, self.tally.threads(), now - then), LEAST)
+        if waited:
+            parts.append(f"waiting for {' and '.join(map(name_of, waited))}")
         self._show(passed, rows, parts)
 
     def _show(self, passed: int, rows: int | None, parts: list[str]) -> None:

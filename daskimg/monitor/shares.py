@@ -8,7 +8,7 @@ from typing import NamedTuple
 from daskimg.metrics import CALLER, ROWS
 from daskimg.monitor.tally import Figures
 
-__all__ = ["ADVICE", "Share", "in_order", "limit_of", "sentence", "shares"]
+__all__ = ["ADVICE", "Share", "in_order", "limit_of", "sentence", "shares", "slower"]
 
 FIRST = ("list", "read", "fetch", "size", "header", "decode")
 LAST = ("measure", "model", "encode", "write", CALLER)
@@ -114,14 +114,32 @@ def _inner(stages: Mapping[str, float]) -> dict[str, float]:
     return {stage: n for stage, n in stages.items() if stage != CALLER}
 
 
-def limit_of(found: Mapping[str, Share], least: float = 0.0) -> str | None:
-    """The stage that the others wait for: the one that took most of the work, and `least` time."""
+def limit_of(found: Mapping[str, Share]) -> str | None:
+    """The stage that the others wait for: the one that took most of the work."""
     if not found:
         return None
     limit = max(found, key=lambda stage: found[stage].busy)
-    busy = found[limit].busy
-    most = busy >= MOST * sum(share.busy for share in found.values())
-    return limit if most and busy > least else None
+    most = found[limit].busy >= MOST * sum(share.busy for share in found.values())
+    return limit if most and found[limit].busy else None
+
+
+def slower(found: Mapping[str, Share], least: float) -> list[str]:
+    """The stages, in order, that are at work more than what feeds them, and than `least`.
+
+    Examples
+    --------
+    >>> busy = {"fetch": 0.1, "decode": 0.8, "resize": 0.1, "model": 0.9}
+    >>> slower({stage: Share(n, 0, 1 - n) for stage, n in busy.items()}, 0.4)
+    ['decode', 'model']
+    """
+    stages = [stage for stage in found if stage != CALLER]
+    stages += [CALLER] if CALLER in found else []
+    feeders = [0.0, *(found[stage].busy for stage in stages)]
+    return [
+        stage
+        for stage, before in zip(stages, feeders, strict=False)
+        if found[stage].busy > max(before, least)
+    ]
 
 
 def name_of(stage: str) -> str:
