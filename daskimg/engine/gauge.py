@@ -22,6 +22,7 @@ from daskimg.engine.glance import glance
 from daskimg.engine.plan import Node
 from daskimg.engine.program import CHEAP
 from daskimg.errors import cause_of
+from daskimg.kernels.resizing import Draft
 from daskimg.secrets import mask_url
 
 __all__ = ["HELD", "LATER", "OPENING", "READ", "Gauge", "became", "gauge_of", "read", "recorded"]
@@ -109,7 +110,8 @@ class Gauge:
             else:
                 found[stage, "images"] += count[RUNS]  # type: ignore[assignment]
             for what, place in TOLD.items():
-                found[stage, what] += count[place]  # type: ignore[assignment]
+                if count[place]:
+                    found[stage, what] += count[place]  # type: ignore[assignment]
         if measured:
             found["measure", "images"] = measured  # type: ignore[assignment]
         if self.counts_rows and self.counts:  # (else cells are made of paths, no more)
@@ -198,7 +200,8 @@ def _timed(
 
     def run(value: Any, *args: Any, **options: Any) -> Any:
         kind = type(value)
-        if kind is np.ndarray:
+        pixels = kind is np.ndarray or kind is Draft
+        if pixels:
             count[GIVEN] += value.nbytes
         elif kind is bytes or kind is memoryview:
             count[GIVEN] += len(value)
@@ -212,8 +215,10 @@ def _timed(
             count[SECONDS] += perf_counter() - start
             count[RUNS] += 1
         if peek is not None and start > peek.due:
-            glance(result, by)
-        seen = value if kind is np.ndarray else result
+            glance(result.pixels if type(result) is Draft else result, by)
+        seen = value if pixels else result
+        if type(seen) is Draft:
+            seen = seen.pixels
         if type(seen) is np.ndarray and seen.ndim > 1:
             count[PIXELS] += seen.shape[0] * seen.shape[1]
         if weighed:

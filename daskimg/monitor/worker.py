@@ -59,7 +59,11 @@ class Teller(WorkerPlugin):
             self._tell(by, {"report": rows})
 
     def _show(self, notes: metrics.Notes, by: metrics.Origin) -> None:
-        if by.worker is self.worker:
+        if by.worker is not self.worker:
+            return
+        if not self.thumbnails:  # those of another cluster in this process are looked at
+            notes = {what: note for what, note in notes.items() if what != "thumbnails"}
+        if notes:
             self._tell(by, {"notes": dict(notes)})
 
     def _tell(self, by: metrics.Origin, what: dict[str, Any]) -> None:
