@@ -136,6 +136,12 @@ def test_the_last_that_failed_and_what_passes(client, df):
     assert len(paths) == BROKEN
     assert found["thumbnails"]
     assert all(len(one) < 24_000 for one in found["thumbnails"])
+    metrics.peek.due = 0.0
+    with di.stats() as s:  # what is decoded at a part of its size is shown, and counted, too
+        df.image.img.resize(8, 8).img.mean().compute()
+    more = client.run_on_scheduler(plugin_of)["thumbnails"]
+    assert more[-1] != found["thumbnails"][-1] or len(more) > len(found["thumbnails"])
+    assert 0 < s.to_frame().megapixels["decode"] <= GOOD * 60 * 80 / 1e6
 
 
 def test_no_thumbnails_where_they_are_not_wanted(client, df):
