@@ -138,16 +138,26 @@ def test_a_picture_of_the_size_asked_for_is_turned(engine):
 
 def test_twelve_megapixels(engine):
     file = jpeg(0, (3001, 4003), orientation=6, quality=85)
-    for target, reduced in [((224, 224), 4), ((100, 100), 8), ((16, 500), 2)]:
+    for target, reduced in (
+        ((224, 224), 4),
+        ((100, 100), 8),
+        ((16, 500), 2),
+    ):
         off, scale = difference(file, target)
         assert off <= NEAR
         assert scale == reduced
 
 
 def test_by_how_much():
-    for side, scale in [(79, 1), (2 * 112 - 1, 1), (2 * 112, 2), (4 * 112, 4), (8 * 112, 8)]:
-        assert resizing.reduction(side, 9999, [(16, 16, "stretch")]) == scale
-        assert resizing.reduction(9999, side, [(16, 16, "stretch")]) == scale
+    for side, scale in (
+        (79, 1),
+        (2 * 112 - 1, 1),
+        (2 * 112, 2),
+        (4 * 112, 4),
+        (8 * 112, 8),
+    ):
+        assert resizing.reduction(side, 9999, ((16, 16, "stretch"),)) == scale
+        assert resizing.reduction(9999, side, ((16, 16, "stretch"),)) == scale
     for target, scale in [
         (64, 8),
         (80, 8),
@@ -158,12 +168,22 @@ def test_by_how_much():
         (500, 2),
         (501, 1),
     ]:
-        assert resizing.reduction(3000, 4000, [(target, target, "cover")]) == scale
-    assert resizing.reduction(3000, 4000, [(7, 900, "stretch")]) == 1, "a mean of few pixels"
+        assert resizing.reduction(3000, 4000, ((target, target, "cover"),)) == scale
+    assert resizing.reduction(3000, 4000, ((7, 900, "stretch"),)) == 1, "a mean of few pixels"
     # what needs most tells
-    assert resizing.reduction(3000, 4000, [(16, 16, "stretch"), (224, 224, "cover")]) == 4
-    assert resizing.reduction(3000, 4000, []) == 1
+    assert (
+        resizing.reduction(
+            3000,
+            4000,
+            (
+                (16, 16, "stretch"),
+                (224, 224, "cover"),
+            ),
+        )
+        == 4
+    )
+    assert resizing.reduction(3000, 4000, ()) == 1
     # a picture within 100 x 100 is 25 x 100, and so wide that more would do
-    assert resizing.reduction(1000, 4000, [(100, 100, "contain")]) == 4
-    assert resizing.reduction(1000, 4000, [(100, 100, "stretch")]) == 2
-    assert resizing.reduction(1000, 4000, [(100, 25, "stretch")], orientation=6) == 4
+    assert resizing.reduction(1000, 4000, ((100, 100, "contain"),)) == 4
+    assert resizing.reduction(1000, 4000, ((100, 100, "stretch"),)) == 2
+    assert resizing.reduction(1000, 4000, ((100, 25, "stretch"),), orientation=6) == 4

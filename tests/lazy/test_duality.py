@@ -18,7 +18,7 @@ from tests.lazy.frames import counted, eager, lazy, plain
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 PUBLIC = sorted(name for name in dir(ImageAccessor) if not name.startswith("_"))
-MEMORY = {"to_numpy", "show", "to_dask_array"}  # what is not a column of the same rows
+MEMORY = {"hist", "to_numpy", "show", "to_dask_array"}  # what is not a column of the same rows
 
 
 def corner(pixels):
