@@ -24,14 +24,15 @@ from benchmarks.peers.processes import Library
 from benchmarks.peers.tables import Runs, render
 from benchmarks.peers.tasks import LIBRARIES, TASKS
 
-COLD = 64  # pictures of a cold start
+COUNT = 1000  # pictures
+COLD = 64  # ... of a cold start
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.peers", description=__doc__)
     parser.add_argument("--images", metavar="FOLDER", help="default: as `python -m benchmarks`")
     parser.add_argument("--large", metavar="FOLDER", help="pictures of 12 megapixels")
-    parser.add_argument("--count", type=int, default=1000, help="pictures at most")
+    parser.add_argument("--count", type=int, default=COUNT, help="pictures at most")
     parser.add_argument("--times", type=int, default=1, help="links to each: a longer run")
     parser.add_argument("--sales", type=int, default=1_000_000, help="rows of the sales")
     parser.add_argument("--rounds", type=int, default=5)
@@ -85,6 +86,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def command(asked: argparse.Namespace) -> str:
     """As it was called, but for folders."""
     told = f"python -m benchmarks.peers --tasks {','.join(asked.tasks)} --rounds {asked.rounds}"
+    if asked.count != COUNT:
+        told += f" --count {asked.count}"
     if asked.times > 1:
         told += f" --times {asked.times}"
     if asked.libraries != [*LIBRARIES]:
