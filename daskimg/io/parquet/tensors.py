@@ -203,7 +203,7 @@ def _shapes(storage: pa.StructArray, valid: Any) -> Any:
     if storage.type.get_field_index("shape") < 0:  # a picture's
         sides = [storage.field(name).fill_null(0) for name in ("height", "width", "channel")]
         shape = np.stack([side.to_numpy(zero_copy_only=False) for side in sides], axis=1)
-        return np.where(valid[:, None], shape, -1).astype(np.int32)
+        return np.where(valid[:, None], shape.astype(np.int64), -1).astype(np.int32)
     first, axes, sizes = _lists(storage.field("shape"))
     width = max(3, axes[valid].max(initial=0))
     shape = np.full((len(valid), width), -1, np.int32)
