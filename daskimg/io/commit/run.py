@@ -35,7 +35,7 @@ from daskimg import wanted
 from daskimg.io.commit.manifest import MARK, mark_of, parse_ticket, read_manifest, told
 from daskimg.io.commit.names import OWN, FileNameError, check_name, clash_of, is_safe
 from daskimg.io.commit.result import MANIFEST, WriteResult
-from daskimg.io.commit.writing import Writing, announced, collision
+from daskimg.io.commit.writing import Writing, announced, collision, unlisted
 
 __all__ = ["CLAIM", "RUN", "Run", "number_of"]
 
@@ -118,6 +118,7 @@ class Run(Writing):
     def discard(self) -> None:
         """Forget this run and what it wrote."""
         announced.pop((self.target.url, self.folder), None)
+        left = unlisted.pop((self.target.url, self.folder), set())
         own = self.target.files(self.folder)
         if not self.target.renames:  # its files have their names already
             old = {file["name"] for file in (read_manifest(self.target) or {"files": []})["files"]}
@@ -128,7 +129,7 @@ class Run(Writing):
                 for file in (parse_ticket(self.target.read(name), number) or {"files": []})["files"]
                 if "found" not in file  # else it may be another's
             }
-            self.target.remove(put - old)
+            self.target.remove((put | left) - old)
         self.target.remove([*own, self._claimed])
         self.target.prune(OWN)
 
@@ -173,6 +174,7 @@ class Run(Writing):
     def _clean(self, manifest: dict[str, Any]) -> None:
         """Remove what the manifest replaces, then the run's own files."""
         announced.pop((self.target.url, self.folder), None)
+        unlisted.pop((self.target.url, self.folder), None)
         self.target.remove(manifest["replaces"])
         # what a commit that was killed left of a manifest or mark, and claims that are settled
         self.target.remove(name for name in self.target.files(OWN) if self._is_over(name))

@@ -232,6 +232,7 @@ def submit(frame: dd.DataFrame, job: Job, compute: bool) -> Any:
         with metrics.job(total, run.target.shown) if compute else nullcontext():
             return _run(frame, job, compute, windows)
     except FileNameError:
+        run.rest()
         job.discard()
         raise
     except Exception as error:
@@ -295,7 +296,7 @@ def _write_part(
     number = (partition_info or {"number": 0})["number"]
     if job.numbers is not None:
         number = job.numbers[number]
-    with wanted.looking(), metrics.timed("write"):
+    with job.run.at_work(), wanted.looking(), metrics.timed("write"):
         ticket = job.ticket(frame, number)
     _tell(ticket, sum(file["bytes"] for file in ticket["files"]))
     if job.max_errors is not None:

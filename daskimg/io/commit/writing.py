@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import threading
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
@@ -16,11 +18,15 @@ from daskimg.io.commit.names import OWN, FileNameError
 from daskimg.io.commit.result import MANIFEST, WriteResult
 from daskimg.io.commit.target import Target
 
-__all__ = ["Mode", "Writing", "announced", "checksum", "collision"]
+__all__ = ["Mode", "Writing", "announced", "checksum", "collision", "unlisted"]
 
 Mode: TypeAlias = Literal["error", "overwrite", "append", "resume"]
 THREADS = 16  # that read tickets
+LEAVING = 30.0  # seconds that a function of the user's may keep a thread that is not wanted
 announced: dict[tuple[str, str], bool] = {}  # runs; whether nobody can take their names
+unlisted: dict[tuple[str, str], set[str]] = {}  # files in their place that no ticket lists yet
+_busy: Counter[tuple[str, str]] = Counter()  # partitions that threads of this process write
+_changed = threading.Condition()
 
 
 @dataclass(frozen=True)
@@ -57,6 +63,26 @@ class Writing:
                 created and self.target.create(name, text)
             )
 
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        """Around the writing of a partition."""
+        place = self.target.url, self.folder
+        with _changed:
+            _busy[place] += 1
+        try:
+            yield
+        finally:
+            with _changed:
+                _busy[place] -= 1
+                if not _busy[place]:
+                    del _busy[place]
+                _changed.notify_all()
+
+    def rest(self) -> None:
+        """Wait until no thread of this process puts files: those of a run that is over leave."""
+        with _changed:
+            _changed.wait_for(lambda: (self.target.url, self.folder) not in _busy, LEAVING)
+
     def put(self, name: str, data: Any) -> dict[str, Any]:
         """Write a file of this run; its line of the manifest."""
         wanted.check()
@@ -80,6 +106,8 @@ class Writing:
                 raise collision(self.target, name)
             name = self._own(name)
             self.target.put(name, data)
+        elif self.kind == "images":
+            unlisted.setdefault((self.target.url, self.folder), set()).add(name)
         return {"name": name, "bytes": size, "crc32": digest}
 
     def _own(self, name: str) -> str:
@@ -92,6 +120,8 @@ class Writing:
         """Note that a partition is done."""
         text = json.dumps(ticket)
         self.target.put(f"{self.folder}/{ticket['partition']:05d}.json", text.encode())
+        if (waiting := unlisted.get((self.target.url, self.folder))) is not None:
+            waiting.difference_update(file["name"] for file in ticket["files"])
 
     def tickets(self) -> list[dict[str, Any]]:
         """Those of an earlier attempt."""

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import uuid
 import zlib
@@ -24,7 +25,9 @@ from daskimg import metrics
 from daskimg.io.commit.names import FileNameError, check_name
 from daskimg.io.commit.result import WriteResult
 from daskimg.io.commit.target import Target
+from daskimg.io.commit.writing import Writing
 from daskimg.testing import make_images
+from tests.patience import PATIENCE
 
 pytest_plugins = ["tests.servers"]
 
@@ -302,6 +305,37 @@ def test_collision_over_partitions_publishes_nothing(pictures, place):
     frame = di.read_images(pictures, files_per_partition=1).assign(name="same")
     with pytest.raises(FileNameError, match=r"'same\.png'.*nothing is published"):
         frame.img.write_images(place, filename="name")
+    assert not Target(place).files()
+
+
+def test_a_collision_leaves_nothing_of_threads_that_still_write(pictures):
+    """On a store files have their names at once: one is put and not listed when others collide."""
+    place = f"memory://{uuid.uuid4().hex}"
+    last = max(Target(pictures).files())
+    put, is_put = Writing.put, threading.Event()
+
+    def slowly(run, name, data):
+        made = put(run, name, data)
+        if name == "slow.png":
+            is_put.set()
+            time.sleep(0.3)
+        return made
+
+    def name(row):
+        if row["path"].endswith(last):
+            return "slow.png"
+        is_put.wait(PATIENCE)
+        return "same.png"
+
+    frame = di.read_images(pictures, files_per_partition=1)
+    with (
+        dask.config.set(scheduler="threads", num_workers=12),
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setattr(Writing, "put", slowly)
+        with pytest.raises(FileNameError, match="nothing is published"):
+            frame.img.write_images(place, filename=name)
+    assert is_put.is_set()
     assert not Target(place).files()
 
 

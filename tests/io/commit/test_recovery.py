@@ -21,11 +21,13 @@ import pandas as pd
 import pytest
 
 import daskimg as di
+from daskimg.io.commit import write
 from daskimg.io.commit.run import Run
 from daskimg.io.commit.target import Target
 from daskimg.io.one_file import FileRun
 from daskimg.testing import make_images
 from tests.amount import EVERY_STEP
+from tests.patience import PATIENCE
 
 pytest_plugins = ["tests.servers"]
 
@@ -110,6 +112,7 @@ import functools, sys
 import daskimg as di
 import dask
 from helper import scaled
+from daskimg.io.commit import write
 from daskimg.io.commit.run import Run
 LEVEL = 1
 def helper(x):
@@ -395,31 +398,39 @@ def test_a_file_that_changed_before_the_commit_publishes_nothing(pictures, tmp_p
 # -- two at once ----------------------------------------------------------------------------------
 def overlapping(place, one, other, storage_options=None):
     """Two writes whose files are put before either is committed; what each says."""
-    said, begun, met = {}, threading.Barrier(2), set()
-    commit = Run.commit
+    said, started, begun, met = {}, threading.Barrier(2), threading.Barrier(2), set()
+    commit, begin = Run.commit, write.begin
+
+    def both(*how):
+        run = begin(*how)
+        started.wait(PATIENCE)
+        return run
 
     def together(run, tickets):
-        begun.wait(60)
+        begun.wait(PATIENCE)
         met.add(threading.get_ident())
         return commit(run, tickets)
 
-    def work(name, write):
+    def work(name, writes):
         try:
             with dask.config.set(scheduler="sync"):
-                said[name] = write(place, storage_options=storage_options).rows
+                said[name] = writes(place, storage_options=storage_options).rows
+        except threading.BrokenBarrierError:
+            pass  # the other failed before they met
         except (OSError, ValueError) as error:
             said[name] = str(error)
             if threading.get_ident() not in met:  # nobody need wait for it
+                started.abort()
                 begun.abort()
 
-    Run.commit = together
+    Run.commit, write.begin = together, both
     try:
         calls = [("one", one), ("other", other)]
         threads = [threading.Thread(target=work, args=call) for call in calls]
         [thread.start() for thread in threads]
-        [thread.join(120) for thread in threads]
+        [thread.join(2 * PATIENCE) for thread in threads]
     finally:
-        Run.commit = commit
+        Run.commit, write.begin = commit, begin
     return said
 
 
