@@ -90,7 +90,7 @@ def read_bytes(
     >>> read_bytes("memory://pics/1.jpg")
     b'pixels'
     """
-    local = path if path[:1] == "/" else local_path(path)
+    local = local_path(path)
     if local is not None:
         return retrying(functools.partial(_read_local, local, max_bytes), path, retries)
     source = source or Source.default
