@@ -2,7 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PYTEST := $(BIN)/python -m pytest -q -n 2 --dist loadgroup
+# Three processes on two cores: many tests wait for what they started.
+PYTEST := $(BIN)/python -m pytest -q -n 3 --dist loadgroup
 # Else each of the processes that tests start would compile all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
