@@ -64,6 +64,7 @@ def test_the_notebook_is_the_tutorial():
     assert screenshots.TOUR.stat().st_size < 300_000
 
 
+@pytest.mark.long
 def test_it_runs(ran):
     tables = outputs(ran, "text/html")
     assert tables.count("<img") >= 20
@@ -75,6 +76,7 @@ def test_it_runs(ran):
     assert sum(len(str(cell.get("outputs", ""))) for cell in ran.cells) < 300_000
 
 
+@pytest.mark.long
 def test_progress_in_a_notebook(ran):
     assert outputs(ran, "stdout").splitlines()[-1] == "tqdm.notebook True True"
     assert "16 kept, 2 failed" in outputs(ran, "stderr").splitlines()[-1]
