@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import zlib
 
 import dask
@@ -44,12 +43,6 @@ def pytest_collection_modifyitems(config, items):
             item.add_marker(pytest.mark.xdist_group("cluster"))
         elif "client" in item.fixturenames and item.get_closest_marker("xdist_group") is None:
             item.add_marker(pytest.mark.xdist_group(item.module.__name__))
-
-
-def pytest_collection_finish(session):
-    """What was imported and collected is no garbage, and need not be looked through for any."""
-    gc.collect()
-    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

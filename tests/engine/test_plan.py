@@ -114,6 +114,7 @@ def test_a_picture_decoded_in_full_tells_its_size(tmp_path):
     assert headers == len(df)
 
 
+@pytest.mark.sampled(one_in=2)
 @pytest.mark.parametrize(
     ("target", "stored"), [(224, (750, 1000)), (500, (1500, 2000)), (1600, (3000, 4000))]
 )

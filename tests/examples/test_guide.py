@@ -131,6 +131,7 @@ def test_pictures_of_a_bucket(bucket: str) -> None:
     load_files.main(uploaded(made.pictures(), bucket))
 
 
+@pytest.mark.sampled(one_in=2)
 @pytest.mark.parametrize("name", ["save_images", "save_parquet", "save_numpy"])
 def test_saved_in_a_bucket(name: str, bucket: str) -> None:
     importlib.import_module(name).main(f"{bucket}/output")

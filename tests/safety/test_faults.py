@@ -73,7 +73,8 @@ def use_model(folder: Path, mark: Path | None) -> Any:
     return frame.img.map_batches(model, fn_kwargs={"mark": mark}, meta=meta)
 
 
-@pytest.mark.parametrize("work", [read, pytest.param(use_model, marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("work", [read, use_model])
 def test_a_worker_that_is_killed_changes_no_result(anew, folder, tmp_path, work):
     wanted = work(folder, None).compute()
     mark = tmp_path / "died"

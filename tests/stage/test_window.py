@@ -85,6 +85,7 @@ def test_a_fraction_of_the_memory(window_client, tmp_path):
     assert max(work.crowds(tmp_path)) <= 3
 
 
+@pytest.mark.long
 def test_light_partitions_are_not_held(window_client, tmp_path):
     with dask.config.set({"daskimg.in-flight": "1MiB"}):
         frame = staged(tmp_path, 20, 4 * MIB, together=5, resources={"GPU": 1}, heavy=False)
