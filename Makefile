@@ -2,8 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# Four processes on two cores: many tests wait for what they started.
-PYTEST := $(BIN)/python -m pytest -q -n 4 --dist loadgroup
+# Three processes on two cores: many tests wait for what they started.
+PYTEST := $(BIN)/python -m pytest -q -n 3 --dist loadgroup
 # Else each of the processes that tests start would compile all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
