@@ -169,7 +169,7 @@ class _Files:
     def name(self, file: Found) -> None:
         """A file that was given itself."""
         path = file.path
-        own = path if path[:1] == "/" else own_part(path)
+        own = own_part(path)
         base = own[: own.rfind("/") + 1]
         self._named.append(path)
         self._folders[base.rstrip("/") + "/"] = None
