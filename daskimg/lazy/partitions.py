@@ -76,18 +76,26 @@ class Part:
 
     def ahead(self, *frames: Any) -> Feeds | None:
         """Files that the work (on given rows) will want, on their way; None: all are local."""
-        region = region_in(self._twins)
+        region = self._opens
         if region is None:
             return None
         rows = joined(frames) if region.key == self.given else region.rows({})
-        return None if rows is None else feeds_of(region.recipe, rows)
+        feeds = None if rows is None else feeds_of(region.recipe, rows)
+        if feeds is None:
+            self._opens = None  # local files: no more questions
+        return feeds
+
+    @functools.cached_property
+    def _opens(self) -> Any:
+        return region_in(self._twins)
 
     @functools.cached_property
     def _twins(self) -> list[Any]:
         return [twin_of(task) for task in self.tasks.values()]
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_twins"}
+        made_here = ("_twins", "_opens")
+        return {name: value for name, value in self.__dict__.items() if name not in made_here}
 
     def named(self, key: Any) -> dict[Any, Any]:
         """A graph for a cluster, in which the result has the name `key` too."""

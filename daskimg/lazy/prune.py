@@ -15,6 +15,7 @@ from daskimg.lazy.evaluate import ALL, Evaluator
 from daskimg.lazy.expr import RULES, Expr, new_collection, operand
 from daskimg.lazy.recipe import Given, Op, Pick, Recipe, inputs
 from daskimg.lazy.region import Region, take_of
+from daskimg.lazy.rowwise import drops_rows
 from daskimg.lazy.source import Source
 
 __all__ = ["pruned"]
@@ -25,6 +26,8 @@ def pruned(frame: Any) -> Any:
     if not RULES:
         return frame
     expr = frame.expr
+    if not any(map(drops_rows, expr.walk())):
+        return frame
     for source in {node._name: node for node in expr.find_operations(Source)}.values():
         if source.operand("known") is None:
             continue

@@ -80,8 +80,7 @@ def _put(expr: Expr, new: Any, done: dict[str, Expr]) -> Expr:
         found = new(expr)
         if found is None:
             operands = [_put(x, new, done) if isinstance(x, Expr) else x for x in expr.operands]
-            same = all(a is b for a, b in zip(operands, expr.operands, strict=True))
-            found = expr if same else type(expr)(*operands)
+            found = _rebuilt(expr, operands)
         done[expr._name] = found
     return done[expr._name]
 
@@ -95,9 +94,18 @@ def _expanded(expr: Expr, done: dict[str, Expr]) -> Expr:
             done[expr._name] = expr
         else:
             operands = [_expanded(x, done) if isinstance(x, Expr) else x for x in expr.operands]
-            same = all(a is b for a, b in zip(operands, expr.operands, strict=True))
-            done[expr._name] = expr if same else type(expr)(*operands)
+            done[expr._name] = _rebuilt(expr, operands)
     return done[expr._name]
+
+
+def _rebuilt(expr: Expr, operands: list[Any]) -> Expr:
+    """`expr` of other operands that are the same columns; its meta need not be made again."""
+    if all(a is b for a, b in zip(operands, expr.operands, strict=True)):
+        return expr
+    made = type(expr)(*operands)
+    if "_meta" in vars(expr):
+        vars(made).setdefault("_meta", expr._meta)
+    return made
 
 
 def every_node(expr: Expr) -> Iterator[Expr]:
