@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-NAMES = ["loops", "B", "C", "D", "E", "L", "T", "A", "J", "S", "cluster", "watch"]
+NAMES = ["loops", "B", "C", "D", "E", "L", "T", "A", "J", "S", "W", "cluster", "watch"]
 NAMES += ["cold", "memory", "torchless"]
 
 

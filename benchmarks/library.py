@@ -65,6 +65,14 @@ def parquet(folder: Path, target: Path, compression: str) -> Path:
     return target
 
 
+def written(folder: Path, target: str, kind: str, options: Options = None) -> Any:
+    """Row W: small pictures as files of their own, or encoded in Parquet."""
+    df = di.read_images(folder)
+    df = df.assign(image=df.image.img.convert("RGB").img.resize(SIDE, SIDE).img.encode("jpeg"))
+    write = df[["image"]].img.write_images if kind == "images" else df.img.write_parquet
+    return write(target, mode="overwrite", storage_options=options)
+
+
 def joined(sales: dd.DataFrame, statistics: dd.DataFrame) -> pd.DataFrame:
     """Row J: a number per shop, of a million sales and the pictures of what was sold."""
     table = sales.merge(statistics, on="path")

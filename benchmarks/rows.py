@@ -339,6 +339,24 @@ def row_s(s: Setting) -> list[Line]:
     return lines
 
 
+def row_w(s: Setting) -> list[Line]:
+    """Writing to that object store, against a folder on the disk."""
+
+    def work(kind: str, place: str, options: Any = None) -> Callable[[], Any]:
+        return lambda: [library.written(s.images, place, kind, options).rows]
+
+    with store.serving(s.images) as bucket:
+        return [
+            s.compare(
+                "W",
+                f"resize to 224, {what} behind 30 ms a request, against the disk",
+                work(kind, bucket.place(f"out-{kind}"), bucket.options),
+                work(kind, str(s.folder / f"out-{kind}")),
+            )
+            for kind, what in (("images", "a JPEG each"), ("parquet", "Parquet of JPEGs"))
+        ]
+
+
 ROWS: dict[str, Callable[[Setting], list[Line]]] = {
     "loops": row_loops,
     "B": row_b,
@@ -350,6 +368,7 @@ ROWS: dict[str, Callable[[Setting], list[Line]]] = {
     "A": row_a,
     "J": row_j,
     "S": row_s,
+    "W": row_w,
     "cluster": row_cluster,
     "watch": row_watch,
     "cold": row_cold,

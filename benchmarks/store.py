@@ -1,7 +1,7 @@
 """An S3 endpoint on loopback with a latency for every request, in a process of its own.
 
 ``python -m benchmarks.store FOLDER MILLISECONDS`` prints its port; bucket ``pictures`` holds the
-files of the folder. It lists, and answers GET and HEAD, with ranges.
+files of the folder. It lists, answers GET and HEAD, with ranges, and takes what is PUT.
 """
 
 from __future__ import annotations
@@ -31,7 +31,10 @@ class Bucket(NamedTuple):
 
     @property
     def url(self) -> str:
-        return f"s3://{BUCKET}/all/"
+        return self.place("all/")
+
+    def place(self, key: str) -> str:
+        return f"s3://{BUCKET}/{key}"
 
     @property
     def options(self) -> dict[str, Any]:
@@ -65,6 +68,7 @@ class Endpoint:
         self.files = {f"all/{os.path.relpath(path, folder)}": path for path in paths}
         self.keys = sorted(self.files)
         self.held: dict[str, bytes] = {}
+        self.written: dict[str, bytes] = {}
         self.requests = self.now = self.most = 0
 
     async def answer(self, request: Any) -> Any:
@@ -79,11 +83,26 @@ class Endpoint:
         try:
             await asyncio.sleep(self.latency)
             key = request.path.removeprefix(f"/{BUCKET}").removeprefix("/")
+            if request.method == "PUT":
+                return self.put(request, key, await request.read())
+            if request.method == "DELETE":
+                self.written.pop(key, None)
+                return web.Response(status=204)
             return self.file(request, key) if key else self.page(request.query)
         finally:
             self.now -= 1
 
+    def put(self, request: Any, key: str, data: bytes) -> Any:
+        from aiohttp import web
+
+        if request.headers.get("If-None-Match") == "*" and (key in self.written):
+            return web.Response(status=412, text="<Error><Code>PreconditionFailed</Code></Error>")
+        self.written[key] = data
+        return web.Response(headers={"ETag": f'"{len(data)}"'})
+
     def data(self, key: str) -> bytes:
+        if key in self.written:
+            return self.written[key]
         path = os.path.realpath(self.files[key])
         if path not in self.held:
             self.held[path] = Path(path).read_bytes()
@@ -92,7 +111,7 @@ class Endpoint:
     def file(self, request: Any, key: str) -> Any:
         from aiohttp import web
 
-        if key not in self.files:
+        if key not in self.files and key not in self.written:
             return web.Response(status=404, text="<Error><Code>NoSuchKey</Code></Error>")
         data, status = self.data(key), 200
         headers = {"ETag": f'"{len(data)}"', "Last-Modified": "Thu, 01 Jan 2026 00:00:00 GMT"}
@@ -108,7 +127,8 @@ class Endpoint:
         from aiohttp import web
 
         after, prefix = query.get("continuation-token", ""), query.get("prefix", "")
-        found = [key for key in self.keys if key.startswith(prefix) and key > after][: PAGE + 1]
+        keys = self.keys if prefix.startswith("all/") else sorted([*self.keys, *self.written])
+        found = [key for key in keys if key.startswith(prefix) and key > after][: PAGE + 1]
         more = len(found) > PAGE
         entries = "".join(
             f"<Contents><Key>{escape(key)}</Key><Size>{len(self.data(key))}</Size>"
