@@ -146,7 +146,8 @@ class StageCall:
                 f"{self.label} asks for {self.wants}, and there is no cluster: "
                 f"{len(visible_gpus())} GPUs are visible to this process. Start one with "
                 f"di.start_cluster(), connect a distributed.Client to one that has workers "
-                f"started with --resources {self.wants}, or run on CPUs: num_gpus=0"
+                f"started with --resources {self.wants}"
+                + (", or run on CPUs: num_gpus=0" if self.gpu_resource in self.resources else "")
             )
 
     def no_worker(self, workers: dict[str, dict[str, Any]], scheduler: str) -> PlacementError:
@@ -160,11 +161,19 @@ class StageCall:
             for address, worker in workers.items()
         ]
         listed = "\n".join(lines) or "  none"
+        asks = f"asks for {self.wants} on one worker" if self.resources else "waits for a worker"
+        missing = "no live worker offers it" if lines else "the cluster has no worker at all"
+        how = f" --resources {self.wants}" if self.resources else ""
+        ways = f"Start one: dask worker {scheduler}{how}"
+        if self.gpu_resource in self.resources:
+            ways += (
+                " (dask cuda worker for GPUs), or di.start_cluster(gpus=1). Or run it on CPU "
+                "workers: num_gpus=0"
+            )
         return PlacementError(
-            f"{self.label} asks for {self.wants} on one worker, and after {self.timeout:g} s no "
-            f"live worker offers it. Workers:\n{listed}\n"
-            f"Start one: dask worker {scheduler} --resources {self.wants} (dask cuda worker for "
-            "GPUs), or di.start_cluster(gpus=1). Or run it on CPU workers: num_gpus=0"
+            f"{self.label} {asks}, and after {self.timeout:g} s {missing}. Workers:\n{listed}\n"
+            f"{ways}. Where workers take longer to start, daskimg.worker-timeout is how long to "
+            "wait for them"
         )
 
     def _check_placed(self, worker: Any) -> None:

@@ -31,6 +31,7 @@ __all__ = ["StagePlugin"]
 HOLD = {"daskimg-hold": 1.0}
 UNLIMITED = 2**30  # the memory assumed of a worker without a limit
 ENDED = ("memory", "erred", "forgotten")
+WAITING = ("waiting", "no-worker")
 
 
 @dataclass(eq=False)
@@ -290,12 +291,11 @@ class StagePlugin(SchedulerPlugin):
             for address, ws in scheduler.workers.items()
         }
         error = pickle.dumps(call.no_worker(workers, scheduler.address))
-        for ts in _stuck(scheduler.tasks[key] for key in tasks if key in scheduler.tasks):
-            if ts.state == "no-worker":  # (what it needs may have failed just now)
-                recommendations = scheduler.transition(
-                    ts.key, "erred", exception=error, cause=ts.key, stimulus_id="daskimg-no-worker"
-                )
-                scheduler.transitions(recommendations, "daskimg-no-worker")
+        # themselves, and not what they wait for: others may want that, and it may be queued only
+        lost = [ts for k in tasks if (ts := scheduler.tasks.get(k)) and ts.state in WAITING]
+        for ts in lost:
+            ts.exception, ts.exception_blame = error, ts
+        scheduler.transitions({ts.key: "erred" for ts in lost}, "daskimg-no-worker")
 
 
 def _call_of(spec: Any) -> StageCall | None:
@@ -305,22 +305,6 @@ def _call_of(spec: Any) -> StageCall | None:
         return call if call.placed else None
     inner = (v for arg in getattr(spec, "args", ()) if isinstance(arg, dict) for v in arg.values())
     return next((found for task in inner if (found := _call_of(task)) is not None), None)
-
-
-def _stuck(tasks: Iterable[Any]) -> list[Any]:
-    """The tasks that no worker can run, of these and of what they wait for."""
-    found: dict[Any, None] = {}
-    seen, todo = set(), list(tasks)
-    while todo:
-        ts = todo.pop()
-        if ts in seen:
-            continue
-        seen.add(ts)
-        if ts.state == "no-worker":
-            found[ts] = None
-        elif ts.state == "waiting":
-            todo += ts.waiting_on
-    return list(found)
 
 
 def _to_run(wanted: Iterable[Any]) -> dict[Any, None]:

@@ -271,12 +271,29 @@ def test_a_cluster_that_adapts_starts_a_worker(tmp_path):
         assert len(client.scheduler_info()["workers"]) <= 1
 
 
-def test_no_worker_at_all():
+@pytest.mark.parametrize(
+    ("asks", "told"),
+    [
+        ({"resources": {"GPU": 1}}, r"asks for GPU=1 on one worker, [^@]*num_gpus=0"),
+        ({"resources": {"TPU": 2}}, r"asks for TPU=2 on one worker, [^@]*--resources TPU=2"),
+        ({"concurrency": 1}, r"m waits for a worker, "),
+    ],
+)
+@pytest.mark.parametrize("partitions", [1, 2, 5])
+def test_no_worker_at_all(no_workers, partitions, asks, told):
+    """Also where nothing is held back: what a stage waits for is queued then."""
+    with dask.config.set({"daskimg.worker-timeout": "0.2s"}):
+        staged = run_stage(work.frame(partitions), work.model, work.STAGED, label="m", **asks)
+        with pytest.raises(PlacementError, match=told) as raised:
+            no_workers.compute(staged).result(timeout=PATIENCE)
+    text = str(raised.value)
+    assert "after 0.2 s the cluster has no worker at all. Workers:\n  none\n" in text
+    assert "dask worker inproc://" in text
+    assert "daskimg.worker-timeout" in text
+
+
+@pytest.fixture(scope="module")
+def no_workers():
     options = {"processes": False, "dashboard_address": None}
-    with (
-        LocalCluster(n_workers=0, threads_per_worker=1, **options) as cluster,
-        Client(cluster),
-        dask.config.set({"daskimg.worker-timeout": "0.2s"}),
-        pytest.raises(PlacementError, match=r"asks for GPU=1[^@]*Workers:\s+none"),
-    ):
-        on_gpu(work.frame(3)).compute()
+    with LocalCluster(n_workers=0, threads_per_worker=1, **options) as cluster, Client(cluster) as c:
+        yield c
