@@ -54,7 +54,16 @@ class FrameAccessor:
     """
 
     def __init__(self, frame: Any) -> None:
-        self._frame = frame
+        self._given = frame
+
+    @property
+    def _frame(self) -> Any:
+        """The frame, each of whose columns has a name of its own."""
+        names = self._given.columns
+        if not names.is_unique:
+            twice = ", ".join(map(repr, dict.fromkeys(names[names.duplicated()])))
+            raise ValueError(f"several columns are named {twice}: rename them first")
+        return self._given
 
     map = _method(batch.map)
     map_batches = _method(batch.map_batches)
@@ -86,7 +95,7 @@ class FrameAccessor:
         .img of a frame with image: image[pixels]
         ...write_images() write_parquet()...
         """
-        found = {k: d for k, d in self._frame.dtypes.items() if isinstance(d, ImageDtype)}
+        found = {k: d for k, d in self._given.dtypes.items() if isinstance(d, ImageDtype)}
         told = ", ".join(f"{name}: {dtype}" for name, dtype in found.items())
         groups: dict[str, list[str]] = {}
         for name, value in vars(FrameAccessor).items():

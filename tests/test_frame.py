@@ -63,3 +63,73 @@ def test_methods_say_what_their_functions_say(frame):
     for one in (frame, frame.compute()):
         assert one.img.write_parquet.__doc__ == write_parquet.__doc__
         assert next(iter(inspect.signature(one.img.write_parquet).parameters)) == "path"
+
+
+def index_of(kind, n):
+    levels = [[*range(n)], [*"abcdefgh"[:n]]]
+    return {
+        "several levels": pd.MultiIndex.from_arrays(levels, names=["x", "y"]),
+        "text with nulls": pd.Index(["a", None] * (n // 2)),
+        "numbers with nulls": pd.Index([1.0, float("nan")] * (n // 2)),
+        "days with nulls": pd.to_datetime(["2020-01-01", None] * (n // 2)),
+    }[kind]
+
+
+@pytest.mark.parametrize(
+    "kind", ["several levels", "text with nulls", "numbers with nulls", "days with nulls"]
+)
+def test_an_index_that_dask_makes_no_divisions_of(tmp_path, kind):
+    make_images(tmp_path / "in", 4, size=(8, 8))
+    frame = di.read_images(tmp_path / "in", size=(8, 8), mode="RGB").compute()
+    frame = frame.set_axis(index_of(kind, 4))
+    assert frame.img.write_parquet(tmp_path / "parquet").rows == 4
+    back = di.read_parquet(tmp_path / "parquet").compute()
+    assert back.index.names == frame.index.names
+    assert [*back.index.map(str).str.lower()] == [*frame.index.map(str).str.lower()] or (
+        back.index.isna().tolist() == frame.index.isna().tolist()
+    )
+    assert frame.img.write_parquet(tmp_path / "parquet", mode="resume").rows == 4
+    for write in ("write_images", "write_numpy", "write_tfrecords", "write_webdataset"):
+        assert getattr(frame.img, write)(tmp_path / write).rows == 4
+    frame[["path"]].img.write_csv(tmp_path / "paths.csv")
+    told = pd.read_csv(tmp_path / "paths.csv")
+    assert told.path.tolist() == frame.path.tolist()
+    assert told.columns.tolist() == [*filter(None, frame.index.names), "path"]
+    pytest.importorskip("torch")
+    (features, _) = next(iter(frame.img.to_torch("image")))
+    assert features.shape == (4, 3, 8, 8)
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+def test_columns_of_one_name(frame, lazy):
+    rows = frame.compute()
+    twice = pd.concat([rows, rows], axis=1)
+    twice = dd.from_pandas(twice, npartitions=1) if lazy else twice
+    assert "image" in repr(twice.img)
+    assert "img" in dir(twice)
+    for ask in (
+        lambda: twice.img.errors(),
+        lambda: twice.img.show(),
+        lambda: twice.img.iter_batches(),
+        lambda: twice.img.map_batches(len),
+        lambda: twice.img.write_parquet("nowhere"),
+        lambda: twice.img.to_torch("image"),
+    ):
+        with pytest.raises(ValueError, match=r"several columns are named 'path', 'image': rename"):
+            ask()
+
+
+@pytest.mark.parametrize("name", [0, ("a", "b")])
+def test_a_name_that_is_no_text(tmp_path, name):
+    make_images(tmp_path / "in", 3, size=(8, 8))
+    rows = di.read_images(tmp_path / "in").compute()
+    rows = rows.set_axis(pd.Index(["path", name], tupleize_cols=False), axis=1)
+    batch = next(rows.img.iter_batches(3))
+    assert batch[str(name)].shape == (3, 8, 8, 3)
+    assert len(rows.img.take_batch(2)) == 2
+    assert len(rows.img.errors()) == 0
+    for lazy in (rows, dd.from_pandas(rows, npartitions=1)):
+        for write in (lazy.img.write_images, lazy.img.write_parquet):
+            with pytest.raises(TypeError, match=r"is text; got .*rename it first, df\.rename\("):
+                write(tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import numbers
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -18,7 +19,18 @@ from daskimg.engine.ops import build
 from daskimg.engine.program import Program, Row
 from daskimg.errors import quoted
 
-__all__ = ["Accessor", "Number", "listed", "neighbour", "per_row", "size_of", "whole"]
+__all__ = [
+    "Accessor",
+    "Number",
+    "listed",
+    "neighbour",
+    "number",
+    "per_row",
+    "size_of",
+    "span",
+    "values_of",
+    "whole",
+]
 
 Number = Any  # a number, or a Series with one for each picture
 
@@ -45,6 +57,79 @@ def whole(least: int, rows: bool = True, **values: Any) -> list[Any]:
             )
         found.append(int(float(value)))
     return found
+
+
+def number(low: float = -math.inf, high: float = math.inf, /, **values: Any) -> list[Any]:
+    """Numbers from `low` to `high`; what has a value per row is looked at per row.
+
+    A wrong number is the caller's, and no picture's: under the policy "null" it would cost them
+    all, silently.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For what is no number, or none of these; it names the parameter.
+    """
+    for name, value in values.items():
+        if per_row(value):
+            continue
+        if not isinstance(value, numbers.Real):
+            raise TypeError(f"{name} is a number; got {quoted(value)}")
+        if not (math.isfinite(value) and low <= float(value) <= high):
+            least = "" if low == -math.inf else f", {low:g} or more"
+            bounds = least if high == math.inf else f", {low:g} to {high:g}"
+            raise ValueError(f"{name} is a number{bounds}; got {quoted(value)}")
+    return list(values.values())
+
+
+def span(
+    name: str, value: Any, low: float = -math.inf, high: float = math.inf, pair: bool = False
+) -> Any:
+    """A number of 0 or more, or (with `pair` only) a pair ``(low, high)``, as floats.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For what is neither, or out of bounds; it names the parameter.
+    """
+    if not np.iterable(value) or isinstance(value, str):
+        if pair:
+            raise TypeError(f"{name} is a pair (low, high); got {quoted(value)}")
+        number(0, high, **{name: value})
+        return float(value)
+    ends = tuple(value)
+    if len(ends) != 2:
+        raise ValueError(f"{name} is a pair (low, high); got {quoted(value)}")
+    for end in ends:
+        number(low, high, **{name: end})
+    if ends[0] > ends[1]:
+        raise ValueError(f"{name} is a pair (low, high), the lower one first; got {quoted(value)}")
+    return float(ends[0]), float(ends[1])
+
+
+def values_of(
+    name: str, value: Any, dtype: ImageDtype, low: float = -math.inf, above: bool = False
+) -> Any:
+    """A number for all channels, or one for each in a tuple, as many as the column's if known.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For what is none; it names the parameter. With `above`, `low` itself is none.
+    """
+    one = not np.iterable(value) or isinstance(value, str) or per_row(value)
+    values = (value,) if one else tuple(value)
+    for item in values:
+        number(low, **{name: item})
+        if above and not per_row(item) and item <= low:
+            raise ValueError(f"{name} is a number above {low:g}; got {quoted(item)}")
+    channels = dtype.channels
+    if not one and channels is not None and len(values) != max(1, channels):
+        raise ValueError(
+            f"{name} is one number, or one for each channel, of which there are "
+            f"{max(1, channels)}; got {len(values)}: {quoted(value)}"
+        )
+    return value if one else values
 
 
 def per_row(value: Any) -> bool:

@@ -221,7 +221,8 @@ class CellOps(Accessor):
         >>> pictures.img.encode("webp", quality=80).img.format.iloc[0]
         'WEBP'
         """
-        codec.writer_of(file_format)  # raises for a format that cannot be written
+        dtype = self._series.dtype
+        codec.check_format(file_format, quality, dtype.cell_dtype, dtype.channels)
         return self._op("encode", file_format, quality)
 
     def to_numpy(self, na_value: Any = None) -> npt.NDArray[Any]:

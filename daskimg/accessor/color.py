@@ -9,9 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from daskimg.accessor.base import Accessor, Number
+from daskimg.accessor.base import Accessor, Number, number, per_row, values_of
 from daskimg.engine.ops import cells_of
 from daskimg.engine.program import Function
+from daskimg.kernels import filters
 
 __all__ = ["ColorOps"]
 
@@ -77,7 +78,9 @@ class ColorOps(Accessor):
         >>> pictures.img.convert("RGB").img.normalize([0.5] * 3, [0.5] * 3).dtype
         image[float32]
         """
-        return self._op("normalize", _hashable(mean), _hashable(std))
+        dtype = self._series.dtype
+        means, stds = values_of("mean", mean, dtype), values_of("std", std, dtype, 0, above=True)
+        return self._op("normalize", _hashable(means), _hashable(stds))
 
     def adjust_brightness(self, factor: Number) -> Any:
         """Times `factor` (0 is black, 1 unchanged), as torchvision's.
@@ -88,19 +91,19 @@ class ColorOps(Accessor):
         >>> grey.img.adjust_brightness(1.5).iloc[0].to_numpy().item()
         150
         """
-        return self._op("adjust_brightness", factor)
+        return self._op("adjust_brightness", *number(0, factor=factor))
 
     def adjust_contrast(self, factor: Number) -> Any:
         """Away from the mean grey by `factor` (0 is grey, 1 unchanged), as torchvision's."""
-        return self._op("adjust_contrast", factor)
+        return self._op("adjust_contrast", *number(0, factor=factor))
 
     def adjust_saturation(self, factor: Number) -> Any:
         """Away from its own grey by `factor` (0 is grey, 1 unchanged), as torchvision's."""
-        return self._op("adjust_saturation", factor)
+        return self._op("adjust_saturation", *number(0, factor=factor))
 
     def adjust_hue(self, factor: Number) -> Any:
         """Hue turned by `factor` (-0.5 to 0.5) of the circle, as torchvision's."""
-        return self._op("adjust_hue", factor)
+        return self._op("adjust_hue", *number(-0.5, 0.5, factor=factor))
 
     def equalize(self) -> Any:
         """Histogram equalised per channel, as Pillow's ``ImageOps.equalize``.
@@ -112,15 +115,18 @@ class ColorOps(Accessor):
     # -- filters ------------------------------------------------------------------------------
     def blur(self, sigma: float) -> Any:
         """Gaussian blur; `sigma` in pixels."""
-        return self._op("blur", sigma)
+        return self._op("blur", *number(0, sigma=sigma))
 
     def sharpen(self, amount: float) -> Any:
         """Sharpened by `amount` (0 unchanged), clipped to black and white."""
-        return self._op("sharpen", amount)
+        return self._op("sharpen", *number(0, amount=amount))
 
     def edges(self, low: float, high: float) -> Any:
         """Canny's edges (uint8, 0 or 255); thresholds on the gradient of 0-255 grey."""
-        return self._op("edges", low, high)
+        ends = number(0, low=low, high=high)
+        if not any(map(per_row, ends)) and low > high:
+            raise ValueError(f"low is at most high; got {low!r} and {high!r}")
+        return self._op("edges", *ends)
 
     # -- drawing ------------------------------------------------------------------------------
     def draw_boxes(self, boxes: Any, labels: Any = None) -> Any:
@@ -161,7 +167,8 @@ class ColorOps(Accessor):
         ... ).tolist()
         [[200, 200, 200], [255, 0, 0], None]
         """
-        return self._op("draw_mask", mask, color if isinstance(color, str) else tuple(color), alpha)
+        rgb = filters.color_of(color)  # raises for what is none
+        return self._op("draw_mask", mask, rgb, *number(0, 1, alpha=alpha))
 
     # -- functions of the user's --------------------------------------------------------------
     def apply(self, func: Callable[[npt.NDArray[Any]], Any], dtype: Any = None) -> Any:

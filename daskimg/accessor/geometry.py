@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from daskimg.accessor.base import Accessor, Number, size_of, whole
+from daskimg.accessor.base import Accessor, Number, number, size_of, values_of, whole
 from daskimg.kernels import resizing
 
 __all__ = ["GeometryOps"]
@@ -93,7 +93,7 @@ class GeometryOps(Accessor):
         [6, 4, <NA>]
         """
         sides = whole(0, top=top, right=right, bottom=bottom, left=left)
-        return self._op("pad", *sides, fill)
+        return self._op("pad", *sides, values_of("fill", fill, self._series.dtype))
 
     def flip(self, direction: Literal["horizontal", "vertical"] = "horizontal") -> Any:
         """Mirror left and right (``"horizontal"``), or top and bottom (``"vertical"``).
@@ -125,4 +125,5 @@ class GeometryOps(Accessor):
         >>> pictures.img.rotate(90, expand=True).img.height.tolist()
         [6, 3, <NA>]
         """
-        return self._op("rotate", degrees, expand, fill)
+        filled = values_of("fill", fill, self._series.dtype)
+        return self._op("rotate", *number(degrees=degrees), bool(expand), filled)

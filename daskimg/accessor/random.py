@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from daskimg.accessor.base import Accessor, size_of
+from daskimg.accessor.base import Accessor, number, size_of, span
 from daskimg.accessor.color import ColorOps
 from daskimg.accessor.geometry import GeometryOps
 from daskimg.engine.program import PATH
@@ -53,9 +53,7 @@ class RandomOps(Accessor):
         >>> pictures.img.random_flip(0.5, seed=1, key=rows).img.width.tolist()
         [6, 3, <NA>]
         """
-        if not 0 <= p <= 1:
-            raise ValueError(f"p is a probability, 0 to 1; got {p!r}")
-        return self._random("random_flip", seed, epoch, key, p)
+        return self._random("random_flip", seed, epoch, key, *number(0, 1, p=p))
 
     def random_rotation(
         self, degrees: Range, *, seed: int = 0, epoch: int = 0, key: Any = None
@@ -67,7 +65,7 @@ class RandomOps(Accessor):
         >>> pictures.img.random_rotation(10, key=pd.Series(range(3))).img.height.tolist()
         [4, 2, <NA>]
         """
-        return self._random("random_rotation", seed, epoch, key, _plain(degrees))
+        return self._random("random_rotation", seed, epoch, key, span("degrees", degrees))
 
     def random_crop(
         self,
@@ -118,7 +116,9 @@ class RandomOps(Accessor):
         [8, 8, <NA>]
         """
         size = size_of("random_resized_crop", height, width)
-        bounds = (_plain(scale), _plain(ratio))
+        bounds = (span("scale", scale, 0, pair=True), span("ratio", ratio, 0, pair=True))
+        if not bounds[0][0] or not bounds[1][0]:
+            raise ValueError(f"scale and ratio are above 0; got {scale!r} and {ratio!r}")
         return self._random("random_resized_crop", seed, epoch, key, *size, *bounds)
 
     def color_jitter(
@@ -148,7 +148,9 @@ class RandomOps(Accessor):
         >>> pictures.img.color_jitter(brightness=0.5, key=pd.Series(range(3))).dtype
         image[pixels]
         """
-        ranges = (_plain(brightness), _plain(contrast), _plain(saturation), _plain(hue))
+        factors = {"brightness": brightness, "contrast": contrast, "saturation": saturation}
+        ranges = [span(name, value, 0) for name, value in factors.items()]
+        ranges.append(span("hue", hue, -0.5, 0.5))
         return self._random("color_jitter", seed, epoch, key, *ranges)
 
     def augment(
@@ -218,7 +220,3 @@ def _steps(step: Any) -> list[tuple[str, tuple[Any, ...], dict[str, Any]]]:
     if name not in STEPS:
         raise ValueError(f"augment takes the ops {', '.join(STEPS)}; got {step!r}")
     return [(name, tuple(values), options)]
-
-
-def _plain(value: Any) -> Any:
-    return tuple(map(float, value)) if hasattr(value, "__len__") else float(value)

@@ -77,7 +77,9 @@ def as_image(value: Any, tensor: bool = False) -> Image | None:
             wanted += ", a dict of bytes and path"
         if pixels.dtype.kind in "OSU" and isinstance(value, list | tuple | np.ndarray):
             wanted += ' (several in a row: astype("list[image]"), or explode() before)'
-        raise TypeError(f"a cell is {wanted} or None; got {_described(value, pixels)}")
+        number = not pixels.ndim and pixels.dtype.kind in "biuf"
+        hint = '; numbers have a dtype of their own, such as dtype="float64"' if number else ""
+        raise TypeError(f"a cell is {wanted} or None; got {_described(value, pixels)}{hint}")
     return Image(pixels)
 
 
@@ -156,8 +158,8 @@ def fit(pixels: Array, dtype: ImageDtype) -> Array:
         cast: Array = pixels.astype(wanted)
     if wanted.kind != "f" and not np.array_equal(cast, pixels):
         raise TypeError(
-            f"a cell of {dtype} is {wanted}; got {pixels.dtype} with values that do not fit; "
-            "scale them first (.img.astype, .img.convert)"
+            f"a cell of {dtype} is {wanted}; got {pixels.dtype} with values that do not fit: "
+            f'.img.astype("{wanted}") scales pictures, pixels.round().astype("{wanted}") rounds'
         )
     return cast
 

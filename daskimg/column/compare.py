@@ -15,7 +15,8 @@ __all__ = ["ByContent"]
 
 _NO_NUMBERS = (
     "cells of {} are no numbers. .img has what is computed of pictures: df.image.img.mean() is a "
-    "number for each, df.image.img.mean().mean() that of all, .img.apply(function) any other"
+    "number for each, df.image.img.mean().mean() that of all; arithmetic on pixels is "
+    ".img.normalize(0, 1) for pixels / 255 as floats, .img.apply(lambda pixels: ...) any other"
 )
 
 

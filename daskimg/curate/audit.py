@@ -21,7 +21,7 @@ from daskimg.curate.rules import RULES, Rule
 from daskimg.curate.tables import each, empty
 from daskimg.engine.program import STRING
 from daskimg.errors import cause_of, quoted
-from daskimg.io.commit.failures import image_column
+from daskimg.io.commit.failures import assigned, image_column
 
 __all__ = ["Audit", "audit"]
 
@@ -80,7 +80,7 @@ def audit(
         with dask.config.set({"dataframe.convert-string": False}):
             several = max(1, min(16, len(frame) // 64))
             frame = dd.from_pandas(frame, npartitions=several, sort=False)
-    frame = frame.assign(**{name: frame[name].img.on_error("null")})
+    frame = assigned(frame, {name: frame[name].img.on_error("null")})
     return Audit(table_of(frame, name, chosen, [*own], label, split), chosen, name, label, split)
 
 

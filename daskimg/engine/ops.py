@@ -174,9 +174,9 @@ def _fitting(value: Any, dtype: Any) -> Any:
     if not pd.api.types.is_numeric_dtype(dtype):
         return value
     if np.ndim(value):
-        raise TypeError(f"a function of apply returns one value of {dtype}; got {shown(value)}")
+        raise TypeError(f"expected one value of {dtype}; got {shown(value)}: pixels need none")
     if pd.api.types.is_integer_dtype(dtype) and int(value) != value:
-        raise TypeError(f"{shown(value)} is no value of {dtype}")
+        raise TypeError(f'{shown(value)} is no {dtype}: round() it, or give dtype="float64"')
     return int(value) if pd.api.types.is_integer_dtype(dtype) else float(value)
 
 

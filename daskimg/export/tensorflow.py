@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from daskimg.column.dtype import ImageDtype
+from daskimg.lazy.source import row_counts
 from daskimg.stream import OnNull, chosen, iter_batches
 from daskimg.stream.window import with_pixels
 from daskimg.words import FEEDS, SAME, known_as
@@ -47,7 +48,8 @@ def to_tf(
     -------
     tf.data.Dataset
         Read anew each time that it is iterated. Its specification follows from the dtypes of
-        the columns; nothing is read to know it.
+        the columns; nothing is read to know it. Its cardinality is known where the number of
+        rows is (no filter came after a reader, and ``on_null`` drops none).
 
     Raises
     ------
@@ -96,7 +98,13 @@ def to_tf(
         for batch in found:
             yield pair(batch.__getitem__)
 
-    return tf.data.Dataset.from_generator(batches, output_signature=signature)
+    made = tf.data.Dataset.from_generator(batches, output_signature=signature)
+    counts = (len(wanted),) if isinstance(wanted, pd.DataFrame) else row_counts(wanted)
+    if counts is None or on_null == "drop":
+        return made
+    full, rest = divmod(sum(counts), batch_size)
+    number = full + (rest > 0 and not drop_last)
+    return made.apply(tf.data.experimental.assert_cardinality(number))
 
 
 def _names(columns: str | Sequence[str] | None) -> list[str]:

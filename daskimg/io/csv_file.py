@@ -89,7 +89,8 @@ def write_csv(
         raise ValueError(f'compression is None or "gzip"; got {compression!r}')
     if not isinstance(sep, str) or len(sep) != 1:
         raise ValueError(f"sep is one character; got {sep!r}")
-    with_index = frame._meta.index.name is not None if index is None else bool(index)
+    named = any(name is not None for name in frame._meta.index.names)
+    with_index = named if index is None else bool(index)
     ending = own_part(os.fspath(path)).lower()
     single = ending.endswith((".csv", ".csv.gz"))
     if compression is not None and single and not ending.endswith(".gz"):

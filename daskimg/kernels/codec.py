@@ -25,7 +25,7 @@ try:
 except ImportError:  # Pillow decodes the same pixels
     simplejpeg = None
 
-__all__ = ["Scratch", "decode", "draft", "encode", "mode_of", "writer_of"]
+__all__ = ["Scratch", "check_format", "decode", "draft", "encode", "mode_of", "writer_of"]
 
 # What each written format holds, by Pillow's mode.
 _WRITERS = {
@@ -221,6 +221,27 @@ def writer_of(file_format: str) -> str:
         known = ", ".join(name.lower() for name in _WRITERS)
         raise ValueError(f"expected a format out of {known}, got {file_format!r}")
     return kind
+
+
+def check_format(file_format: str, quality: Any, dtype: Any, channels: int | None) -> None:
+    """Raise where no picture of this kind can be written so; None: what kind, nobody knows yet.
+
+    Raises
+    ------
+    ValueError
+        As `encode` does, of one picture instead of each.
+
+    Examples
+    --------
+    >>> check_format("jpeg", 90, np.dtype("uint8"), 4)
+    Traceback (most recent call last):
+    ValueError: JPEG holds L, RGB, got RGBA (uint8): use convert("RGB") first
+    """
+    writer_of(file_format)
+    if not isinstance(quality, int) or not 1 <= quality <= 100:
+        raise ValueError(f"quality is 1 to 100; got {quality!r}")
+    if dtype is not None and channels is not None:
+        encode(np.zeros((1, 1, channels) if channels else (1, 1), dtype), file_format)
 
 
 def encode(pixels: Pixels, file_format: str = "jpeg", quality: int = 90, **options: Any) -> bytes:

@@ -13,7 +13,7 @@ from daskimg.kernels.color import convert
 from daskimg.kernels.measure import luma
 from daskimg.kernels.pixels import Pixels, check_pixels, fitted, from_pil, to_pil, white
 
-__all__ = ["blur", "draw_boxes", "draw_mask", "edges", "sharpen"]
+__all__ = ["blur", "color_of", "draw_boxes", "draw_mask", "edges", "sharpen"]
 
 _COLORS = ("#e6194b", "#3cb44b", "#4363d8", "#f58231", "#911eb4", "#46f0f0", "#f032e6", "#bcf60c")
 
@@ -252,11 +252,28 @@ def draw_mask(
         )
     if not 0 <= alpha <= 1:
         raise ValueError(f"expected an alpha from 0 to 1, got {alpha!r}")
-    rgb = ImageColor.getrgb(color)[:3] if isinstance(color, str) else tuple(color)
-    if len(rgb) != 3:
-        raise ValueError(f"expected a color (red, green, blue), got {color!r}")
+    rgb = color_of(color)
     result = np.array(convert(pixels, "RGB"))
     chosen = chosen != 0
     part = result[chosen] * np.float32(1 - alpha) + np.array(rgb, np.float32) * np.float32(alpha)
     result[chosen] = fitted(np.floor(part + np.float32(0.5)), result.dtype)
     return result
+
+
+def color_of(color: str | Sequence[int]) -> tuple[int, ...]:
+    """Red, green and blue of a colour.
+
+    Raises
+    ------
+    ValueError
+        For a name that Pillow does not know, or other than three numbers.
+
+    Examples
+    --------
+    >>> color_of("red"), color_of("#0f0")
+    ((255, 0, 0), (0, 255, 0))
+    """
+    rgb = ImageColor.getrgb(color)[:3] if isinstance(color, str) else tuple(color)
+    if len(rgb) != 3:
+        raise ValueError(f"expected a color (red, green, blue), got {color!r}")
+    return rgb

@@ -38,11 +38,11 @@ def watched(frame: Any, prefix: str) -> tuple[Any, dict[str, str | None]]:
     if not RULES or not any(isinstance(node, ImageNode | Stage) for node in frame.expr.walk()):
         return frame, {}
     expr, told = _telling(frame.expr.simplify(), f"{prefix}of_stage")
-    raw = {
-        _pictures(_column(expr, name)): name
-        for name, dtype in frame.dtypes.items()
-        if isinstance(dtype, ImageDtype) and not dtype.holds_pixels
-    }
+    raw: dict[Any, Any] = {}
+    # files before what was read of them, which stays what it is
+    for name, dtype in sorted(frame.dtypes.items(), key=lambda one: not _is_file(one[1])):
+        if isinstance(dtype, ImageDtype) and not dtype.holds_pixels:
+            raw.setdefault(_pictures(_column(expr, name)), name)
     levels = _levels(expr)
     given = {below._name for column in told for below in column.walk()}
     found: dict[Any, Expr] = {}
@@ -93,6 +93,10 @@ def _telling(expr: Expr, name: str) -> tuple[Expr, list[Expr]]:
         new = stage.telling(name)
         told[new._name] = Projection(new, name)
         expr = expr.substitute(stage, Projection(new, list(stage.columns)))
+
+
+def _is_file(dtype: Any) -> bool:
+    return isinstance(dtype, ImageDtype) and dtype.cells == "file"
 
 
 def _is_silent(op: ImageOp) -> bool:

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from daskimg.engine.program import Program
+from daskimg.io.commit.write import as_dask
 from daskimg.kernels import augment
 from daskimg.lazy.partitions import Parts, counted, parts, plain, settled, with_programs
 from daskimg.stream.window import Work, is_light, with_pixels
@@ -127,10 +128,7 @@ class Dataset:
     """
 
     def __init__(self, frame: Any) -> None:
-        if isinstance(frame, pd.DataFrame):
-            import dask.dataframe as dd
-
-            frame = dd.from_pandas(frame, npartitions=1, sort=False)
+        frame = as_dask(frame)
         wanted = with_pixels(frame)
         self.meta = wanted._meta
         # in this process, whatever cluster there is: other readers get it with the dataset

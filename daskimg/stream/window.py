@@ -22,6 +22,7 @@ import pyarrow as pa
 
 from daskimg.column.dtype import ImageDtype
 from daskimg.errors import ImageError
+from daskimg.io.commit.failures import assigned
 from daskimg.lazy.bare import Frame, arrays_of
 from daskimg.lazy.partitions import parts, settled
 from daskimg.lazy.source import row_counts
@@ -78,7 +79,7 @@ def with_pixels(frame: Any) -> Any:
         for name, dtype in frame.dtypes.items()
         if isinstance(dtype, ImageDtype) and not dtype.holds_pixels
     ]
-    return frame.assign(**{name: frame[name].img.decode() for name in names}) if names else frame
+    return assigned(frame, {name: frame[name].img.decode() for name in names})
 
 
 def work_of(frame: Any) -> Work:

@@ -295,5 +295,8 @@ def test_no_worker_at_all(no_workers, partitions, asks, told):
 @pytest.fixture(scope="module")
 def no_workers():
     options = {"processes": False, "dashboard_address": None}
-    with LocalCluster(n_workers=0, threads_per_worker=1, **options) as cluster, Client(cluster) as c:
-        yield c
+    with (
+        LocalCluster(n_workers=0, threads_per_worker=1, **options) as cluster,
+        Client(cluster) as client,
+    ):
+        yield client

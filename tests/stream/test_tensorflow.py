@@ -49,3 +49,19 @@ def test_batches(frame, answer):
     assert len(list(full)) == 2
     with pytest.raises(TypeError, match="resize"):
         frame.assign(image=di.images(frame.path)).img.to_tf("image", "n")
+
+
+@pytest.mark.parametrize("drop_last", [False, True])
+def test_how_many_batches_there_are(frame, drop_last):
+    tf = pytest.importorskip("tensorflow")
+    unknown = int(tf.data.UNKNOWN_CARDINALITY)
+    number = ROWS // 16 if drop_last else -(-ROWS // 16)
+    rows = frame.compute()
+    kept = frame[frame.n >= 0]
+    for one, known in [(frame, True), (rows, True), (rows.iloc[:0], True), (kept, False)]:
+        dataset = one.img.to_tf("image", "n", batch_size=16, drop_last=drop_last)
+        told, found = int(dataset.cardinality()), len(list(dataset))
+        assert found == (number if len(one) else 0)
+        assert told == (found if known else unknown)
+    dropped = frame.img.to_tf("image", "n", batch_size=16, on_null="drop", drop_last=drop_last)
+    assert int(dropped.cardinality()) == unknown

@@ -20,6 +20,7 @@ from daskimg.errors import cause_of
 __all__ = [
     "Census",
     "Seen",
+    "assigned",
     "count",
     "failed_rows",
     "image_column",
@@ -125,7 +126,7 @@ def settled(frame: pd.DataFrame, about: Mapping[str, str | None]) -> tuple[pd.Da
         if column is not None and broken:
             cells = plain[column].array.copy()
             cells[rows[broken]] = [Image(None, pairs[n][1] or None, pairs[n][0]) for n in broken]
-            plain = plain.assign(**{column: cells})
+            plain = assigned(plain, {column: cells})
     return plain, told
 
 
@@ -175,3 +176,26 @@ def image_column(frame: Any, column: str | None = None) -> str:
     told = ", ".join(map(repr, found)) or "none"
     asked = "give column=" if column is None else f"{column!r} is not one of them"
     raise ValueError(f"the image columns of this frame: {told}; {asked}")
+
+
+def assigned(frame: Any, columns: Mapping[Any, Any]) -> Any:
+    """``frame.assign`` of columns whose names may be no text.
+
+    Raises
+    ------
+    TypeError
+        Where the frame is Dask's, which assigns to names of text alone.
+    """
+    others = [name for name in columns if not isinstance(name, str)]
+    if not others:
+        return frame.assign(**columns) if columns else frame
+    if not isinstance(frame, pd.DataFrame):
+        name = others[0]
+        raise TypeError(
+            f"the name of an image column is text; got {name!r}: rename it first, "
+            f'df.rename(columns={{{name!r}: "image"}})'
+        )
+    frame = frame.copy(deep=False)
+    for name, cells in columns.items():
+        frame[name] = cells
+    return frame

@@ -201,10 +201,17 @@ def as_dask(df: Any) -> dd.DataFrame:
     """A frame as a Dask frame: a pandas one is one partition, nothing in it converted."""
     if isinstance(df, pd.DataFrame):
         with dask.config.set({"dataframe.convert-string": False}):
-            return dd.from_pandas(df, npartitions=1, sort=False)
+            if df.index.nlevels == 1 and not df.index.hasnans:
+                return dd.from_pandas(df, npartitions=1, sort=False)
+            # which looks for nulls in the index, for its divisions
+            return dd.from_map(_given, [df], meta=df.iloc[:0], enforce_metadata=False)
     if not isinstance(df, dd.DataFrame):
         raise TypeError(f"expected a pandas or Dask DataFrame; got {type(df).__name__}")
     return df
+
+
+def _given(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame
 
 
 def submit(frame: dd.DataFrame, job: Job, compute: bool) -> Any:

@@ -17,7 +17,7 @@ from daskimg.engine import onepass
 from daskimg.engine.ops import build
 from daskimg.engine.program import Function, Row
 from daskimg.errors import quoted
-from daskimg.io.commit.failures import count, image_column, image_columns
+from daskimg.io.commit.failures import assigned, count, image_column, image_columns
 from daskimg.io.commit.names import FileNameError, safe_names
 from daskimg.io.commit.run import Run
 from daskimg.io.commit.write import Output, as_dask
@@ -26,6 +26,7 @@ from daskimg.io.listing.roots import name_below, root_of
 from daskimg.io.parquet.failures import write_committed
 from daskimg.io.parquet.part import split
 from daskimg.kernels import headers
+from daskimg.kernels.codec import check_format
 from daskimg.words import WRITERS, known_as
 
 __all__ = ["write_images"]
@@ -120,15 +121,15 @@ def write_images(
     root = root_of(frame, name) if filename is None else None
     naming = Naming.of(filename, plain, frame._meta.index.name, root)
     wanted = _known_format(file_format) or naming.file_format
-    if not isinstance(quality, int) or not 1 <= quality <= 100:
-        raise ValueError(f"quality is 1 to 100; got {quality!r}")
-    part = Part(name, naming, wanted, None if quality == QUALITY else quality, keys)
     cells = frame[name]
     by_row = naming.kind in ("column", "function") and wanted is None
+    kind = None if by_row else cells.dtype.cell_dtype
+    check_format(wanted or "png", quality, kind, cells.dtype.channels)
+    part = Part(name, naming, wanted, None if quality == QUALITY else quality, keys)
     if not (by_row and cells.dtype.holds_pixels):
         cells = cells.img._op("export", wanted, part.lossy(wanted))
     used = plain if errors is not None or naming.kind == "function" else naming.columns + keys
-    frame = frame.assign(**{name: cells})[[*dict.fromkeys((*used, name))]]
+    frame = assigned(frame, {name: cells})[[*dict.fromkeys((*used, name))]]
     out = Output(path, mode, storage_options, compute, errors)
     return write_committed(frame, part, out, "images", columns=[name])
 
@@ -284,7 +285,7 @@ class Part:
         cells = frame[self.column]
         dtype: Any = cells.dtype
         program = build(dtype, "export", Row(0), self.quality)
-        return frame.assign(**{self.column: onepass.run(cells, [program], formats)[0]})
+        return assigned(frame, {self.column: onepass.run(cells, [program], formats)[0]})
 
 
 def _format_of(name: Any) -> str | None:

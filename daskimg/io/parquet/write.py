@@ -15,7 +15,7 @@ from daskimg.engine import onepass
 from daskimg.engine.ops import build
 from daskimg.engine.program import Program
 from daskimg.errors import quoted
-from daskimg.io.commit.failures import picture_columns
+from daskimg.io.commit.failures import assigned, picture_columns
 from daskimg.io.commit.write import Output, as_dask
 from daskimg.io.commit.writing import Mode
 from daskimg.io.parquet.failures import write_committed
@@ -99,7 +99,7 @@ def write_parquet(
         raise ValueError(f"compression: {quoted(compression)} is not available to pyarrow")
     if embed:
         names = picture_columns(frame)
-        frame = frame.assign(**{name: _embedded(frame[name]) for name in names})
+        frame = assigned(frame, {name: _embedded(frame[name]) for name in names})
     part = Part(Layout.of(frame._meta, _has_range(frame), keys), compression)
     out = Output(path, mode, storage_options, compute, errors)
     blank = Blank(frame._meta, compression)
