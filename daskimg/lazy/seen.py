@@ -39,8 +39,7 @@ def watched(frame: Any, prefix: str) -> tuple[Any, dict[str, str | None]]:
         return frame, {}
     expr, told = _telling(frame.expr.simplify(), f"{prefix}of_stage")
     raw: dict[Any, Any] = {}
-    # files before what was read of them, which stays what it is
-    for name, dtype in sorted(frame.dtypes.items(), key=lambda one: not _is_file(one[1])):
+    for name, dtype in frame.dtypes.items():  # the first: others are what was read of it
         if isinstance(dtype, ImageDtype) and not dtype.holds_pixels:
             raw.setdefault(_pictures(_column(expr, name)), name)
     levels = _levels(expr)
@@ -93,10 +92,6 @@ def _telling(expr: Expr, name: str) -> tuple[Expr, list[Expr]]:
         new = stage.telling(name)
         told[new._name] = Projection(new, name)
         expr = expr.substitute(stage, Projection(new, list(stage.columns)))
-
-
-def _is_file(dtype: Any) -> bool:
-    return isinstance(dtype, ImageDtype) and dtype.cells == "file"
 
 
 def _is_silent(op: ImageOp) -> bool:
