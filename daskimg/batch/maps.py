@@ -106,7 +106,9 @@ def map_batches(
     decoded first, in one pass with all else that the frame asks of them: ``(N, H, W, C)`` where
     those of a batch are of one shape, else a list of HWC arrays. Rows with a failed or missing
     picture are left out, and come back null with their reason. The number of rows, their order
-    and index stay.
+    and index stay. `fn` sees each row once, also where the result is sorted by what `fn` made
+    (``set_index`` without `divisions`, ``sort_values``): these rows are then held until they are
+    sorted.
 
     Parameters
     ----------

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pandas as pd
+from dask.base import get_scheduler
 from fsspec.core import OpenFile
 
 from daskimg import wanted
@@ -16,6 +17,7 @@ from daskimg.engine.program import STRING, Program
 from daskimg.lazy import plain
 from daskimg.lazy.expr import (
     RULES,
+    BaseSetIndexSortValues,
     Blockwise,
     Elemwise,
     Expr,
@@ -26,10 +28,12 @@ from daskimg.lazy.expr import (
     Task,
     TaskRef,
     new_collection,
+    operand,
 )
 
 __all__ = [
     "ImageNode",
+    "Once",
     "PlacedStage",
     "Stage",
     "computed",
@@ -38,9 +42,11 @@ __all__ = [
     "gather",
     "has_placed_stage",
     "numbered",
+    "sort_key",
     "stable",
     "stage",
     "steady",
+    "with_operand",
 ]
 
 
@@ -163,6 +169,35 @@ def _reads_a_number(expr: Expr) -> bool:
     return isinstance(expr, Blockwise) and any(one.ndim == 0 for one in expr.dependencies())
 
 
+def sort_key(expr: Expr) -> Expr | None:
+    """The column by which `expr` sorts rows, where Dask computes it to know where to cut them."""
+    if not isinstance(expr, BaseSetIndexSortValues) or operand(expr, "user_divisions") is not None:
+        return None
+    # (not asked whether there is but one partition: a sort below would compute its own keys)
+    key = operand(expr, "_other")
+    if key is None:
+        key = expr.operand("by")[0]
+    return key if isinstance(key, Expr) else Projection(expr.operand("frame"), key)
+
+
+def with_operand(parent: Expr, old: Expr, new: Expr) -> Expr:
+    """`parent` of `new` where it was one of `old`."""
+    operands = [new if isinstance(x, Expr) and x._name == old._name else x for x in parent.operands]
+    return type(parent)(*operands)
+
+
+def _above(expr: Expr, dependents: Any) -> Iterator[Expr]:
+    """All that stands above, as far as it is still there."""
+    seen, todo = set(), [expr._name]
+    while todo:
+        for ref in dependents[todo.pop()]:
+            node = ref()
+            if node is not None and node._name not in seen:
+                seen.add(node._name)
+                todo.append(node._name)
+                yield node
+
+
 def has_placed_stage(expr: Expr) -> bool:
     """Whether a stage that has to be placed stands anywhere in the tree."""
     return any(isinstance(node, PlacedStage | Stage) and node.call.placed for node in expr.walk())
@@ -188,9 +223,22 @@ class Stage(Elemwise):  # type: ignore[misc]
         return Stage(self.frame, self.call.telling(name), told, self.operand("prepare"))
 
     def _simplify_up(self, parent: Expr, dependents: Any) -> Expr | None:
-        if isinstance(parent, Projection) and {*parent.columns} <= self.call.kept:
+        if isinstance(parent, Projection) and self.keeps(parent):
             return Projection(self.frame, *parent.operands[1:])  # which takes no call
+        if not isinstance(parent, Once) and any(map(self._cuts, _above(self, dependents))):
+            return with_operand(parent, self, Once(self, _Made(self._name)))
         return None
+
+    def keeps(self, chosen: Expr) -> bool:
+        """Whether the chosen columns are none of those that it makes."""
+        return {*chosen.columns} <= self.call.kept
+
+    def _cuts(self, expr: Expr) -> bool:
+        """Whether what it makes tells where `expr`, a sort, cuts its rows."""
+        key = sort_key(expr)
+        return key is not None and any(
+            isinstance(node, Stage) and node.call is self.call for node in key.simplify().walk()
+        )
 
     def _task(self, name: Any, index: int) -> Task:
         return Task(name, self.call, TaskRef((self.frame._name, index)))
@@ -201,6 +249,50 @@ class Stage(Elemwise):  # type: ignore[misc]
             return None
         self.operand("prepare")(self.call)
         return PlacedStage(*self.operands)
+
+
+class Once(Expr):  # type: ignore[misc]
+    """The rows of a stage by whose results they are sorted above, computed when first needed.
+
+    Dask asks for the key of all rows, to know where to cut them, and then for the rows.
+    """
+
+    _parameters = ["frame", "made"]  # noqa: RUF012
+    _is_length_preserving = True
+
+    @functools.cached_property
+    def _meta(self) -> pd.DataFrame:
+        return self.frame._meta
+
+    def _divisions(self) -> Any:
+        return self.frame.divisions
+
+    def _simplify_up(self, parent: Expr, dependents: Any) -> Expr | None:
+        stage = self.operand("frame")
+        if isinstance(parent, Projection) and stage.keeps(parent):
+            return Projection(stage.frame, *parent.operands[1:])
+        return None
+
+    def _lower(self) -> Expr:
+        return self.operand("made").of(self.frame)
+
+
+class _Made:
+    """What a stage of this name made, for as long as a query is about to read it."""
+
+    def __init__(self, name: str) -> None:
+        self._name, self._rows = name, dict[Any, Expr]()
+
+    def of(self, stage: Expr) -> Expr:
+        """The rows, computed; however its input is said by now, they are the same."""
+        frame = new_collection(stage)
+        place = get_scheduler(collections=[frame]), stage.npartitions
+        if place not in self._rows:
+            self._rows[place] = frame.persist().expr
+        return self._rows[place]
+
+    def __dask_tokenize__(self) -> tuple[str, str]:
+        return "daskimg-made", self._name
 
 
 class PlacedStage(Expr):  # type: ignore[misc]

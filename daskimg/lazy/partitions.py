@@ -26,7 +26,6 @@ from daskimg.lazy.expr import (
     Expr,
     Map,
     MapPartitions,
-    Projection,
     convert_legacy_graph,
     new_collection,
     operand,
@@ -34,7 +33,7 @@ from daskimg.lazy.expr import (
 )
 from daskimg.lazy.fusion import run_bare, twin_of, unfused
 from daskimg.lazy.hints import feeds_of, region_in
-from daskimg.lazy.nodes import ImageNode, PlacedStage, Stage
+from daskimg.lazy.nodes import ImageNode, Once, PlacedStage, Stage, sort_key
 from daskimg.lazy.prune import pruned
 from daskimg.lazy.region import Region, Take, every_node
 from daskimg.lazy.rowwise import drops_rows, is_rowwise
@@ -178,33 +177,39 @@ def _with_keys(expr: Expr, options: dict[str, Any]) -> Expr:
     rows, and their key, once more.
     """
 
-    @functools.cache
-    def moved(node: Expr) -> Expr:
-        operands = [moved(x) if isinstance(x, Expr) else x for x in node.operands]
-        same = all(a is b for a, b in zip(operands, node.operands, strict=True))
-        node = node if same else type(node)(*operands)
-        rows = _rows_to_cut(node)
-        if not rows:
-            return node
-        made = [one.expr for one in dask.persist(*map(new_collection, rows), **options)]
-        return type(node)(*made, *node.operands[len(made) :])
-
     sorts = any(isinstance(node, BaseSetIndexSortValues) for node in expr.walk())
-    return moved(expr.simplify()) if sorts else expr
+    return _cut(expr.simplify(), options, {}) if sorts else expr
+
+
+def _cut(expr: Expr, options: dict[str, Any], done: dict[str, Expr]) -> Expr:
+    """`expr` with the rows computed that are to be cut by what is dear, from the bottom up."""
+    if isinstance(expr, Once):
+        return _cut(expr.frame, options, done)
+    if expr._name not in done:
+        node = _with_operands(expr, lambda below: _cut(below, options, done))
+        if rows := _rows_to_cut(node):
+            made = [one.expr for one in dask.persist(*map(new_collection, rows), **options)]
+            node = type(node)(*made, *node.operands[len(made) :])
+        done[expr._name] = node
+    return done[expr._name]
+
+
+def _with_operands(expr: Expr, new: Callable[[Expr], Expr]) -> Expr:
+    """`expr` of what is `new` for each expression below."""
+    operands = [new(x) if isinstance(x, Expr) else x for x in expr.operands]
+    same = all(a is b for a, b in zip(operands, expr.operands, strict=True))
+    return expr if same else type(expr)(*operands)
 
 
 def _rows_to_cut(expr: Expr) -> list[Expr]:
     """What an expression sorts, where the key is dear."""
-    if not isinstance(expr, BaseSetIndexSortValues) or operand(expr, "user_divisions") is not None:
-        return []
-    rows = expr.operand("frame")
-    key = operand(expr, "_other")
+    key = sort_key(expr)
     if key is None:
-        key = expr.operand("by")[0]
-    column = key if isinstance(key, Expr) else Projection(rows, key)
-    if rows.npartitions == 1 or _plain(column.simplify()):
         return []
-    return [rows, key] if isinstance(key, Expr) else [rows]
+    rows, other = expr.operand("frame"), operand(expr, "_other")
+    if rows.npartitions == 1 or _plain(key.simplify()):
+        return []
+    return [rows, other] if isinstance(other, Expr) else [rows]
 
 
 def _shares(expr: Expr) -> bool:
@@ -235,9 +240,7 @@ def _replaced(expr: Expr, new: Callable[[Expr], Expr | None]) -> Expr:
     found = new(expr)
     if found is not None:
         return found
-    operands = [_replaced(x, new) if isinstance(x, Expr) else x for x in expr.operands]
-    same = all(a is b for a, b in zip(operands, expr.operands, strict=True))
-    return expr if same else type(expr)(*operands)
+    return _with_operands(expr, lambda below: _replaced(below, new))
 
 
 def with_programs(frame: Any, change: Callable[[Program], Program]) -> Any:

@@ -30,7 +30,7 @@ from daskimg.lazy.expr import (
     TaskRef,
 )
 from daskimg.lazy.fusion import Together, fusion
-from daskimg.lazy.nodes import ImageNode
+from daskimg.lazy.nodes import ImageNode, with_operand
 from daskimg.lazy.rowwise import Hole, Pictures, is_rowwise
 from daskimg.lazy.tree import is_column, users_of
 
@@ -296,14 +296,11 @@ class Take(Blockwise):  # type: ignore[misc]
         region = self.operand("frame")
         if len(region.operand("roots")) > 1:  # others take from it too: it runs once for all
             one = fusion(region, dependents)
-            return None if one is None else _with(parent, self, Take(one, self.operand("root")))
+            return (
+                None if one is None else with_operand(parent, self, Take(one, self.operand("root")))
+            )
         last = isinstance(parent, RepartitionToFewer) and len(users_of(self, dependents)) == 1
         fused = fusion(self, dependents, bare=last)
         if fused is None:
             return None
-        return Together(fused, parent.new_partitions) if last else _with(parent, self, fused)
-
-
-def _with(parent: Expr, old: Expr, new: Expr) -> Expr:
-    operands = [new if isinstance(x, Expr) and x._name == old._name else x for x in parent.operands]
-    return type(parent)(*operands)
+        return Together(fused, parent.new_partitions) if last else with_operand(parent, self, fused)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import uuid
+
 import dask
 import numpy as np
 import pytest
@@ -49,20 +51,98 @@ CASES = {
 }
 
 
+def batches(chosen, tmp_path):
+    return sum(len(x["made"]) for x in chosen.img.iter_batches(5))
+
+
+def torch(chosen, tmp_path):
+    pytest.importorskip("torch")
+    loader = chosen.img.to_torch(["image", "made"], batch_size=5)
+    return sum(len(made) for (_, made), _ in loader)
+
+
+def written(chosen, tmp_path):
+    return chosen.img.write_parquet(tmp_path / "rows").rows
+
+
+def computed(chosen, tmp_path):
+    return len(chosen.compute())
+
+
+def persisted(chosen, tmp_path):
+    return len(chosen.persist().compute())
+
+
+def several(chosen, tmp_path):
+    rows, total = dask.compute(chosen, chosen.made.sum())
+    assert total == len(rows)
+    return len(rows)
+
+
+def total(chosen, tmp_path):
+    return int(chosen.made.sum().compute())
+
+
 @pytest.mark.parametrize("name", CASES)
-@pytest.mark.parametrize("way", ["iterator", "torch"])
-def test_each_row_is_made_once(df, name, way):
-    if way == "torch":
-        pytest.importorskip("torch")
+@pytest.mark.parametrize("way", [batches, torch])
+def test_each_row_is_made_once(df, name, way, tmp_path):
     Model.seen = 0
     metrics.reset()
     with dask.config.set(scheduler="sync"):
-        chosen = CASES[name](df)[["image", "made"]]
-        if way == "torch":
-            loader = chosen.img.to_torch(["image", "made"], batch_size=5)
-            batches = [len(made) for (_, made), _ in loader]
-        else:
-            batches = [len(x["made"]) for x in chosen.img.iter_batches(5)]
-    decoded = metrics.snapshot().get("decode", 0)
-    assert sum(batches) == ROWS
-    assert (Model.seen, decoded) == (ROWS, ROWS)
+        assert way(CASES[name](df)[["image", "made"]], tmp_path) == ROWS
+    assert (Model.seen, metrics.snapshot().get("decode", 0)) == (ROWS, ROWS)
+
+
+def sees_each_row_once(df, name, way, tmp_path):
+    Model.seen = 0
+    with dask.config.set(scheduler="sync"):
+        assert way(CASES[name](df)[["image", "made"]], tmp_path) == ROWS
+    assert Model.seen == ROWS
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_model_sees_each_row_once(df, name, tmp_path):
+    """Dask asks for the keys of all rows before it sorts any."""
+    sees_each_row_once(df, name, computed, tmp_path)
+
+
+@pytest.mark.sampled(one_in=4)
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("way", [written, persisted, several, total])
+def test_a_model_sees_each_row_once_whatever_is_asked(df, name, way, tmp_path):
+    sees_each_row_once(df, name, way, tmp_path)
+
+
+@pytest.mark.parametrize("way", [written, total])
+def test_what_was_made_is_not_kept(df, way, tmp_path):
+    sees_each_row_once(df, "twice", way, tmp_path / "first")
+    sees_each_row_once(df, "twice", way, tmp_path / "again")
+
+
+def test_workers_see_each_row_once(df, client, tmp_path):
+    def score(batch):
+        rows = len(batch["path"])
+        (tmp_path / f"{rows}-{uuid.uuid4()}").touch()
+        return {"score": np.arange(rows)[::-1] * 1.0}
+
+    rows = df.img.map_batches(score, columns=["path"], meta={"score": "f8"})
+    assert len(rows.set_index("score")[["k"]].compute()) == ROWS
+    assert sum(int(path.name.split("-")[0]) for path in tmp_path.iterdir()) == ROWS
+
+
+@pytest.mark.parametrize("parts", [1, 3])
+def test_the_rows_are_those_of_the_frame(df, parts):
+    """Whatever is done to them on the way."""
+    rows = staged(df.repartition(npartitions=parts)).assign(row=lambda d: d.index)
+    with dask.config.set(scheduler="sync"):
+        plain = rows.compute()
+        whole = rows.set_index("score").compute()
+        some = rows.set_index("score")
+        some = some[some.k > "05"][["row"]].compute()
+        ends = rows.sort_values("score", ascending=False).head(3, npartitions=-1)
+    assert {*zip(whole.index, whole.row, strict=True)} == {
+        *zip(plain.score, plain.row, strict=True)
+    }
+    assert whole.index.is_monotonic_increasing
+    assert sorted(some.row) == sorted(plain.row[plain.k > "05"])
+    assert ends.score.tolist() == sorted(plain.score, reverse=True)[:3]

@@ -222,7 +222,8 @@ def submit(frame: dd.DataFrame, job: Job, compute: bool) -> Any:
     frame, seen = watched(frame, "__daskimg_seen_")
     run = replace(job.run, done=job.done)
     job = replace(job, run=run, seen=seen)
-    windows = compute and frame.npartitions > WINDOW and _separable(frame.expr)
+    # (a sort would have to look at all keys to tell how many it makes, and is not separable)
+    windows = compute and _separable(frame.expr) and frame.npartitions > WINDOW
     if run.done or windows:  # partitions are counted as they will be when the frame is optimised
         frame = frame.optimize()
         job = replace(job, numbers=tuple(sorted({*range(frame.npartitions)} - {*run.done})))
