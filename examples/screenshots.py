@@ -22,8 +22,6 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
-from nbclient import NotebookClient
-from nbconvert import HTMLExporter
 from PIL import Image
 
 HERE = Path(__file__).resolve().parent
@@ -55,6 +53,8 @@ def run_notebook(
     ------
     nbclient.exceptions.CellExecutionError
     """
+    from nbclient import NotebookClient
+
     before = os.environ.get("PYTHONPATH")
     paths = [str(HERE), str(HERE.parent), *filter(None, [before])]
     given = {"PYTHONPATH": os.pathsep.join(paths), "DASK_DASKIMG__PROGRESS": progress}
@@ -114,6 +114,8 @@ def save(browser: Any, path: Path) -> None:
 
 def shoot_notebook(notebook: nbformat.NotebookNode, path: Path) -> None:
     """The first tables of the tour."""
+    from nbconvert import HTMLExporter
+
     text, _ = HTMLExporter().from_notebook_node(notebook)
     with tempfile.TemporaryDirectory() as folder, chromium((900, 1000)) as browser:
         page = Path(folder, "tour.html")

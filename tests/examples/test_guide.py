@@ -54,7 +54,15 @@ def beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.sampled(one_in=3)
-@pytest.mark.parametrize("name", sorted({*REPLACED, *TOLD}))
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.xdist_group("tensorflow"))
+        if name == "train_tensorflow"
+        else name
+        for name in sorted({*REPLACED, *TOLD})
+    ],
+)
 def test_a_program_gives_what_numpy_pillow_and_pandas_give(name: str) -> None:
     importlib.import_module(name).main()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import huggingface_vit
@@ -13,9 +14,10 @@ from PIL import Image, ImageOps
 
 import daskimg as di
 
-pytestmark = pytest.mark.long  # the quick tests run the demo
-
-transformers = pytest.importorskip("transformers", reason="the example needs transformers")
+pytestmark = [
+    pytest.mark.long,  # the quick tests run the demo
+    pytest.mark.skipif(find_spec("transformers") is None, reason="the example needs transformers"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +31,8 @@ def test_the_same_as_calling_the_model_on_pictures_of_pillow(labelled: Path) -> 
     found = pd.read_parquet(labelled / "labelled", columns=["path", "label", "probability"])
     scores = di.read_parquet(str(labelled / "labelled"), columns=["scores"]).compute()["scores"]
     assert len(found) == 8
+    import transformers
+
     model = transformers.ViTForImageClassification.from_pretrained(labelled / "model").eval()
     processor = transformers.AutoImageProcessor.from_pretrained(labelled / "model")
     for row, given in zip(found.itertuples(), scores, strict=True):

@@ -8,7 +8,6 @@ from pathlib import Path
 import nbformat
 import pytest
 import screenshots
-from nbconvert import HTMLExporter
 
 ROOT = Path(__file__).resolve().parents[2]
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)
@@ -86,6 +85,8 @@ def test_progress_in_a_notebook(ran):
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium: apt-get install chromium chromium-driver")
 def test_it_is_seen(ran, tmp_path):
     pytest.importorskip("selenium")
+    from nbconvert import HTMLExporter
+
     page = tmp_path / "tour.html"
     page.write_text(HTMLExporter().from_notebook_node(ran)[0])
     with screenshots.chromium() as browser:

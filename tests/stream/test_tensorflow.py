@@ -12,6 +12,8 @@ import daskimg as di
 from daskimg.export.tensorflow import _shape_and_dtype
 from tests.stream.conftest import ROWS
 
+pytestmark = pytest.mark.xdist_group("tensorflow")  # five seconds to import, once
+
 
 def test_the_specification_follows_from_dtypes():
     shape = _shape_and_dtype("image", di.ImageDtype("float32", (8, 9, 3)))
