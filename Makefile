@@ -7,12 +7,15 @@ PYTEST := $(BIN)/python -m pytest -q -n 3 --dist loadgroup
 # Else each of the processes that tests start would compile all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo docs test test-all test-rest lint bench test-oldest fuzz clean
+.PHONY: demo docs test sample test-all test-rest lint bench test-oldest fuzz clean
 
 demo: $(VENV)/.demo  ## the product-analytics job on a small catalogue; writes demo-report/
 	$(BIN)/python examples/product_analytics.py
 
-test: lint  ## style, types, tests and doctests; of what could go on for ever, a sample
+test:  ## style, types, tests and doctests; of what could go on for ever, a sample
+	$(MAKE) -j 2 sample lint
+
+sample: $(VENV)/.test
 	$(PYTEST) -m "not long"
 
 test-all: lint  ## every test, every kill, the long fuzz

@@ -55,7 +55,7 @@ def frame(tmp_path):
     return df.assign(n=df.path.str.slice(-5, -4).astype("int64"))
 
 
-@pytest.mark.sampled(one_in=3)
+@pytest.mark.sampled(one_in=6)
 @pytest.mark.parametrize("meta", [None, "object", "list"])
 @pytest.mark.parametrize("kind", MAKERS)
 def test_crops_explode_to_pictures(frame, kind, meta, tmp_path):

@@ -133,6 +133,7 @@ def na_cmp():
     return operator.is_
 
 
+@pytest.mark.sampled(one_in=2)
 class TestImages(
     base.BaseConstructorsTests,
     base.BaseGetitemTests,
@@ -143,6 +144,7 @@ class TestImages(
     """Cells in and out. For tensors `test_array` has these: pandas compares scalars with ==."""
 
 
+@pytest.mark.sampled(one_in=2)
 class TestColumns(
     base.BaseCastingTests,
     base.BaseDtypeTests,

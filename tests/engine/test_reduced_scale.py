@@ -75,7 +75,7 @@ def same(a, b):
         np.testing.assert_array_equal(one, other)
 
 
-@pytest.mark.sampled(one_in=3)
+@pytest.mark.sampled(one_in=4)
 @pytest.mark.parametrize("how", RESIZES)
 def test_off_gives_the_same_bits_whatever_is_beside_it(paths, how):
     with dask.config.set({"daskimg.reduced-scale": "off"}):
@@ -88,7 +88,7 @@ def test_off_gives_the_same_bits_whatever_is_beside_it(paths, how):
             same(both.small, whole)
 
 
-@pytest.mark.sampled(one_in=3)
+@pytest.mark.sampled(one_in=6)
 @pytest.mark.parametrize("how", RESIZES)
 def test_auto_is_near_whatever_is_beside_it(paths, how):
     with dask.config.set({"daskimg.reduced-scale": "off"}):

@@ -122,7 +122,7 @@ def watched(folder):
     WATCHED.clear()
 
 
-@pytest.mark.sampled(one_in=3)
+@pytest.mark.sampled(one_in=6)
 @pytest.mark.parametrize("take", TAKES.values(), ids=TAKES)
 @pytest.mark.parametrize("frame", FRAMES)
 def test_each_row_once(folder, tmp_path, watched, frame, take):

@@ -143,7 +143,7 @@ def attempt(call):
         return None, (type(error), str(error))
 
 
-@pytest.mark.sampled(one_in=6)
+@pytest.mark.sampled(one_in=10)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", OPS)
 def test_eager_is_lazy(name, kind, mixed):

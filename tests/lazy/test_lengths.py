@@ -71,7 +71,7 @@ def frame(folder, model=True):
     return df.img.map_batches(same, columns=["image"], meta={"image": df.dtypes["image"]})
 
 
-@pytest.mark.sampled(one_in=3)
+@pytest.mark.sampled(one_in=6)
 @pytest.mark.parametrize("model", [False, True])
 @pytest.mark.parametrize("case", DONE)
 def test_lengths_of_an_array(folder, case, model):
@@ -87,7 +87,7 @@ def test_lengths_of_an_array(folder, case, model):
     assert model == bool(calls)
 
 
-@pytest.mark.sampled(one_in=3)
+@pytest.mark.sampled(one_in=6)
 @pytest.mark.parametrize("model", [False, True])
 @pytest.mark.parametrize("case", DONE)
 def test_epochs_of_torch(folder, case, model):

@@ -89,7 +89,7 @@ def test_pandas(rows, case, kind):
     assert counts(do(d)) == {there}
 
 
-@pytest.mark.sampled(one_in=3)
+@pytest.mark.sampled(one_in=6)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("case", DONE)
 def test_dask(rows, case, kind):

@@ -117,6 +117,7 @@ def test_frames_of_pandas(df, tmp_path):
     assert found.img.write_parquet(tmp_path / "out").rows == 6
 
 
+@pytest.mark.sampled(one_in=3)
 @pytest.mark.parametrize("name", PLENTY.split())
 def test_pictures_and_measures_of_any_name(paths, name):
     lazy = dd.from_pandas(pd.DataFrame({"file": paths, "k": range(6)}), npartitions=2)

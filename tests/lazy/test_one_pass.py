@@ -29,7 +29,7 @@ def computed(x: Any) -> Any:
     return x.compute() if hasattr(x, "dask") else x
 
 
-@pytest.mark.sampled(one_in=2)
+@pytest.mark.sampled(one_in=3)
 @pytest.mark.parametrize("scheduler", ["sync", "threads"])
 @pytest.mark.parametrize("name", CASES)
 def test_case(name, scheduler, paths, tmp_path):

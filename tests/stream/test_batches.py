@@ -63,7 +63,7 @@ PIPELINES = {
 }
 
 
-@pytest.mark.sampled(one_in=2)
+@pytest.mark.sampled(one_in=4)
 @pytest.mark.parametrize("name", PIPELINES)
 @pytest.mark.parametrize("scheduler", ["threads", "client"])
 def test_pipelines(frame, name, scheduler, request):

@@ -152,7 +152,7 @@ def light_of(batch, calls):
     return {"light": batch["pic"].mean((1, 2, 3))}
 
 
-@pytest.mark.sampled(one_in=3)
+@pytest.mark.sampled(one_in=6)
 @pytest.mark.parametrize("writer", ["parquet", "csv"])
 @pytest.mark.parametrize("concurrency", [None, 1])
 @pytest.mark.parametrize("above", ["all", "table", "filter", "column", "fillna", "stage"])
