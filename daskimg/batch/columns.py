@@ -11,7 +11,7 @@ import pandas as pd
 import PIL.Image
 
 from daskimg.column.array import ImageArray
-from daskimg.column.cells import as_image, check, is_missing, kept_to, lay_out
+from daskimg.column.cells import as_image, check, exact, is_missing, kept_to, lay_out
 from daskimg.column.dtype import ImageDtype
 from daskimg.column.image import Image
 from daskimg.column.json import JsonDtype
@@ -124,10 +124,11 @@ class NumberColumn(Column):
             given = np.asarray([fill if gone else x for x, gone in zip(cells, null, strict=True)])
         else:
             given = values
-        if given.ndim != 1 or given.dtype.kind not in "biufmM":
+        times = wanted.kind in "mM"
+        if given.ndim != 1 or given.dtype.kind not in ("biufmM" if times else "biuf"):
             raise TypeError(f"expected {wanted} values, got {_told(values, given)}; give meta=")
-        cast = given.astype(wanted)
-        if wanted.kind not in "fmM" and not np.array_equal(cast, given):
+        cast = given.astype(wanted) if times else exact(given, wanted)
+        if cast is None:
             raise TypeError(f"expected {wanted} values; got {given.dtype} ones; give meta=")
         self.values[rows] = cast
         self.filled[rows] = ~null

@@ -142,8 +142,9 @@ class ImageArray(ByContent):
         return Image(content, path, error, fetch.recall(self.dtype.source))
 
     def __getitem__(self, item: Any) -> Any:
-        if isinstance(item, tuple) and len(item) == 2 and item[0] is Ellipsis:
-            item = item[1]
+        if isinstance(item, tuple):
+            axes = [one for one in item if one is not Ellipsis]
+            item = axes[0] if len(axes) == 1 else item
         item = check_array_indexer(self, item)
         if isinstance(item, int | np.integer):
             i = range(len(self))[item] if -len(self) <= item < len(self) else None
@@ -180,10 +181,11 @@ class ImageArray(ByContent):
         """Rows at `indices`; with `allow_fill`, -1 is a missing cell (or `fill_value`)."""
         index = np.asarray(indices, np.int64)
         n = len(self)
-        if (len(index) and index.max() >= n) or (not allow_fill and (index < -n).any()):
-            if n == 0 and (not allow_fill or index.max() >= 0):
+        outside = index[(index >= n) | ((index < -n) & (not allow_fill))]
+        if len(outside):
+            if n == 0:
                 raise IndexError("cannot do a non-empty take from an empty axes.")
-            raise IndexError(f"index {index.max()} is out of bounds for axis 0 with size {n}")
+            raise IndexError(f"index {outside[0]} is out of bounds for axis 0 with size {n}")
         if not allow_fill:
             return self._take(np.where(index < 0, index + n, index))
         if len(index) and index.min() < -1:
@@ -233,8 +235,13 @@ class ImageArray(ByContent):
             )
         if one and not repeat:
             raise ValueError(f"setting one cell with a sequence: {type(value).__name__}")
-        new = ImageArray._from_sequence([value] if repeat else value, dtype=self.dtype)
+        new = self.admitted([value] if repeat else value)
         return new._take(np.zeros(n, np.int64)) if len(new) == 1 != n else new
+
+    def admitted(self, values: Any) -> ImageArray:
+        """`values` as cells of this column, which opens no path of theirs that was not opened."""
+        dtype = self.dtype.derive(self.dtype.cells, self.dtype.shape, source=None)
+        return ImageArray._from_sequence(values, dtype=dtype)._kept_home(self.dtype)
 
     def __iter__(self) -> Iterator[Any]:
         nothing = [None] * len(self)

@@ -25,6 +25,7 @@ __all__ = [
     "as_image",
     "check",
     "digest",
+    "exact",
     "infer",
     "is_missing",
     "kept_to",
@@ -117,7 +118,7 @@ def kind_of(cell: Image) -> str:
 def check(cell: Image, dtype: ImageDtype) -> Any:
     """What `cell` holds, as a column of `dtype` keeps it.
 
-    A cast may widen integers or change to floats; it never changes an integer's value.
+    A cast may widen integers or change to floats; it changes no value but by digits of floats.
 
     Raises
     ------
@@ -154,14 +155,24 @@ def fit(pixels: Array, dtype: ImageDtype) -> Array:
     wanted = dtype.cell_dtype
     if wanted is None or pixels.dtype == wanted:
         return pixels
-    with np.errstate(invalid="ignore"):
-        cast: Array = pixels.astype(wanted)
-    if wanted.kind != "f" and not np.array_equal(cast, pixels):
+    cast = exact(pixels, wanted)
+    if cast is None:
         raise TypeError(
             f"a cell of {dtype} is {wanted}; got {pixels.dtype} with values that do not fit: "
             f'.img.astype("{wanted}") scales pictures, pixels.round().astype("{wanted}") rounds'
         )
     return cast
+
+
+def exact(values: Array, dtype: np.dtype[Any]) -> Array | None:
+    """Numbers in another dtype; None where one would become another but for digits of floats."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        cast: Array = values.astype(dtype)
+        if dtype.kind == values.dtype.kind == "f":
+            lost = np.isinf(cast) & np.isfinite(values)
+        else:
+            lost = cast.astype(values.dtype) != values
+    return None if lost.any() else cast
 
 
 def kept_to(dtype: ImageDtype, cells: Iterable[Image | None]) -> ImageDtype:

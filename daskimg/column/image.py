@@ -20,6 +20,7 @@ from daskimg.kernels import codec, color, headers
 from daskimg.kernels.geometry import turn
 from daskimg.kernels.inline import inline
 from daskimg.kernels.reader import image_pixels
+from daskimg.kernels.resizing import Size
 from daskimg.secrets import mask_url
 from daskimg.transport import fetch
 from daskimg.transport.stores import is_here
@@ -35,6 +36,16 @@ def pixels_of(picture: Any) -> npt.NDArray[Any]:
     if isinstance(picture, PIL.Image.Image):
         return image_pixels(picture, picture.format or "")
     return np.asarray(picture)
+
+
+def _decoded(data: bytes, sizes: Sequence[Size] = ()) -> npt.NDArray[Any]:
+    """The picture of a file's bytes, by the settings in force; as large as resizes need it."""
+    how, child = config.settings()._asdict(), config.isolation()
+    if child is None:
+        draft = codec.draft(data, sizes, **how)
+    else:
+        draft = isolate.draft(data, sizes, timeout=child[0], **how)
+    return turn(draft.pixels, draft.orientation)
 
 
 def _boxed(value: Any) -> npt.NDArray[np.object_]:
@@ -99,6 +110,9 @@ class Image:
         self.path = None if path is None else os.fspath(path)
         self.error, self._source = error, source
 
+    def __reduce__(self) -> tuple[Any, ...]:  # (a pickled array forgets that it is read-only)
+        return Image, (self._data, self.path, self.error, self._source)
+
     @property
     def failed(self) -> bool:
         """Whether this cell is a failure (no picture, and a reason)."""
@@ -139,21 +153,23 @@ class Image:
         if (held := inline(self.path)) is not None:
             return held
         source = (self._source or fetch.Source.default).allowing(config.allow_paths())
-        return fetch.read_bytes(self.path, fetch.for_cell(self.path, source), max_bytes=most)
+        caps = [cap for cap in (most, config.max_bytes()) if cap is not None]
+        at = fetch.for_cell(self.path, source)
+        return fetch.read_bytes(self.path, at, max_bytes=min(caps, default=None))
 
     def to_numpy(self) -> npt.NDArray[Any]:
-        """The pixels, HWC (HW for grey), read-only; decoded if need be.
+        """The pixels, HWC (HW for grey), read-only; decoded if need be, by the settings in force.
 
         Raises
         ------
         ImageError
             When the cell is a failure.
         """
-        if self._data is None or isinstance(self._data, bytes):
-            pixels = codec.decode(self.to_bytes())
-            pixels.flags.writeable = False
-            return pixels
-        return self._data
+        if isinstance(self._data, np.ndarray):
+            return self._data
+        pixels = _decoded(self._bytes())
+        pixels.flags.writeable = False
+        return pixels
 
     # -- NumPy's protocols: the pixels, but among objects a picture is one object -----------------
     # pandas makes object arrays of scalars and asks whether one is missing: with a plain
@@ -231,22 +247,15 @@ class Image:
 
     def _look(self, side: int, most: int | None = None) -> tuple[PIL.Image.Image, str]:
         """A small picture, and what there is to say of the large one."""
-        pixels, settings = self._data, config.settings()._asdict()
+        pixels = self._data
         if isinstance(pixels, np.ndarray):
             told = f"{'x'.join(map(str, pixels.shape))} {pixels.dtype}"
         else:
             data = self._bytes(most)
-            height, width, _, mode, kind = headers.read_header(data, **settings)
+            height, width, _, mode, kind = headers.read_header(data, **config.settings()._asdict())
             told = f"{height}x{width} {mode}, {kind}, {len(data):,} bytes"
-            child = config.isolation()
-            if child is None:
-                draft = codec.draft(data, [(side, side, "contain")], **settings)
-            else:
-                draft = isolate.draft(data, [(side, side, "contain")], timeout=child[0], **settings)
-            pixels = turn(draft.pixels, draft.orientation)
-        picture = Image(pixels).to_pil()
-        if picture.mode in ("I;16", "F"):
-            picture = PIL.Image.fromarray(color.to_uint8(pixels).squeeze())
+            pixels = _decoded(data, [(side, side, "contain")])
+        picture = Image(color.to_uint8(pixels)).to_pil()
         picture.thumbnail((side, side))
         return picture, told
 

@@ -74,6 +74,8 @@ def convert(pixels: Pixels, mode: str) -> Pixels:
         return pixels
     if mode in ("I;16", "F"):
         dtype = np.dtype(np.uint16 if mode == "I;16" else np.float32)
+        if mode == "I;16" and pixels.dtype != np.uint8:
+            pixels = astype(pixels, dtype)  # by the white of all channels
         grey = drop_alpha(pixels)
         if grey.ndim == 3:
             mode_of(grey)  # raises for what is no picture
@@ -126,7 +128,7 @@ def astype(pixels: Pixels, dtype: npt.DTypeLike) -> Pixels:
     if source == np.uint8 and target == np.uint16:
         return pixels.astype(target) * np.uint16(257)
     if target.kind == "f":
-        return pixels.astype(target)
+        return fitted(pixels, target)
     old = white(pixels)
     new = {"u1": 255, "u2": 65535}.get(target.str[1:], max(old, 255))
     if old == new:
@@ -305,7 +307,8 @@ def equalize(pixels: Pixels) -> Pixels:
     """
     if pixels.dtype not in (np.uint8, np.uint16):
         scale = np.float32(white(pixels) / 255)
-        return fitted(equalize(to_uint8(pixels)) * scale, pixels.dtype)
+        eight = split_alpha(to_uint8(pixels))[0]
+        return _like(pixels, equalize(eight) * scale, split_alpha(pixels)[1])
     top = np.iinfo(pixels.dtype).max
     result = np.array(check_pixels(pixels))
     color = split_alpha(result)[0]
@@ -357,7 +360,8 @@ def _blend(pixels: Pixels, other: float | Pixels, factor: float) -> Pixels:
 
 def _like(pixels: Pixels, color: Pixels, alpha: Pixels | None) -> Pixels:
     """`color` clipped to black and white, in the dtype and with the alpha of `pixels`."""
-    np.clip(color, 0, white(pixels), out=color)
+    most = np.iinfo(pixels.dtype).max if pixels.dtype.kind in "iu" else np.inf
+    np.clip(color, 0, min(white(pixels), most), out=color)
     result = np.empty(pixels.shape, pixels.dtype)
     split_alpha(result)[0][...] = color >= 0.5 if pixels.dtype.kind == "b" else color
     if alpha is not None:

@@ -6,7 +6,7 @@ import hashlib
 
 import numpy as np
 
-from daskimg.kernels.pixels import Pixels, check_pixels
+from daskimg.kernels.pixels import Pixels, check_pixels, split_alpha, white
 
 __all__ = ["of_bytes", "of_pixels"]
 
@@ -41,9 +41,9 @@ def of_pixels(pixels: Pixels) -> str:
     """
     seen = check_pixels(pixels)
     if seen.ndim == 3:
-        if seen.shape[2] in (2, 4) and seen.dtype.kind == "u":
-            if (seen[:, :, -1] == np.iinfo(seen.dtype).max).all():
-                seen = seen[:, :, :-1]
+        color, alpha = split_alpha(seen)
+        if alpha is not None and (alpha == white(seen)).all():
+            seen = color
         if seen.shape[2] == 1 or (seen.shape[2] == 3 and _grey(seen)):
             seen = seen[:, :, 0]
     told = hashlib.blake2b(f"{seen.shape} {seen.dtype.str}".encode(), digest_size=SIZE)

@@ -11,7 +11,16 @@ from PIL import ImageColor, ImageDraw, ImageFilter, ImageFont
 
 from daskimg.kernels.color import convert
 from daskimg.kernels.measure import luma
-from daskimg.kernels.pixels import Pixels, check_pixels, fitted, from_pil, to_pil, white
+from daskimg.kernels.pixels import (
+    Pixels,
+    check_pixels,
+    fitted,
+    from_pil,
+    pillow_holds,
+    shaped,
+    to_pil,
+    white,
+)
 
 __all__ = ["blur", "color_of", "draw_boxes", "draw_mask", "edges", "sharpen"]
 
@@ -39,9 +48,8 @@ def blur(pixels: Pixels, sigma: float) -> Pixels:
     check_pixels(pixels)
     if sigma == 0:
         return pixels
-    if pixels.dtype == np.uint8 and (pixels.ndim == 2 or pixels.shape[2] <= 4):
-        image = to_pil(pixels).filter(ImageFilter.GaussianBlur(sigma))
-        return from_pil(image).reshape(pixels.shape)
+    if pillow_holds(pixels):
+        return shaped(from_pil(to_pil(pixels).filter(ImageFilter.GaussianBlur(sigma))), pixels)
     reach = max(1, round(4 * sigma))
     weights = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
     weights /= weights.sum()

@@ -16,7 +16,14 @@ import numpy.typing as npt
 from PIL import Image
 
 from daskimg.kernels.color import convert, to_uint8
-from daskimg.kernels.pixels import Pixels, check_pixels, drop_alpha, to_pil
+from daskimg.kernels.pixels import (
+    Pixels,
+    check_pixels,
+    drop_alpha,
+    split_alpha,
+    to_pil,
+    white,
+)
 
 __all__ = [
     "blurriness",
@@ -99,7 +106,7 @@ def luma(pixels: Pixels) -> npt.NDArray[np.uint8]:
     >>> luma(np.full((1, 1, 3), [255, 0, 0], np.uint8))
     array([[76]], dtype=uint8)
     """
-    return convert(drop_alpha(check_pixels(pixels)), "L")
+    return convert(pixels, "L")
 
 
 def levels(pixels: Pixels) -> Counts:
@@ -233,11 +240,8 @@ def transparency(pixels: Pixels) -> float:
     >>> transparency(np.array([[[7, 255], [7, 0]]], np.uint8))
     0.5
     """
-    if check_pixels(pixels).ndim == 2 or pixels.shape[2] not in (2, 4):
-        return 0.0
-    alpha = pixels[:, :, -1]
-    most = np.iinfo(alpha.dtype).max if alpha.dtype.kind in "iu" else 1.0
-    return 1.0 - float(alpha.mean(dtype=np.float64)) / most
+    alpha = split_alpha(check_pixels(pixels))[1]
+    return 0.0 if alpha is None else 1.0 - float(alpha.mean(dtype=np.float64)) / white(pixels)
 
 
 def entropy(pixels: Pixels) -> float:
@@ -272,10 +276,9 @@ def colorfulness(pixels: Pixels) -> float:
     >>> colorfulness(np.zeros((2, 2), np.uint8))
     0.0
     """
-    color = drop_alpha(check_pixels(pixels))
-    if color.ndim == 2:
+    eight = drop_alpha(to_uint8(check_pixels(pixels)))
+    if eight.ndim == 2:
         return 0.0
-    eight = to_uint8(color)
     red, green, blue = (eight[:, :, n].astype(np.int16) for n in range(3))
     mean_rg, std_rg = moments(red - green)
     mean_yb, std_yb = moments(red + green - 2 * blue)  # twice yb: stays whole
@@ -337,7 +340,7 @@ def _cosines() -> npt.NDArray[np.float64]:
 
 
 def moments(pixels: Pixels) -> tuple[float, float]:
-    """Mean and standard deviation, from sums that are exact for whole numbers.
+    """Mean and standard deviation, from sums that are exact for whole numbers of up to 16 bits.
 
     Without matrix products: BLAS would start threads of its own beside those of the run.
 
@@ -351,8 +354,8 @@ def moments(pixels: Pixels) -> tuple[float, float]:
     if flat.dtype == np.uint8:
         # one call that leaves the interpreter to others, in two thirds of the time of NumPy's sums
         return moments_of(_histogram(flat))
-    whole = flat.dtype.kind in "iu"
-    # around the first value floats lose no digits to a large mean
+    whole = flat.dtype.kind in "iu" and flat.dtype.itemsize <= 2
+    # around the first value others lose no digits to a large mean
     origin = 0.0 if whole else float(flat[0])
     total: float = 0
     squares: float = 0

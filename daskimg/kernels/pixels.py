@@ -133,8 +133,8 @@ def white(pixels: Pixels) -> int:
 def fitted(values: Pixels, dtype: np.dtype[Any]) -> Pixels:
     """`values`, on the scale of `dtype` already, in that dtype and nothing wrapped around.
 
-    For integers floats are rounded and all is clipped to the range (not a number: 0); true is
-    what is half or more.
+    What is finite is clipped to the range, for integers floats are rounded first (not a number: 0);
+    true is what is half or more.
 
     Examples
     --------
@@ -143,14 +143,17 @@ def fitted(values: Pixels, dtype: np.dtype[Any]) -> Pixels:
     """
     if dtype.kind == "b":
         return values if values.dtype == dtype else values >= 0.5
-    if dtype.kind == "f" or np.can_cast(values.dtype, dtype):
+    if np.can_cast(values.dtype, dtype):
         return values.astype(dtype, copy=False)
+    if dtype.kind == "f":
+        most = np.finfo(dtype).max
+        return np.where(np.isinf(values), values, np.clip(values, -most, most)).astype(dtype)
     limits = np.iinfo(dtype)
     if values.dtype.kind != "f":
         own = np.iinfo(values.dtype)
         ends = max(limits.min, own.min), min(limits.max, own.max)
         return np.clip(values, *ends).astype(dtype)
-    values = np.nan_to_num(np.rint(values))
+    values = np.nan_to_num(np.rint(values, dtype=np.promote_types(values.dtype, np.float32)))
     if dtype.itemsize <= 2:
         return np.clip(values, limits.min, limits.max).astype(dtype)
     # the largest float below what the dtype cannot hold

@@ -68,9 +68,8 @@ _PIXEL_MODES = {
 }  # fmt: skip
 # WebP's own limit; the canvas of an animation can claim 16 million, and takes minutes to fill
 SIDES = {"WEBP": 16_383}
-SIDE = (
-    10**6
-)  # of any other picture, as libpng has it: rows of a few bytes cost as much as long ones
+# Of any other picture, as libpng has it: rows of a few bytes cost as much as long ones.
+SIDE = 10**6
 CHUNKS = 1000  # of a PNG beside its pixels, as libpng has it; Pillow takes each apart in Python
 SMALL = 64  # bytes of pixels in a chunk, of which no encoder makes thousands
 # A blank page of 600 dpi by fax (group 4) has 40,000 pixels a byte. What has more, and is not
