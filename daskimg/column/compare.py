@@ -7,11 +7,12 @@ from typing import Any, NoReturn, Self
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from pandas.api.extensions import ExtensionArray
 
 from daskimg.column import cells as c
 from daskimg.column.held import Held, Mask
 
-__all__ = ["ByContent"]
+__all__ = ["ByContent", "ByDigest"]
 
 _NO_NUMBERS = (
     "cells of {} are no numbers. .img has what is computed of pictures: df.image.img.mean() is a "
@@ -20,11 +21,42 @@ _NO_NUMBERS = (
 )
 
 
-class ByContent(Held):
-    """Equality, hashing, grouping and filling of an `ImageArray`."""
+class ByDigest(ExtensionArray):
+    """Hashing and grouping of cells that are equal where their digests are."""
 
     def _take(self, index: npt.NDArray[np.int64]) -> Self:
-        raise AssertionError("ImageArray takes its rows")
+        raise AssertionError("the array takes its rows")
+
+    def digests(self) -> npt.NDArray[np.object_]:
+        """Sixteen bytes for each cell, equal where cells are; None where they are null."""
+        raise AssertionError("the array has digests")
+
+    def _values_for_factorize(self) -> tuple[npt.NDArray[Any], Any]:
+        return self.digests(), None
+
+    def factorize(self, use_na_sentinel: bool = True) -> tuple[npt.NDArray[np.intp], Self]:
+        """Codes of equal cells, and the first cell of each."""
+        codes, _ = pd.factorize(self.digests(), use_na_sentinel=use_na_sentinel)
+        kinds, first = np.unique(codes, return_index=True)
+        return codes, self._take(first[kinds >= 0].astype(np.int64))
+
+    def unique(self) -> Self:
+        """The first of all equal cells, in order of appearance."""
+        return self.factorize(use_na_sentinel=False)[1]
+
+    def duplicated(self, keep: Any = "first") -> Mask:
+        """Which cells equal another one; null cells equal each other."""
+        return pd.Index(self.digests()).duplicated(keep)
+
+    def _hash_pandas_object(
+        self, *, encoding: str, hash_key: str, categorize: bool
+    ) -> npt.NDArray[np.uint64]:
+        words = b"".join(bytes(16) if d is None else d for d in self.digests())
+        return np.frombuffer(words, np.uint64)[::2].copy()
+
+
+class ByContent(ByDigest, Held):
+    """Equality and filling of an `ImageArray`, and what there is not of pictures."""
 
     def digests(self) -> npt.NDArray[np.object_]:
         """Sixteen bytes for each cell, equal where cells are; None where they are null."""
@@ -142,23 +174,6 @@ class ByContent(Held):
             return super()._reduce(name, **how)
         return self._unable(name)
 
-    def _values_for_factorize(self) -> tuple[npt.NDArray[Any], Any]:
-        return self.digests(), None
-
-    def factorize(self, use_na_sentinel: bool = True) -> tuple[npt.NDArray[np.intp], Self]:
-        """Codes of equal cells, and the first cell of each."""
-        codes, _ = pd.factorize(self.digests(), use_na_sentinel=use_na_sentinel)
-        kinds, first = np.unique(codes, return_index=True)
-        return codes, self._take(first[kinds >= 0].astype(np.int64))
-
-    def unique(self) -> Self:
-        """The first of all equal cells, in order of appearance."""
-        return self.factorize(use_na_sentinel=False)[1]
-
-    def duplicated(self, keep: Any = "first") -> Mask:
-        """Which cells equal another one; null cells equal each other."""
-        return pd.Index(self.digests()).duplicated(keep)
-
     def value_counts(self, dropna: bool = True) -> pd.Series:
         """How often each cell occurs."""
         codes, cells = self.factorize(use_na_sentinel=dropna)
@@ -196,9 +211,3 @@ class ByContent(Held):
         wanted = {self._digest_of(value) for value in cells} - {None}
         found = np.array([d in wanted for d in self.digests()], bool)
         return found | self.isna() if any(map(c.is_missing, cells)) else found
-
-    def _hash_pandas_object(
-        self, *, encoding: str, hash_key: str, categorize: bool
-    ) -> npt.NDArray[np.uint64]:
-        words = b"".join(bytes(16) if d is None else d for d in self.digests())
-        return np.frombuffer(words, np.uint64)[::2].copy()

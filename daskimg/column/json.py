@@ -24,6 +24,7 @@ from pandas.api.extensions import (
 )
 from pandas.api.indexers import check_array_indexer
 
+from daskimg.column.cells import is_missing
 from daskimg.column.image import Image
 from daskimg.transport import fetch
 
@@ -74,6 +75,11 @@ def plain(value: Any) -> Any:
         "a column of lists and dicts holds what JSON does (str, bool, int, float, None in them), "
         f"bytes and pictures; got {type(value).__name__}"
     )
+
+
+def _cell(value: Any) -> Any:
+    """`value` as a column keeps it; None where it is missing."""
+    return None if is_missing(value) else plain(value)
 
 
 def is_picture(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:
@@ -195,6 +201,8 @@ class JsonArray(ExtensionArray):
         JSON values, as `plain` makes them; None where a cell is missing.
     """
 
+    _readonly = False  # (pandas 2 does not know of it)
+
     def __init__(self, values: npt.NDArray[np.object_]) -> None:
         self._values = values
 
@@ -202,8 +210,7 @@ class JsonArray(ExtensionArray):
     def _from_sequence(cls, scalars: Any, *, dtype: Any = None, copy: bool = False) -> JsonArray:
         values = np.empty(len(scalars), object)
         for i, value in enumerate(scalars):
-            missing = isinstance(value, float) and np.isnan(value)
-            values[i] = None if missing else plain(value)
+            values[i] = _cell(value)
         return cls(values)
 
     @classmethod
@@ -228,15 +235,19 @@ class JsonArray(ExtensionArray):
         found = self._values[item]
         if isinstance(item, int | np.integer):
             return pd.NA if found is None else found
-        return JsonArray(found)
+        part = JsonArray(found)
+        part._readonly = self._readonly
+        return part
 
     def __setitem__(self, key: Any, value: Any) -> None:
+        if self._readonly:
+            raise ValueError("Cannot modify read-only array")
         key = check_array_indexer(self, key)
         if isinstance(key, int | np.integer):
-            self._values[key] = plain(value)
+            self._values[key] = _cell(value)
             return
         n = len(self._values[key])
-        one = isinstance(value, str | Mapping) or not isinstance(value, Sequence | ExtensionArray)
+        one = isinstance(value, str | bytes | Mapping | Set) or not hasattr(value, "__len__")
         cells = [value] * n if one else value
         self._values[key] = JsonArray._from_sequence(cells)._values
 
@@ -269,7 +280,7 @@ class JsonArray(ExtensionArray):
         taken = np.array(values, object)
         if allow_fill:  # (pandas takes None for NaN)
             for row in np.flatnonzero(index == -1):
-                taken[row] = plain(fill_value)
+                taken[row] = _cell(fill_value)
         return JsonArray(taken)
 
     @classmethod

@@ -11,13 +11,13 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-from pandas.api.extensions import ExtensionArray
 from pandas.api.indexers import check_array_indexer
 
 from daskimg.column import cells as c
 from daskimg.column import text as t
 from daskimg.column.array import ImageArray
 from daskimg.column.arrow import to_arrow
+from daskimg.column.compare import ByDigest
 from daskimg.column.list_dtype import ImageListArrowType, ImageListDtype
 from daskimg.column.storage import held_by
 from daskimg.column.text import Text
@@ -35,7 +35,7 @@ Mask = npt.NDArray[np.bool_]
 Index = npt.NDArray[np.int64]
 
 
-class ImageListArray(ExtensionArray):
+class ImageListArray(ByDigest):
     """Lists of cells: all cells in one image column, and where each row's end.
 
     Parameters
@@ -131,7 +131,9 @@ class ImageListArray(ExtensionArray):
         if isinstance(item, slice) and item.indices(len(self))[2] == 1:
             start, stop, _ = item.indices(len(self))
             stop = max(start, stop)
-            return ImageListArray(self.ends[start : stop + 1], self.valid[start:stop], self.cells)
+            part = ImageListArray(self.ends[start : stop + 1], self.valid[start:stop], self.cells)
+            part._readonly = self._readonly
+            return part
         return self._take(np.arange(len(self))[item])
 
     def __setitem__(self, key: Any, value: Any) -> None:
@@ -140,11 +142,20 @@ class ImageListArray(ExtensionArray):
         key = check_array_indexer(self, key)
         rows = np.atleast_1d(np.arange(len(self))[key])
         one = c.is_missing(value) or isinstance(key, int | np.integer)
-        new = self._from_sequence([value] * len(rows) if one else value, dtype=self.dtype)
+        new = self._admitted([value] * len(rows) if one else value)
+        if len(new) != len(rows):
+            raise ValueError(f"cannot set {len(rows)} rows from {len(new)} lists")
         order = np.arange(len(self))
         order[rows] = len(self) + np.arange(len(rows))
         both = self._concat_same_type([self, new])._take(order)
         self.ends, self.valid, self.cells = both.ends, both.valid, both.cells
+
+    def _admitted(self, rows: Any) -> ImageListArray:
+        """`rows` as rows of this column; see `ImageArray.admitted`."""
+        item = self.cells.dtype
+        own = ImageListDtype(item.derive(item.cells, item.shape, source=None))
+        new: ImageListArray = self._from_sequence(rows, dtype=own)
+        return ImageListArray(new.ends, new.valid, self.cells.admitted(new.cells))
 
     def __eq__(self, other: Any) -> Any:
         if isinstance(other, pd.Series | pd.Index | pd.DataFrame):
@@ -152,7 +163,7 @@ class ImageListArray(ExtensionArray):
         if not isinstance(other, ImageListArray):
             is_column = isinstance(other, np.ndarray) and len(other) == len(self)
             other = self._from_sequence(other if is_column else [other] * len(self))
-        pairs = zip(self._digests(), other._digests(), strict=True)
+        pairs = zip(self.digests(), other.digests(), strict=True)
         return np.array([a is not None and a == b for a, b in pairs], bool)
 
     def isna(self) -> Mask:
@@ -178,16 +189,21 @@ class ImageListArray(ExtensionArray):
         return ImageListArray(ends, valid, self.cells._take(flat))
 
     def take(self, indices: Any, *, allow_fill: bool = False, fill_value: Any = None) -> Any:
-        """Rows at `indices`; with `allow_fill`, -1 is a missing one."""
+        """Rows at `indices`; with `allow_fill`, -1 is a missing one (or `fill_value`)."""
         index = np.asarray(indices, np.int64)
         if not allow_fill:
             return self._take(np.arange(len(self))[index])
         missing = index == -1
-        if len(index) and (index.min() < -1 or index.max() >= len(self)):
-            raise ValueError(f"rows to take are -1 to {len(self) - 1}; got {index}")
+        if (outside := index[(index < -1) | (index >= len(self))]).size:
+            kind = ValueError if outside[0] < 0 else IndexError
+            raise kind(f"rows to take are -1 to {len(self) - 1}; got {outside[0]}")
         if missing.all():
-            return ImageListArray.empty(len(index), self.dtype)
-        return self._take(np.where(missing, 0, index), missing)
+            taken = ImageListArray.empty(len(index), self.dtype)
+        else:
+            taken = self._take(np.where(missing, 0, index), missing)
+        if missing.any() and not c.is_missing(fill_value):
+            taken[missing] = [fill_value] * int(missing.sum())
+        return taken
 
     @classmethod
     def _concat_same_type(cls, to_concat: Sequence[ImageListArray]) -> ImageListArray:
@@ -243,7 +259,7 @@ class ImageListArray(ExtensionArray):
 
         return shown
 
-    def _digests(self) -> npt.NDArray[np.object_]:
+    def digests(self) -> npt.NDArray[np.object_]:
         """Sixteen bytes for each row, equal where its cells are; None where it is null."""
         each = [bytes(16) if d is None else d for d in self.own.digests()]
         out = np.full(len(self), None, object)
@@ -253,27 +269,8 @@ class ImageListArray(ExtensionArray):
             out[row] = hashlib.blake2b(words, digest_size=16).digest()
         return out
 
-    def _values_for_factorize(self) -> tuple[npt.NDArray[Any], Any]:
-        return self._digests(), None
-
-    def factorize(self, use_na_sentinel: bool = True) -> tuple[npt.NDArray[np.intp], Any]:
-        """Codes of equal rows, and the first row of each."""
-        codes, _ = pd.factorize(self._digests(), use_na_sentinel=use_na_sentinel)
-        kinds, first = np.unique(codes, return_index=True)
-        return codes, self._take(first[kinds >= 0])
-
-    def duplicated(self, keep: Any = "first") -> Mask:
-        """Which rows equal another one; null rows equal each other."""
-        return pd.Index(self._digests()).duplicated(keep)
-
     def _values_for_argsort(self) -> npt.NDArray[Any]:
         raise TypeError(f"cells of {self.dtype} have no order")
-
-    def _hash_pandas_object(
-        self, *, encoding: str, hash_key: str, categorize: bool
-    ) -> npt.NDArray[np.uint64]:
-        words = b"".join(bytes(16) if d is None else d for d in self._digests())
-        return np.frombuffer(words, np.uint64)[::2].copy()
 
     def __arrow_array__(self, type: pa.DataType | None = None) -> pa.Array:
         cells = to_arrow(self.own)
