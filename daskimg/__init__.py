@@ -1,10 +1,14 @@
 """An image is just another column of a Dask dataframe.
 
-``.img`` (on pandas and Dask alike), write it or join it like any other. The parts, from the bottom
-up: ``kernels`` (what is done to pixels), ``transport`` (bytes of a path), ``guard`` (what keeps one
-picture from ending a run), ``column`` (what an image column is), ``engine`` (what is to be done to
-a picture, as data, and doing it once), ``accessor`` and ``lazy`` (``.img``), ``io`` (readers and
-writers), ``frame`` (``.img`` on a DataFrame).
+Read pictures with ``read_images`` and its like, derive columns from them with ``.img`` (on pandas
+and Dask alike), and write or join them like any other column.
+
+Examples
+--------
+>>> df = di.read_images(folder)
+>>> df = df.assign(brightness=df.image.img.brightness())
+>>> df[df.image.img.width > 0][["path", "brightness"]].compute().columns.tolist()
+['path', 'brightness']
 """
 
 from importlib.metadata import version

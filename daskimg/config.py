@@ -16,7 +16,18 @@ import dask.config
 import yaml
 from dask.utils import parse_bytes, parse_timedelta
 
-__all__ = ["Settings", "allow_paths", "get", "max_bytes", "max_errors", "reduced_scale", "settings"]
+__all__ = [
+    "Settings",
+    "allow_paths",
+    "fetch_ahead",
+    "fetch_connections",
+    "get",
+    "isolation",
+    "max_bytes",
+    "max_errors",
+    "reduced_scale",
+    "settings",
+]
 
 _DEFAULTS: dict[str, Any] = yaml.safe_load(
     importlib.resources.files("daskimg").joinpath("daskimg.yaml").read_text()

@@ -156,7 +156,10 @@ def quoted(value: Any) -> str:
 
 
 class _Repr(reprlib.Repr):
-    """Shortened; a number of NumPy as people write it: 3, not np.int64(3)."""
+    """Shortened, no credentials; a number of NumPy as people write it: 3, not np.int64(3)."""
+
+    def repr_str(self, x: str, level: int) -> str:
+        return super().repr_str(mask_url(x), level)  # (of a cut one nobody knows what it was)
 
     def repr1(self, x: Any, level: int) -> str:
         return str(x) if isinstance(x, np.number | np.bool_) else super().repr1(x, level)

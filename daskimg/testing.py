@@ -15,6 +15,7 @@ import PIL.Image
 import PIL.ImageDraw
 
 from daskimg.errors import brief, quoted
+from daskimg.secrets import mask_url
 
 __all__ = ["assert_images_equal", "make_images"]
 
@@ -123,7 +124,8 @@ def assert_images_equal(left: Any, right: Any, atol: float = 0, *, check_path: b
         difference = _difference(one, other, atol, check_path)
         if difference:
             path = getattr(one, "path", None)
-            raise AssertionError(f"cell {i}{f' ({brief(path)})' if path else ''}: {difference}")
+            where = f" ({brief(mask_url(path))})" if path else ""
+            raise AssertionError(f"cell {i}{where}: {difference}")
 
 
 def _photo(rng: np.random.Generator, height: int, width: int) -> PIL.Image.Image:
@@ -198,11 +200,11 @@ def _difference(left: Any, right: Any, atol: float, check_path: bool) -> str | N
     same = (a == b) | ((a != a) & (b != b))  # NaN equals NaN, infinity itself
     with np.errstate(invalid="ignore"):
         apart = np.abs(a.astype(np.float64) - b.astype(np.float64))
-    apart[same] = 0
-    wrong = ~(apart <= atol)
+    wrong = ~(same | ((apart <= atol) & (atol > 0)))
     if not wrong.any():
         return None
-    at = np.unravel_index(np.argmax(np.where(np.isnan(apart), np.inf, apart)), apart.shape)
+    apart = np.where(np.isnan(apart), np.inf, apart)
+    at = np.unravel_index(np.argmax(np.where(wrong, apart, -1)), apart.shape)
     where = tuple(int(axis) for axis in at)
     return (
         f"{int(wrong.sum())} of {wrong.size} values differ by more than {atol}; "

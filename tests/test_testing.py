@@ -120,6 +120,17 @@ class TestAssertImagesEqual:
         with pytest.raises(AssertionError, match=message):
             assert_images_equal(left, right)
 
+    def test_integers_of_more_digits_than_a_float_has(self) -> None:
+        one, other = np.array([[7, 2**60]]), np.array([[7, 2**60 + 1]])
+        assert_images_equal(one, other, atol=1)
+        with pytest.raises(AssertionError, match=r"1 of 2 .* \(0, 1\): 1152921504606846976 and"):
+            assert_images_equal(one, other)
+
+    def test_no_credentials_are_told(self) -> None:
+        cell = di.Image(GREY, "https://host/a.png?sig=hunter2")
+        with pytest.raises(AssertionError, match=r"cell 0 \(https://host/a.png\?sig=\*\*\*\)"):
+            assert_images_equal([cell], [GREY + 1])
+
     def test_atol(self) -> None:
         assert_images_equal(GREY, GREY + np.uint8(2), atol=2)
         with pytest.raises(AssertionError, match="6 of 6 values differ by more than 1"):

@@ -237,7 +237,7 @@ class CellOps(Accessor):
         -------
         ndarray
             ``(N, H, W[, C])`` where all pictures have one shape and dtype (of a column of one
-            shape a read-only view, no copy), else an object array of arrays.
+            shape a read-only view, no copy), else an object array of read-only arrays.
 
         Raises
         ------
@@ -322,5 +322,6 @@ def _stack(cells: ImageArray, na_value: Any) -> npt.NDArray[Any]:
     for i in np.flatnonzero(null):
         values[i] = na_value
     for i, pixels in zip(rows, arrays, strict=True):
+        pixels.flags.writeable = False  # it is the column's own memory here too
         values[i] = pixels
     return values

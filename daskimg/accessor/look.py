@@ -8,13 +8,11 @@ from typing import Any
 import pandas as pd
 
 from daskimg.accessor.base import Accessor, neighbour, per_row
-from daskimg.accessor.measure import MEASURES
+from daskimg.accessor.measure import NUMBERS
 from daskimg.errors import quoted
 from daskimg.show import SIDE, ContactSheet, contact_sheet, histogram
 
 __all__ = ["LookOps", "compare"]
-
-OF = (*MEASURES, "blurriness", "transparency", "height", "width", "channels", "nbytes")
 
 
 class LookOps(Accessor):
@@ -111,9 +109,10 @@ def _pairs(rows: pd.DataFrame) -> list[tuple[Any, float]]:
 
 
 def _measured(cells: Any, name: str) -> Any:
-    if name not in OF:
+    if name not in NUMBERS:
         raise ValueError(
-            f"of is a column of numbers, or names a measure ({', '.join(OF)}); got {quoted(name)}"
+            f"of is a column of numbers, or names a measure ({', '.join(NUMBERS)}); got "
+            f"{quoted(name)}"
         )
     values = getattr(cells.img, name)
     return values() if callable(values) else values

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from daskimg.accessor.base import Accessor
 from daskimg.kernels.exif_tags import KINDS, POSITION
 
-__all__ = ["MEASURES", "MeasureOps"]
+__all__ = ["MEASURES", "NUMBERS", "MeasureOps"]
 
 MEASURES = (
     "mean",
@@ -22,6 +22,7 @@ MEASURES = (
     "entropy",
     "colorfulness",
 )
+NUMBERS = (*MEASURES, "blurriness", "transparency", "height", "width", "channels", "nbytes")
 
 
 class MeasureOps(Accessor):
@@ -182,16 +183,7 @@ class MeasureOps(Accessor):
         1       2   50.0
         2    <NA>    NaN
         """
-        known = {
-            *MEASURES,
-            "blurriness",
-            "transparency",
-            "height",
-            "width",
-            "channels",
-            "nbytes",
-            "hash",
-        }
+        known = {*NUMBERS, "hash"}
         if unknown := [name for name in names if name not in known]:
             raise ValueError(f"measures are {', '.join(sorted(known))}; got {unknown}")
         columns = {}

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import pandas as pd
-
-from daskimg.accessor.base import Accessor, number, size_of, span
+from daskimg.accessor.base import Accessor, number, per_row, size_of, span
 from daskimg.accessor.color import ColorOps
 from daskimg.accessor.geometry import GeometryOps
 from daskimg.engine.program import PATH
+from daskimg.errors import quoted
 
 __all__ = ["RandomOps"]
 
@@ -31,8 +30,8 @@ class RandomOps(Accessor):
                 f"{name} is keyed by each picture's path, and this column has none; give key=, "
                 "a Series with a value of its own for each row"
             )
-        if key is not None and not (isinstance(key, pd.Series) or hasattr(key, "dask")):
-            raise TypeError(f"key is a Series with a value for each row; got {key!r}")
+        if key is not None and not per_row(key):
+            raise TypeError(f"key is a Series with a value for each row; got {quoted(key)}")
         return self._op(name, PATH if key is None else key, int(seed), int(epoch), *params)
 
     def random_flip(self, p: float = 0.5, *, seed: int = 0, epoch: int = 0, key: Any = None) -> Any:

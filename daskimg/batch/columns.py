@@ -61,9 +61,8 @@ class Column:
         try:
             cells = pd.array(_objects(values, self.dtype), dtype=self.dtype)
         except (TypeError, ValueError) as error:
-            hint = (
-                "" if isinstance(self.dtype, JsonDtype) else "; give meta="
-            )  # (holds most things)
+            # (JSON holds most things)
+            hint = "" if isinstance(self.dtype, JsonDtype) else "; give meta="
             raise TypeError(f"expected {self.dtype} values: {error}{hint}") from error
         for row, cell in zip(rows, cells, strict=True):
             self.values[row] = cell

@@ -43,7 +43,7 @@ def _caused(cause: type[Exception], message: str) -> BatchError:
     try:
         kind = type(cause.__name__, (_CausedError, cause), {"cause": cause})
         error: BatchError = kind(message)
-    except TypeError:  # a class that cannot be combined or built of a text
+    except Exception:  # a class that cannot be combined or built of a text
         return BatchError(message)
     return error
 

@@ -274,18 +274,18 @@ class _Run:
                     "one for each row (lists, to explode() later, where there are more)"
                 )
         if not self.columns:
-            self._declare(rows, values, given)
+            self._declare(rows, values)
         if set(values) != set(self.columns):
             raise ValueError(
                 f"expected the columns {', '.join(self.columns)}; got {', '.join(values) or 'none'}"
             )
         return values
 
-    def _declare(self, rows: Rows, values: dict[str, Any], given: dict[str, Any]) -> None:
+    def _declare(self, rows: Rows, values: dict[str, Any]) -> None:
         """The columns of the first batch are those of all."""
         if not values:
             raise ValueError("expected at least one column; got none")
-        sizes = _sizes(self.batches, rows, given)
+        sizes = _sizes(self.batches, rows)
         nulls = self.task.nulls or len(self.good) < len(self.part)
         found = {}
         for name, value in values.items():
@@ -346,7 +346,7 @@ def _lists(batch: Any) -> list[str]:
     return [k for k, v in given.items() if isinstance(v, list) and isinstance(v[0], np.ndarray)]
 
 
-def _sizes(batches: pd.DataFrame, rows: Rows, given: dict[str, Any]) -> list[tuple[int, int]]:
+def _sizes(batches: pd.DataFrame, rows: Rows) -> list[tuple[int, int]]:
     """Sizes of the pictures whose column has no fixed one."""
     sizes = set()
     for name, dtype in batches.dtypes.items():

@@ -12,7 +12,6 @@ __all__ = ["ClusterCheck", "check_cluster"]
 
 PACKAGES = ("daskimg", "dask", "distributed", "pandas", "pyarrow", "numpy", "pillow")
 CLIENTS = ("obstore", "s3fs")  # of S3; the first that is there serves, where it can
-PLUGIN = "daskimg-stage"
 
 
 @dataclass(frozen=True, repr=False)
@@ -161,7 +160,9 @@ def _looker() -> Callable[[], list[str | None]]:
 
 
 def _plugin_looker() -> Callable[..., bool]:
-    name = PLUGIN
+    from daskimg.stage.plugin import StagePlugin
+
+    name = StagePlugin.name
 
     def look(dask_scheduler: Any) -> bool:
         return name in dask_scheduler.plugins

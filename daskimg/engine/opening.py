@@ -122,13 +122,19 @@ def header(
         return read(file, **how)
 
 
-def exif(cell: Any, source: fetch.Source | None, retries: int, max_pixels: int | None) -> Any:
+def exif(
+    cell: Any,
+    source: fetch.Source | None,
+    retries: int,
+    max_pixels: int | None,
+    formats: tuple[str, ...] | None,
+) -> Any:
     """The EXIF tags of a cell, from its header."""
     cell = _content(cell)
     if not isinstance(cell, str):
-        return exif_tags.read_exif(cell, max_pixels)
+        return exif_tags.read_exif(cell, max_pixels, formats)
     with fetch.open_head(cell, fetch.for_cell(cell, source), retries=retries) as file:
-        return exif_tags.read_exif(file, max_pixels)
+        return exif_tags.read_exif(file, max_pixels, formats)
 
 
 def decode(

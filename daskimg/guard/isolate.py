@@ -199,7 +199,7 @@ class _Child:
             code = self.process.wait()
             how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
             raise ChildProcessError(f"the decoder crashed ({how})") from None
-        except (TimeoutError, wanted.Unwanted):
+        except BaseException:  # whatever ended it: its answer is not that to the next question
             self.process.kill()
             self.process.wait()
             raise

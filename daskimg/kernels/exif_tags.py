@@ -10,14 +10,15 @@ from __future__ import annotations
 import io
 import re
 import struct
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
+from math import isfinite
 from typing import Any
 
 import numpy as np
 from PIL import ExifTags
 
-from daskimg.kernels.headers import sniff
+from daskimg.kernels.headers import identify, sniff
 from daskimg.kernels.reader import open_image
 
 __all__ = ["KINDS", "POSITION", "read_exif", "value_of"]
@@ -26,6 +27,7 @@ HEAD = 2**17  # bytes that hold the EXIF segment of a JPEG, which is one of its 
 POSITION = ("GPSLatitude", "GPSLongitude", "GPSAltitude")
 _PARTS = {"Exif": 0x8769, "GPS": 0x8825}  # tags that point to further ones
 _MOST = 1000  # entries of a directory
+_HELD = 2**20  # bytes of their values; entries may share theirs, and numbers of Python are large
 _FORMATS = {1: "B", 2: "s", 3: "H", 4: "L", 6: "b", 7: "s", 8: "h", 9: "l", 11: "f", 12: "d"}
 _RATIOS = {5: "L", 10: "l"}
 _NUMBERS = {
@@ -52,7 +54,9 @@ KINDS |= dict.fromkeys(re.findall(r"\w+", _WHOLE), "whole")
 KINDS |= dict.fromkeys(re.findall(r"\w+", _FRACTIONS), "number")
 
 
-def read_exif(source: Any, max_pixels: int | None = None) -> dict[tuple[str, int], Any]:
+def read_exif(
+    source: Any, max_pixels: int | None = None, formats: Collection[str] | None = None
+) -> dict[tuple[str, int], Any]:
     """All tags of a file's EXIF, by directory and number; none where it has no EXIF.
 
     Parameters
@@ -61,24 +65,28 @@ def read_exif(source: Any, max_pixels: int | None = None) -> dict[tuple[str, int
         Pixels have none.
     max_pixels : int, optional
         As in `read_header`, for formats whose header Pillow reads.
+    formats : collection of str, optional
+        The formats allowed, None for all.
 
     Raises
     ------
     ValueError
         The block is broken.
+    FormatNotAllowedError
+        The picture is of none of `formats`.
     """
     if isinstance(source, np.ndarray):
         return {}
     file = source if hasattr(source, "read") else io.BytesIO(source)
     file.seek(0)
     data = file.read(HEAD)
-    kind = sniff(data)
+    if sniff(data) is None:
+        raise ValueError(f"no picture: it begins with {bytes(data[:8])!r}")
+    kind = identify(data, formats)
     if kind == "JPEG":
         block = _segment(data)
     elif kind == "TIFF":
         block = data + file.read()
-    elif kind is None:
-        raise ValueError(f"no picture: it begins with {bytes(data[:8])!r}")
     else:
         file.seek(0)
         block = open_image(file, kind, max_pixels)[0].info.get("exif") or b""
@@ -119,7 +127,7 @@ def _entries(block: bytes, order: str, start: int) -> dict[int, Any]:
     (count,) = struct.unpack_from(order + "H", block, start)
     if count > _MOST:
         raise ValueError(f"a directory of {count} tags")
-    found = {}
+    found, left = {}, _HELD
     for at in range(start + 2, start + 2 + 12 * count, 12):
         tag, kind, many = struct.unpack_from(order + "HHL", block, at)
         code = _RATIOS.get(kind) or _FORMATS.get(kind)
@@ -130,8 +138,9 @@ def _entries(block: bytes, order: str, start: int) -> dict[int, Any]:
             where = at + 8
         else:
             (where,) = struct.unpack_from(order + "L", block, at + 8)
-            if where + length > len(block):
+            if where + length > len(block) or length > left:
                 continue  # of this tag nothing is known
+        left -= length
         if code == "s":
             found[tag] = bytes(block[where : where + many])
             continue
@@ -171,7 +180,7 @@ def value_of(tags: Mapping[tuple[str, int], Any], name: str) -> Any:
         return " ".join(f"{one:g}" if isinstance(one, float) else str(one) for one in parts)
     if kind == "time" or isinstance(value, tuple):
         return None
-    return float(value) if kind == "number" else int(value) if value == value else None
+    return float(value) if kind == "number" else int(value) if isfinite(value) else None
 
 
 def _position(tags: Mapping[tuple[str, int], Any], name: str, value: Any) -> float | None:

@@ -40,7 +40,6 @@ __all__ = [
     "empty_like",
     "files_of",
     "gather",
-    "has_placed_stage",
     "numbered",
     "sort_key",
     "stable",
@@ -196,11 +195,6 @@ def _above(expr: Expr, dependents: Any) -> Iterator[Expr]:
                 seen.add(node._name)
                 todo.append(node._name)
                 yield node
-
-
-def has_placed_stage(expr: Expr) -> bool:
-    """Whether a stage that has to be placed stands anywhere in the tree."""
-    return any(isinstance(node, PlacedStage | Stage) and node.call.placed for node in expr.walk())
 
 
 class Stage(Elemwise):  # type: ignore[misc]

@@ -14,11 +14,11 @@ from typing import Any
 import dask.dataframe as dd
 import pandas as pd
 
-from daskimg.lazy.nodes import has_placed_stage, stage
+from daskimg.lazy.nodes import stage
 from daskimg.stage.call import StageCall, resources_of
 from daskimg.stage.client import prepare, register
 
-__all__ = ["is_placed", "register", "resources_of", "run_stage"]
+__all__ = ["register", "resources_of", "run_stage"]
 
 
 def run_stage(
@@ -69,12 +69,3 @@ def run_stage(
     """
     call = StageCall(task, label, resources or {}, concurrency, heavy, kept)
     return stage(frame, call, meta, prepare)
-
-
-def is_placed(frame: Any) -> bool:
-    """Whether a Dask frame holds a stage that the scheduler has to place.
-
-    Its tasks have to reach the scheduler as tasks: packed into another task they would not be
-    seen, and refuse to run.
-    """
-    return has_placed_stage(frame.expr)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import datetime
+import math
+import struct
 
+import dask
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 
 import daskimg as di
+from daskimg.kernels import exif_tags
 
 
 @pytest.fixture
@@ -97,3 +101,30 @@ def test_damaged_blocks_tell_or_are_null(folder):
     assert len(found) == 300
     assert found.exif_error.notna().any()
     assert found.GPSLatitude.dropna().abs().le(180).all()
+
+
+def test_formats_that_may_not_be_opened_are_not(folder):
+    with dask.config.set({"daskimg.formats": ["jpeg"]}):
+        for cells in (di.read_images(folder).image, di.read_images(folder).image.img.read()):
+            found = cells.img.exif(["Model"]).compute(scheduler="sync")
+            assert found.Model.tolist()[:2] == ["Camera 7", pd.NA]
+            assert found.exif_error.iloc[0] is pd.NA
+            assert all("got" in why and "jpeg" in why for why in found.exif_error.iloc[1:4])
+
+
+def test_tags_that_share_their_bytes_are_held_once(folder):
+    # a thousand tags of a megabyte each, in a file of one megabyte
+    size = 2**20
+    entries = b"".join(
+        struct.pack("<HHLL", 0xC000 + n, 1, size - 20_000, 19_000) for n in range(1, 999)
+    )
+    model = struct.pack("<HHL4s", 0x0110, 2, 4, b"Cam\0")
+    block = b"II*\x00\x08\x00\x00\x00" + struct.pack("<H", 999) + model + entries
+    tags = exif_tags.read_exif(block.ljust(size, b"\x07"))
+    assert exif_tags.value_of(tags, "Model") == "Cam"
+    assert sum(len(value) for value in tags.values() if isinstance(value, tuple)) <= size
+
+
+@pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
+def test_a_count_that_is_no_number(value):
+    assert exif_tags.value_of({("Exif", 0x0112): value}, "Orientation") is None

@@ -171,3 +171,37 @@ def test_an_index_with_repeats_keeps_its_rows(df):
     found = rows.img.map_batches(lambda b: {"name": [p[-9:-4] for p in b["path"]]}, batch_size=3)
     assert found.index.tolist() == [1] * 10
     assert found.name.tolist() == [f"{i:05d}" for i in range(10)]
+
+
+class CodedError(ValueError):
+    """Made of a code, not of a text."""
+
+    def __init__(self, code):
+        super().__init__({7: "seven"}[code])
+
+
+def test_an_exception_that_is_made_of_no_text_is_told(df):
+    def fails(batch):
+        raise CodedError(7)
+
+    with pytest.raises(BatchError, match=r"fails, batch 0 .*CodedError: seven"):
+        df.compute().img.map_batches(fails)
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype"),
+    [
+        (np.array([2**24 + 1, 0]), "float32"),
+        ([2**24 + 1, 0], "float32"),
+        (np.array([2**53 + 1, 0]), "float64"),
+        (np.array([1e300, 0]), "float32"),
+        (np.array([0.5, 0]), "int64"),
+        (np.array(["2020", "2021"], "M8[s]"), "float64"),
+    ],
+)
+def test_no_number_becomes_another(df, values, dtype):
+    rows = df.compute().iloc[4:6]
+    with pytest.raises(TypeError, match=f"'n': expected {dtype} values.*give meta="):
+        rows.img.map_batches(lambda batch: {"n": values}, meta={"n": dtype})
+    kept = rows.img.map_batches(lambda batch: {"n": np.array([0.1, 2])}, meta={"n": "float32"})
+    assert kept.n.tolist() == np.array([0.1, 2], "float32").tolist()

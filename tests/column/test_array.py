@@ -407,3 +407,12 @@ def test_a_cell_of_each_group_is_that_of_numbers(kind, how, options):
 def test_no_groups():
     frame = pd.DataFrame({"group": [np.nan], "cell": pd.Series(["a"], dtype="image[file]")})
     assert frame.groupby("group").cell.first().tolist() == []
+
+
+def test_what_is_outside_is_named():
+    cells = pd.Series([None] * 3, dtype="image").array
+    for index, wrong in (([0, -5], -5), ([1, 3, 7], 3)):
+        with pytest.raises(IndexError, match=f"index {wrong} is out of bounds"):
+            cells.take(index)
+    assert cells[1, ...] is cells[..., 1] is pd.NA
+    assert len(cells[..., :2]) == len(cells[:2, ...]) == 2

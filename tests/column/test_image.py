@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 
+import dask
 import numpy as np
 import PIL.Image
 import pytest
@@ -115,6 +116,45 @@ def test_pickle(rgb):
     for image in (di.Image(rgb, "a.png", "warned"), di.Image(b"x"), di.Image(path="a.png")):
         back = pickle.loads(pickle.dumps(image))
         assert (back, back.path, back.error) == (image, image.path, image.error)
+    with pytest.raises(ValueError, match="read-only"):  # its hash is that of what it holds
+        pickle.loads(pickle.dumps(di.Image(rgb))).to_numpy()[:] = 0
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int32", "float32", "bool"])
+@pytest.mark.parametrize("shape", [(1, 5), (5, 1), (1, 1), (1, 5, 1), (5, 1, 3)])
+def test_thumbnails_of_a_line(dtype, shape):
+    assert di.Image(np.zeros(shape, dtype)).thumbnail().size == shape[1::-1]
+
+
+@pytest.mark.parametrize("isolated", [False, True])
+def test_a_scalar_is_opened_by_the_settings_in_force(rgb, tmp_path, isolated):
+    exif = PIL.Image.Exif()
+    exif[0x0112] = 6
+    PIL.Image.fromarray(rgb).save(tmp_path / "a.png", exif=exif)
+    file = di.Image(path=str(tmp_path / "a.png"))
+    for image in (file, di.Image(file.to_bytes())):
+        with dask.config.set({"daskimg.decode-processes": isolated}):
+            assert image.to_numpy().shape == (4, 2, 3)
+            with pytest.raises(ValueError, match="read-only"):
+                image.to_numpy()[:] = 0
+            with dask.config.set({"daskimg.apply-orientation": False}):
+                assert image.to_numpy().shape == np.asarray(image).shape == (2, 4, 3)
+                assert image.to_pil().size == (4, 2)
+            with (
+                dask.config.set({"daskimg.max-image-pixels": 7}),
+                pytest.raises(di.TooManyPixelsError),
+            ):
+                image.to_numpy()
+            with (
+                dask.config.set({"daskimg.formats": ["jpeg"]}),
+                pytest.raises(ValueError, match=r"daskimg\.formats lists \(jpeg\), got PNG"),
+            ):
+                image.to_pil()
+    with (
+        dask.config.set({"daskimg.max-image-bytes": 20}),
+        pytest.raises(ValueError, match="max-image-bytes"),
+    ):
+        file.to_bytes()
 
 
 def test_repr_says_what_it_is_and_no_secrets(rgb):

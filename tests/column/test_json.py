@@ -39,6 +39,38 @@ def test_cells_can_be_set(column):
     assert column.tolist()[:3] == [["z"], {"new": [1, 2]}, pd.NA]
 
 
+@pytest.mark.parametrize("missing", [None, pd.NA, np.nan, pd.NaT, np.float32("nan")])
+def test_missing_values_are_null(column, missing):
+    column[1] = missing
+    column.iloc[[0, 2]] = missing
+    assert column.isna().tolist()[:3] == [True] * 3
+    array = column.array
+    assert array.take([4, -1], allow_fill=True, fill_value=missing).isna().tolist()[1]
+    assert array.take([4, -1], allow_fill=True, fill_value=["x"]).tolist()[1] == ["x"]
+
+
+def test_cells_are_set_from_arrays_row_by_row(column):
+    column.iloc[[0, 1]] = np.array(["a", "b"], object)
+    assert column.tolist()[:2] == ["a", "b"]
+    column.iloc[0:2] = b"raw"
+    assert column.tolist()[:2] == [b"raw", b"raw"]
+    column.iloc[0:2] = {"a", "b"}
+    assert column.tolist()[:2] == [["a", "b"]] * 2
+    other = np.array([str(n) for n in range(len(column))], object)
+    assert column.where([False] * len(column), other).tolist() == other.tolist()
+
+
+def test_a_read_only_column_is_not_written(column):
+    array = column.array.copy()
+    array._readonly = True
+    for one in (array, array[:]):
+        with pytest.raises(ValueError, match="read-only"):
+            one[0] = "x"
+        with pytest.raises(ValueError, match="read-only"):
+            one[0:2] = ["x", "y"]
+    assert array.copy()[0] == column[0]
+
+
 def test_equal_cells_are_one_group(column):
     assert column.duplicated().tolist() == [False, False, False, False, True]
     assert column.drop_duplicates().index.tolist() == [0, 1, 2, 3]

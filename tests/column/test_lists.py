@@ -121,6 +121,32 @@ def test_cells_can_be_set_and_compared():
     assert (rows == rows).tolist() == rows.notna().tolist()
 
 
+def test_rows_are_taken_as_of_any_column():
+    rows, one = column("uint8"), [np.ones((4, 4), "uint8")]
+    array = rows.array
+    filled = array.take([-1, 0, -1], allow_fill=True, fill_value=one)
+    assert [len(row) for row in filled] == [1, 2, 1]
+    assert filled[2][0].to_numpy().all()
+    assert array[:0].take([-1], allow_fill=True, fill_value=one)[0] == filled[0]
+    with pytest.raises(IndexError):
+        array.take([0, len(rows)], allow_fill=True)
+    with pytest.raises(ValueError, match="-1 to"):
+        array.take([-2], allow_fill=True)
+    for wrong in (1, 3):
+        with pytest.raises(ValueError, match=f"2 rows from {wrong} lists"):
+            array.copy()[np.array([0, 1])] = [one] * wrong
+    twice = pd.concat([rows, rows], ignore_index=True)
+    assert len(twice.unique()) == len(rows) - 1  # (two rows are null)
+
+
+def test_a_read_only_column_is_not_written():
+    array = column("uint8").array
+    array._readonly = True
+    for one in (array, array[:]):
+        with pytest.raises(ValueError, match="read-only"):
+            one[0] = [np.ones((4, 4), "uint8")]
+
+
 def test_what_is_no_list_of_pictures_is_refused():
     with pytest.raises(TypeError, match=r"a cell of list\[image\] is a list of pictures; got int"):
         pd.Series([1], dtype="list[image]")

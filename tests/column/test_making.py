@@ -127,3 +127,35 @@ def test_casts_keep_values():
     assert wide.astype("image[uint8]")[0].to_numpy().max() == 200
     with pytest.raises(TypeError, match="do not fit"):
         pd.Series([np.full((2, 2), 256, "uint16")], dtype="image").astype("image[uint8]")
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    ("value", "dtype", "fits"),
+    [
+        (np.int32(2**24 + 1), "float32", False),
+        (np.int32(2**24), "float32", True),
+        (np.int64(2**53 + 1), "float64", False),
+        (np.uint16(65535), "float16", False),
+        (np.uint16(2048), "float16", True),
+        (np.float64(1e300), "float32", False),
+        (np.float64(0.1), "float32", True),
+        (np.float64("inf"), "float32", True),
+        (np.float32("nan"), "float64", True),
+        (np.float32("nan"), "uint8", False),
+        (np.float32(7), "uint8", True),
+        (np.uint8(1), "bool", True),
+        (np.uint8(2), "bool", False),
+        (np.bool_(True), "float32", True),
+    ],
+)
+def test_no_number_becomes_another(value, dtype, fits):
+    cell = np.full((2, 3), value)
+    if not fits:
+        with pytest.raises(TypeError, match="do not fit"):
+            pd.Series([cell], dtype=f"image[{dtype}]")
+        with pytest.raises(TypeError, match="do not fit"):
+            pd.Series([cell], dtype="image").astype(f"image[{dtype}]")
+        return
+    held = pd.Series([cell], dtype=f"image[{dtype}]").iloc[0].to_numpy()
+    np.testing.assert_allclose(held.astype(float), cell.astype(float))

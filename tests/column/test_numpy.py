@@ -113,3 +113,18 @@ def test_libraries_take_a_cell(series):
     plt = pytest.importorskip("matplotlib.pyplot")
     plt.switch_backend("agg")
     assert plt.imshow(series.iloc[1]).get_array().shape == (4, 5, 3)
+
+
+def test_arrays_of_several_shapes_are_the_columns_own_memory():
+    cells = pd.Series([BLACK, BLACK[:2], None, BLACK[1:]], dtype="image")
+    arrays = cells.img.to_numpy(na_value=-1)
+    assert [a if isinstance(a, int) else a.shape for a in arrays] == [
+        (4, 5, 3),
+        (2, 5, 3),
+        -1,
+        (3, 5, 3),
+    ]
+    for row in (0, 1, 3):
+        with pytest.raises(ValueError, match="read-only"):
+            arrays[row][:] = 7
+    assert cells.img.max().dropna().tolist() == [0, 0, 0]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from daskimg.kernels import augment, color, filters, geometry, measure, pixels, resizing
+from daskimg.kernels import augment, color, digest, filters, geometry, measure, pixels, resizing
 
 rng = np.random.default_rng(11)
 SMOOTH = np.asarray(
@@ -181,3 +181,69 @@ def test_fills_are_on_the_scale_of_the_pixels():
         255,
         0,
     ]
+
+
+SCALES = {"uint8": 1, "uint16": 257, "float32": 1 / 255, "float64": 1, "int32": 1, "int64": 257}
+
+
+@pytest.mark.parametrize("dtype", SCALES)
+def test_alpha_is_on_the_scale_of_its_picture(dtype):
+    colours = rng.integers(0, 256, (6, 7, 3)).astype(np.uint8)
+    alpha = np.full((6, 7, 1), 51, np.uint8)
+    picture = np.dstack([colours, alpha])
+    picture[0, 0] = 255
+    deep = (picture * np.float64(SCALES[dtype])).astype(dtype)
+    assert measure.transparency(deep) == pytest.approx(measure.transparency(picture), abs=1e-6)
+    np.testing.assert_array_equal(color.equalize(deep)[:, :, 3], deep[:, :, 3])
+    deep[:, :, 3] = pixels.white(deep)
+    assert measure.transparency(deep) == 0
+    assert digest.of_pixels(deep) == digest.of_pixels(deep[:, :, :3].copy())
+
+
+def test_alpha_tells_the_white_of_a_dark_picture():
+    dark = np.full((3, 4, 4), [1.0, 1.0, 2.0, 255.0], np.float32)
+    assert measure.brightness(dark) == measure.brightness(dark.astype(np.uint8)) == 1
+    assert measure.colorfulness(dark) == measure.colorfulness(dark.astype(np.uint8))
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int16", "uint16", "int32"])
+def test_brighter_than_the_dtype_holds_is_its_brightest(dtype):
+    most = np.iinfo(dtype).max
+    top = min(most, 65535)
+    picture = np.array([[0, top // 2, top]], dtype)
+    for found in (
+        color.adjust_brightness(picture, 3),
+        color.adjust_contrast(picture, 9),
+        color.adjust_saturation(np.dstack([picture, picture // 2, picture]), 9)[:, :, 0],
+    ):
+        assert found.dtype == dtype
+        assert found.min() >= 0
+        assert found[0, 2] == top
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int32", "uint32"])
+@pytest.mark.parametrize("channel", [0, 1, 2])
+def test_one_colour_of_16_bits_is_dark_grey_of_16_bits(dtype, channel):
+    plain = np.zeros((2, 3, 3), np.uint16)
+    plain[..., channel] = 800
+    wanted = color.convert(plain, "I;16")
+    assert 0 < wanted.max() < 800
+    np.testing.assert_array_equal(color.convert(plain.astype(dtype), "I;16"), wanted)
+
+
+@pytest.mark.filterwarnings("error")
+def test_half_floats_hold_what_they_can():
+    deep = np.array([[0, 300, 65535]], np.uint16)
+    assert color.astype(deep, "float16")[0].tolist() == [0, 300, 65504]
+    assert color.astype(np.array([[1e300, -np.inf]]), "float32")[0].tolist() == [
+        np.finfo(np.float32).max,
+        -np.inf,
+    ]
+    assert color.astype(np.array([[0, 65504]], np.float16), "uint16")[0].tolist() == [0, 65504]
+
+
+@pytest.mark.parametrize("dtype", ["int32", "uint32", "int64", "float64"])
+def test_spread_of_large_values(dtype):
+    large = np.array([[10**9, 10**9 + 20, 10**9 + 7]], dtype)
+    assert measure.std(large) == pytest.approx(large.astype(float).std(), rel=1e-12)
+    assert measure.mean(large) == 10**9 + 9

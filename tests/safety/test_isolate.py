@@ -73,6 +73,21 @@ def test_same_pixels_and_reasons_as_without():
         np.testing.assert_array_equal(mine.to_numpy(), its.to_numpy())
 
 
+@pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError, ValueError])
+def test_who_did_not_wait_gets_no_answer_to_another_question(error, monkeypatch):
+    first, second = (codec.encode(np.full((4, 5), n, np.uint8), "png") for n in (1, 2))
+    assert isolate.decode(first).max() == 1
+
+    def left():
+        raise error
+
+    with monkeypatch.context() as leaving:
+        leaving.setattr(isolate.wanted, "check", left)
+        with pytest.raises(error):
+            isolate.decode(first)
+    assert isolate.decode(second).max() == 2
+
+
 @pytest.mark.usefixtures("crashing")
 def test_a_crash_and_a_hang_cost_one_row_each(folder):
     judge(di.read_images(folder, on_error="null", files_per_partition=5))

@@ -19,8 +19,10 @@ from distributed import performance_report
 
 import daskimg as di
 from daskimg.column.dtype import ImageDtype
+from daskimg.errors import quoted, shown
 from daskimg.io.commit.result import WriteResult
 from daskimg.io.commit.target import Target
+from daskimg.secrets import mask_url
 
 KEY, PASSWORD = "PLANTED-KEY-4711", "PLANTED-PASSWORD-4712"
 OPTIONS = {"key": KEY, "password": PASSWORD, "client_kwargs": {"token": KEY}}
@@ -150,6 +152,30 @@ def test_credentials_in_urls_are_masked():
     assert cells.img.path.iloc[0] == URL
     lazy = dd.from_pandas(cells.to_frame(), npartitions=1)
     shows_nothing(lazy, lazy.assign(mean=lazy.image.img.mean()).compute())
+
+
+@pytest.mark.parametrize("fill", [10, 130, 200, 400, 5000])
+def test_what_is_cut_out_of_a_url_is_masked_before(fill):
+    for url in (
+        f"https://host/{'a' * fill}.jpg?sig=hunter2",
+        f"https://host/a.jpg?X-Amz-Signature={'x' * fill}hunter2",
+        f"https://bob:{'x' * fill}hunter2@host/{'b' * 20}",
+        f"https://host/a.jpg?sig=hunter2&w={'a' * fill}",
+    ):
+        for value in (url, [url], {"url": url}, (1, url), di.Image(path=url)):
+            for text in (quoted(value), shown(value)):
+                assert "hunter2" not in text
+    with pytest.raises(TypeError, match="got dict") as caught:
+        pd.Series([{"url": url}], dtype="image")
+    assert "hunter2" not in str(caught.value)
+
+
+def test_text_of_any_length_is_masked_in_one_go():
+    n = 300_000
+    assert mask_url("a" * n + "://u:p@h").endswith("://***@h")
+    assert mask_url("https://h/?" + "sig" * n).count("sig") == n
+    assert mask_url("https://h/?" + "&key" * n).count("key") == n
+    assert mask_url("://" + ":" * n).count(":") == n + 1
 
 
 def test_summaries_and_reports(frame, client, tmp_path):

@@ -416,6 +416,40 @@ def test_data_opens_no_more_for_standing_below_what_the_caller_wrote(tmp_path):
     assert recall(below_bytes.dtype.source) == kept
 
 
+@pytest.mark.parametrize("options", [None, {"anon": True}])
+def test_what_is_put_into_a_column_opens_no_more_than_before(tmp_path, options):
+    kept = Source(stores=["s3://tables/t.parquet"])
+    names = ["/etc/hostname.png", "s3://tables/b.png"]
+    theirs = di.images(names).array
+    theirs = pd.Series(theirs.astype(theirs.dtype.derive("file", source=kept.handle)))
+    mine = di.images([str(tmp_path / "a.png")] * 2, storage_options=options)
+    gone = mine.where([False, False])
+    one, several, updated = mine.copy(), mine.copy(), mine.copy()
+    one.iloc[0] = theirs.iloc[0]
+    several.iloc[0:2] = list(theirs)
+    updated.update(theirs)
+    for made in (
+        mine.where([False, True], theirs),
+        mine.mask([True, False], theirs),
+        gone.fillna(theirs),
+        gone.combine_first(theirs),
+        one,
+        several,
+        updated,
+    ):
+        assert made.dtype == mine.dtype
+        assert made.dtype.source == mine.dtype.source
+        assert "outside its store (s3://tables)" in made.img.error.iloc[0]
+        assert made.img.path.iloc[0] == names[0]
+        assert not made.isna().iloc[1]
+    lists = pd.Series([list(mine)] * 2, dtype="list[image]")
+    lists.iloc[0] = list(theirs)
+    assert [cell.failed for cell in lists.iloc[0]] == [True, False]
+    written = mine.copy()
+    written.iloc[0] = names[0]  # what the caller names is the caller's
+    assert written.iloc[0] == di.Image(path=names[0])
+
+
 def test_an_allowed_bucket_is_asked_with_the_options_of_the_first():
     options = {"key": "K", "secret": "S"}
     data = Source(options, stores=["s3://tables/t.parquet"]).allowing(["s3://pics", "https://h"])

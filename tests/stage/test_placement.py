@@ -11,7 +11,7 @@ from distributed import Client, LocalCluster
 import daskimg as di
 from daskimg.errors import PlacementError
 from daskimg.stage import client as stage_client
-from daskimg.stage import is_placed, register, resources_of, run_stage
+from daskimg.stage import register, resources_of, run_stage
 from daskimg.testing import make_images
 from tests.patience import PATIENCE
 from tests.stage import work
@@ -114,9 +114,6 @@ def test_keys_tell_the_stage():
         placed = run_stage(work.frame(2), work.model, work.STAGED, concurrency=1, label="map(f)")
         names = {key[0] for key in placed.optimize().__dask_graph__()}
     assert any(name.startswith("map-f-") for name in names)
-    assert is_placed(placed)
-    assert is_placed(placed.i.sum())
-    assert not is_placed(run_stage(work.frame(2), work.model, work.STAGED))
 
 
 def test_len_does_not_run_it():
