@@ -6,6 +6,7 @@ of the rows that are in a group.
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import dask.dataframe as dd
@@ -16,11 +17,12 @@ import pandas as pd
 from daskimg.curate.compared import FAULTY, ID, PIXELS, SHARP
 from daskimg.curate.search import Search, merged
 from daskimg.curate.tables import each, empty
+from daskimg.lazy.nodes import together
 
 __all__ = ["best_of", "gathered", "labelled", "looked_up", "spread"]
 
 MERGED = 8  # tables that are merged at a time
-GATHERED, LEAST = 16, 8  # partitions of pictures whose hashes are in one; how many stay
+SEARCHED = 128  # partitions of pictures whose hashes are in one: a million, more or less
 BANDS = 4  # rows of a partition, one a band, for each row of one before
 FOREST = {"id": "int64", "root": "int64"}
 LABELS = {**FOREST, "group": "int64"}
@@ -34,25 +36,29 @@ BEST = {
 
 
 def spread(table: Any, search: Search) -> Any:
-    """A Dask table with a row for each band of a hash, those that agree in it in one partition."""
+    """A Dask table with a row for each band of a hash, those that agree in it in one partition.
+
+    Rows that are in one partition have met: they stay as they are."""
+    if table.npartitions == 1:
+        return table
     meta = table._meta.assign(band=np.empty(0, np.uint8), key=np.empty(0, np.int64))
     rows = table.map_partitions(search.spread, meta=meta, enforce_metadata=False)
     several = -(-(search.bits + 1) // BANDS)
     return rows.shuffle("key", npartitions=several * table.npartitions)
 
 
-def gathered(table: Any) -> Any:
-    """A table of what was made of pictures, in fewer partitions: there are few rows in each, and
-    a shuffle costs by the pairs of partitions."""
-    if isinstance(table, pd.DataFrame) or table.npartitions <= LEAST:
-        return table
-    return table.repartition(npartitions=max(LEAST, table.npartitions // GATHERED))
+def gathered(hashes: Any) -> Any:
+    """Hashes that were made of pictures, in fewer partitions: there are few in each, and one task
+    has compared a million before a shuffle has brought them together."""
+    return hashes if isinstance(hashes, pd.DataFrame) else together(hashes, SEARCHED)
 
 
 def labelled(table: Any, search: Search) -> Any:
     """The labels of the rows of a table of hashes; of a Dask one, in one partition."""
     if isinstance(table, pd.DataFrame):
-        return _numbers(search.links(table))
+        return _labels(table, search)
+    if table.npartitions == 1:
+        return each(table, functools.partial(_labels, search=search), empty(LABELS))
     alike = each(table, search.stars, empty(FOREST))
     single = each(table, search.collapsed, table._meta)
     links = each(spread(single, search), search.links, empty(FOREST))
@@ -60,6 +66,10 @@ def labelled(table: Any, search: Search) -> Any:
         merged, aggregate=_finished, combine=merged, meta=empty(LABELS), split_every=MERGED
     )
     return found
+
+
+def _labels(table: pd.DataFrame, search: Search) -> pd.DataFrame:
+    return _numbers(search.links(table))
 
 
 def _finished(forests: pd.DataFrame) -> pd.DataFrame:

@@ -24,9 +24,11 @@ from daskimg.curate.rules import COLUMNS, QUALITY, Rule, fences, flags, local_fa
 from daskimg.curate.search import Search
 from daskimg.curate.tables import each, empty, whole
 from daskimg.engine.program import STRING
+from daskimg.lazy.nodes import together
 
 __all__ = ["TOLD", "added", "table_of"]
 
+JUDGED = 16  # partitions of pictures whose rows are judged by one task
 THUMB = 144  # pixels of a side of a thumbnail
 #: The columns of the table beside those of the frame and the rules'.
 TOLD = ("path", *COLUMNS, "group", "best", "exact_group", "issues")
@@ -89,6 +91,8 @@ def table_of(
         small = cells.img.convert("RGB").img.resize(THUMB, THUMB, fit="contain")
         made[f"{WORDS}thumb"] = small.img.encode("jpeg", 80)
     table = prepared(frame, frame, made, kept)
+    if table.known_divisions:  # (else Dask knows by their partitions which rows are beside which)
+        table = together(table, JUDGED)
     judged = _Judged(rules, own)
     table = each(table, judged, judged(table._meta))
     near = labelled(gathered(each(table, what.rows, what.meta)), Search(4, 8, False))

@@ -45,6 +45,7 @@ __all__ = [
     "stable",
     "stage",
     "steady",
+    "together",
     "with_operand",
 ]
 
@@ -150,6 +151,16 @@ def numbered(frame: Any, call: Callable[[pd.DataFrame, int], pd.DataFrame], meta
     if not RULES:
         return plain.numbered(frame, call, meta)
     return new_collection(Numbered(frame.expr, call, meta))
+
+
+def together(frame: Any, several: int) -> Any:
+    """Partitions that lie beside each other as one, `several` at a time.
+
+    (Dask's own `repartition` optimises all that is below to tell its divisions.)
+    """
+    if not RULES:
+        return frame.repartition(npartitions=-(-frame.npartitions // several))
+    return new_collection(Together(frame.expr, several))
 
 
 def steady(frame: Any) -> bool:
@@ -326,3 +337,27 @@ class Numbered(Expr):  # type: ignore[misc]
 
     def _task(self, name: Any, index: int) -> Task:
         return Task(name, self.call, TaskRef((self.frame._name, index)), index)
+
+
+class Together(Expr):  # type: ignore[misc]
+    """`several` partitions as one."""
+
+    _parameters = ["frame", "several"]  # noqa: RUF012
+    _is_length_preserving = True
+
+    @functools.cached_property
+    def _meta(self) -> pd.DataFrame:
+        return self.frame._meta
+
+    def _divisions(self) -> Any:
+        *starts, end = self.frame.divisions
+        return (*starts[:: self.operand("several")], end)
+
+    def _task(self, name: Any, index: int) -> Task:
+        several = self.operand("several")
+        places = range(self.frame.npartitions)[index * several : (index + 1) * several]
+        return Task(name, _put_together, List(*(TaskRef((self.frame._name, i)) for i in places)))
+
+
+def _put_together(parts: list[pd.DataFrame]) -> pd.DataFrame:
+    return pd.concat(parts) if len(parts) > 1 else parts[0]
