@@ -117,11 +117,11 @@ class _Child:
                 self.parent.recv_bytes()
         except (OSError, EOFError):  # nobody listens any more
             self.over.set()
-            self.usage.stop()
             self.stop()
 
     def _flush(self) -> None:
         while not self.over.wait(EVERY):
+            self.usage.look()
             metrics.flush()
 
 

@@ -32,18 +32,15 @@ _plugins: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
 
 def add(scheduler: Any, plugin: Any) -> None:
     """Serve the page beside the others, where there are others."""
-    try:
-        from distributed.dashboard.core import BokehApplication
-        from distributed.dashboard.scheduler import template_variables
-        from tornado.ioloop import IOLoop
-    except ImportError:  # no bokeh: Dask says so on the dashboard itself
-        return
     others = getattr(getattr(scheduler, "http_application", None), "applications", ())
     prefix = next((app.prefix for app in others if hasattr(app, "prefix")), None)
-    if prefix is None or scheduler in _plugins:
-        _plugins[scheduler] = plugin
+    there, _plugins[scheduler] = scheduler in _plugins, plugin
+    if prefix is None or there:  # (without a page of Dask's there is nobody to import bokeh for)
         return
-    _plugins[scheduler] = plugin
+    from distributed.dashboard.core import BokehApplication
+    from distributed.dashboard.scheduler import template_variables
+    from tornado.ioloop import IOLoop
+
     variables = template_variables(scheduler)
     if PAGE not in variables["pages"]:  # all pages link to those that stand there
         variables["pages"].append(PAGE)

@@ -44,7 +44,7 @@ class _Collector:
 
         now: Counter[tuple[str, str]] = Counter()
         for plugin in tuple(_plugins):
-            total = plugin.sums.total()
+            total = plugin.total()
             now.update({("errors", cause): n for cause, n in causes_of(total).items()})
             for (stage, what), number in total.items():
                 if what in ("images", "bytes") and not stage.startswith(ROWS):

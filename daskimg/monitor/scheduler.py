@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import pickle
 import time
-from collections import deque
+from collections import Counter, deque
 from itertools import count, pairwise
 from typing import Any
 
@@ -18,7 +18,7 @@ from daskimg import config
 from daskimg.monitor import page, prometheus
 from daskimg.monitor.amount import rows_of
 from daskimg.monitor.rows import passed_of
-from daskimg.monitor.tally import Sums
+from daskimg.monitor.tally import Figures, Sums
 from daskimg.monitor.topic import TOPIC
 from daskimg.monitor.worker import Teller
 
@@ -53,7 +53,8 @@ class MonitorPlugin(SchedulerPlugin):
     async def start(self, scheduler: Any) -> None:
         """The scheduler has the plugin from here on, and all workers, those to come too, tell."""
         self.scheduler = scheduler
-        self.sums = Sums()  # from the beginning on
+        self.before: Figures = Counter()  # what was done in runs that the page has forgotten
+        self.latest = Sums()
         self.forget()
         self._last = 0.0
         self._numbers = count()
@@ -70,18 +71,23 @@ class MonitorPlugin(SchedulerPlugin):
         prometheus.add(self)
 
     def forget(self) -> None:
-        """What the page shows begins anew."""
-        self.latest = Sums()
+        """What the page shows begins anew; nothing is under way."""
+        self.before, self.latest = self.total(), Sums()
         self.points: deque[tuple[float, int]] = deque(maxlen=POINTS)
         self.failures: dict[str, deque[tuple[str, str]]] = {}
         self.thumbnails: deque[str] = deque(maxlen=THUMBNAILS)
         self.seconds = 0.0  # from the first to the last time that something was told, without gaps
 
+    def total(self) -> Figures:
+        """What was done from the beginning on."""
+        total: Figures = self.latest.total()
+        total.update(self.before)
+        return total
+
     def log_event(self, topic: str, msg: Any) -> None:
         """Something was told."""
         if topic != TOPIC:
             return
-        self.sums.hear(msg)
         self.latest.hear(msg)
         now = time.time()
         if "report" in msg:
@@ -124,7 +130,6 @@ class MonitorPlugin(SchedulerPlugin):
             return
         if not self._left and time.time() - self._last > GAP:
             self.forget()
-            self.sums.settle()
             self._last = time.time()
             self.points.append((self._last, 0))
         run = next(self._numbers)

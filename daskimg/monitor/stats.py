@@ -94,28 +94,27 @@ class Stats:
         client = active_client()
         if client is not None and client.asynchronous:
             raise RuntimeError("di.stats() asks the workers, which an asynchronous client cannot")
-        if client is not None:
-            from daskimg.monitor.worker import Meter
-
-            client.register_plugin(Meter(self._name))
-            self._client = client
         self._mine = Usage()
+        self._mine.watch()
         self._tally.start(client)
+        if client is not None:
+            from daskimg.monitor.worker import measure
+
+            client.run(measure, self._name, on_error="ignore")
+            self._client = client
         self._start = time.perf_counter()
         return self
 
     def __exit__(self, *failure: object) -> None:
-        self._look()
+        self._look(over=True)
         self._end = time.perf_counter()
         self._done = self._tally.by_process()
         self._tally.stop()
         self._mine.stop()
-        client, self._client = self._client, None
-        if client is not None and client.status == "running":
-            client.unregister_worker_plugin(self._name)
+        self._client = None
 
-    def _look(self) -> None:
-        """Ask all processes what they take."""
+    def _look(self, over: bool = False) -> None:
+        """Ask all processes what they take; `over`: for the last time."""
         if self._end is not None:
             return
         seen = self._tally.threads()
@@ -124,7 +123,7 @@ class Stats:
         if self._client is not None and self._client.status == "running":
             from daskimg.monitor.worker import usage_of
 
-            found |= self._client.run(usage_of, self._name, on_error="ignore")
+            found |= self._client.run(usage_of, self._name, over, on_error="ignore")
         self._usage.update(found)
 
     def _by_process(self) -> dict[str, Figures]:

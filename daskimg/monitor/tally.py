@@ -60,12 +60,6 @@ class Sums:
         else:
             mine[keys] = array("d", report.values())
 
-    def settle(self) -> None:
-        """Nothing is under way: what was done will not be done again."""
-        with self._lock:
-            self._tasks.clear()
-            self._gone.clear()
-
     # -- the figures ------------------------------------------------------------------------------
     def by_process(self) -> dict[str, Figures]:
         """What each process has done so far."""

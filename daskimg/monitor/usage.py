@@ -17,8 +17,8 @@ EVERY = 0.5  # seconds between looks at the memory: each takes the interpreter f
 class Usage:
     """What this process takes.
 
-    Its memory is looked at by a thread now and then; where the system keeps the process's highest
-    mark (Linux), a peak above the mark of before is known exactly.
+    Its memory is to be looked at now and then; where the system keeps the process's highest mark
+    (Linux), a peak above the mark of before is known exactly.
     """
 
     def __init__(self) -> None:
@@ -26,17 +26,24 @@ class Usage:
         self._before, self._mark = self._cpu(), _high_mark()
         self._peak = 0
         self._over = threading.Event()
-        self._look()
-        threading.Thread(target=self._watch, daemon=True, name="daskimg-usage").start()
+        self.look()
 
     def read(self) -> dict[str, Any]:
         """The process, the most memory it held (bytes) and its processor time (seconds)."""
-        self._look()
+        self.look()
         mark = _high_mark()
         if mark > self._mark:
             self._peak = mark
         where = f"{socket.gethostname()} {os.getpid()}"
         return {"process": where, "peak_memory": self._peak, "cpu": self._cpu() - self._before}
+
+    def look(self) -> None:
+        """See how much memory is held now."""
+        self._peak = max(self._peak, self._process.memory_info().rss)
+
+    def watch(self) -> None:
+        """Let a thread look, until it is told to stop."""
+        threading.Thread(target=self._watch, daemon=True, name="daskimg-usage").start()
 
     def stop(self) -> None:
         """No more looks."""
@@ -46,12 +53,9 @@ class Usage:
         times = self._process.cpu_times()
         return float(times.user + times.system)
 
-    def _look(self) -> None:
-        self._peak = max(self._peak, self._process.memory_info().rss)
-
     def _watch(self) -> None:
         while not self._over.wait(EVERY):
-            self._look()
+            self.look()
 
 
 def _high_mark() -> int:

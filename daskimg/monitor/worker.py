@@ -11,7 +11,7 @@ from daskimg import metrics
 from daskimg.monitor.topic import TOPIC
 from daskimg.monitor.usage import Usage
 
-__all__ = ["Meter", "Teller", "usage_of"]
+__all__ = ["Teller", "measure", "usage_of"]
 
 EVERY = 0.25  # seconds between what is told within a partition
 
@@ -31,6 +31,8 @@ class Teller(WorkerPlugin):
     def setup(self, worker: Any) -> None:
         """The worker starts, or the telling does."""
         self.worker = worker
+        self.usage = Usage()
+        self.usages: dict[str, Usage] = {}  # of those who measure what it takes, by their names
         self.stop = metrics.listen(self._send)
         metrics.noting.append(self._show)
         metrics.peek.wanted += self.thumbnails
@@ -47,6 +49,8 @@ class Teller(WorkerPlugin):
 
     def _flush(self) -> None:
         while not self.over.wait(EVERY):
+            for usage in (*self.usages.values(), self.usage):
+                usage.look()
             for work in metrics.under_way():
                 if work.by.worker is self.worker:  # several workers may share a process
                     work.flush()
@@ -71,22 +75,16 @@ class Teller(WorkerPlugin):
         self.worker.log_event(TOPIC, {**who, **what})
 
 
-class Meter(WorkerPlugin):
-    """Looks at the memory and the processor time of a worker, for one `stats` block."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def setup(self, worker: Any) -> None:
-        """The worker starts, or the measuring does."""
-        self.usage = Usage()
-
-    def teardown(self, worker: Any) -> None:
-        """The measuring is over."""
-        self.usage.stop()
+def measure(name: str, dask_worker: Any = None) -> None:
+    """Measure from here on what a worker takes, under a name."""
+    dask_worker.plugins[Teller.name].usages[name] = Usage()
 
 
-def usage_of(name: str, dask_worker: Any = None) -> dict[str, Any]:
-    """Memory and processor time of a worker since its `Meter` was set up."""
-    found: dict[str, Any] = dask_worker.plugins[name].usage.read()
-    return found
+def usage_of(name: str, over: bool = False, dask_worker: Any = None) -> dict[str, Any]:
+    """Memory and processor time of a worker since `measure`, or since it is there; `over`: no
+    more."""
+    teller = dask_worker.plugins[Teller.name]
+    used = teller.usages.get(name, teller.usage).read()
+    if over:
+        teller.usages.pop(name, None)
+    return used
