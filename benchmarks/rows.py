@@ -7,6 +7,7 @@ import io
 import itertools
 import shutil
 import statistics
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -21,10 +22,13 @@ import pyarrow.parquet as pq
 import daskimg as di
 from benchmarks import ceiling, fresh, library, loop, pictures, store
 from benchmarks.pictures import list_pictures
-from benchmarks.timing import Line, Times, compare, in_turn, line, speed
+from benchmarks.timing import Line, Times, compare, in_turn, line, of_all, speed
+from daskimg import metrics
 
 COMPRESSION = "zstd"
 THREADS = 32  # of row T
+BLOCKS = 20  # empty ones of row watch
+WANTED = metrics.wanted
 
 
 @dataclass
@@ -227,42 +231,70 @@ def row_cluster(s: Setting) -> list[Line]:
 
 
 def row_watch(s: Setting) -> list[Line]:
-    """What it costs to be looked at: a line of progress and `di.stats` against neither."""
-    lines = []
-    for where in ("threads", "a LocalCluster of 2 processes"):
-        with _workers() if where != "threads" else contextlib.nullcontext():
+    """What it costs to be looked at: a line of progress and `di.stats` against nothing at all.
 
-            def plain() -> pd.DataFrame:
-                return library.statistics(s.many)[loop.COLUMNS]
+    On a cluster processor time is that of all its processes, and without is without what workers
+    tell of themselves (for the page, Prometheus). What a block costs in which nothing is done is
+    told apart from what each picture does.
+    """
 
-            def watched() -> pd.DataFrame:
-                with contextlib.redirect_stderr(io.StringIO()), di.progress(), di.stats():
-                    return plain()
+    def plain() -> pd.DataFrame:
+        return library.statistics(s.many)[loop.COLUMNS]
 
-            watching, not_so, same = in_turn(watched, plain, s.pairs)
-        what = f"C of {s.count:,} on {where} with progress and stats, against without"
+    def watched(work: Callable[[], Any] = plain) -> Any:
+        with contextlib.redirect_stderr(io.StringIO()), di.progress(), di.stats():
+            return work()
+
+    what = f"C of {s.count:,} {{}}with progress and stats, against without"
+    lines = [_watch(s, what.format("on threads "), watched, plain, time.process_time, "20 us")]
+    with _workers() as client:
+        watched()  # what a cluster costs once
+        blocks = Times(clock=of_all)
+        for _ in range(BLOCKS):
+            blocks.run(lambda: watched(lambda: None))
+        told = f"(an empty block: {1e3 * blocks.median:.0f} ms, "
+        told += f"{1e3 * statistics.mean(blocks.cpu):.0f} ms of processor) "
+        what = what.format(f"on a LocalCluster of 2 processes {told}")
         lines.append(
-            Line(
-                "watch",
-                what if same else f"{what} (results differ)",
-                speed(watching.median, s.count),
-                speed(not_so.median, s.count),
-                _more(watching.wall, not_so.wall, s.count),
-                _more(watching.cpu, not_so.cpu, s.count) if where == "threads" else "",
-                "20 us" if where == "threads" else "1 %",
-            )
+            _watch(s, what, watched, plain, of_all, "1 %", lambda told: client.run(_tell, told))
         )
     return lines
 
 
+def _watch(
+    s: Setting,
+    what: str,
+    watched: Any,
+    plain: Any,
+    clock: Callable[[], float],
+    wanted: str,
+    ready: Callable[[bool], object] = bool,
+) -> Line:
+    watching, not_so, same = in_turn(watched, plain, s.pairs, clock=clock, ready=ready)
+    return Line(
+        "watch",
+        what if same else f"{what} (results differ)",
+        speed(watching.median, s.count),
+        speed(not_so.median, s.count),
+        _more(watching.wall, not_so.wall, s.count),
+        _more(watching.cpu, not_so.cpu, s.count),
+        wanted,
+    )
+
+
+def _tell(whether: bool) -> None:
+    """Let a process count and tell what it does, or not."""
+    metrics.wanted = WANTED if whether else (lambda: False)
+
+
 @contextlib.contextmanager
-def _workers() -> Iterator[None]:
+def _workers() -> Iterator[Any]:
     """Two processes of one thread, the default of what is computed."""
     from distributed import Client, LocalCluster
 
     options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": "127.0.0.1:0"}
-    with LocalCluster(**options) as cluster, Client(cluster):
-        yield
+    with LocalCluster(**options) as cluster, Client(cluster) as client:
+        yield client
 
 
 def _more(ours: list[float], theirs: list[float], pictures: int) -> str:

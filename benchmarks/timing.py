@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import statistics
 import sys
@@ -11,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import psutil
 
 NEAR = 0.6  # grey levels between results that count as the same
 
@@ -21,6 +23,7 @@ class Times:
 
     wall: list[float] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
+    clock: Callable[[], float] = time.process_time
 
     @property
     def median(self) -> float:
@@ -28,10 +31,20 @@ class Times:
 
     def run(self, work: Callable[[], Any]) -> None:
         gc.collect()
-        wall, cpu = time.perf_counter(), time.process_time()
+        wall, cpu = time.perf_counter(), self.clock()
         work()
         self.wall.append(time.perf_counter() - wall)
-        self.cpu.append(time.process_time() - cpu)
+        self.cpu.append(self.clock() - cpu)
+
+
+def of_all() -> float:
+    """Processor seconds of this process and of its children, such as the workers of a cluster."""
+    me, total = psutil.Process(), 0.0
+    for process in (me, *me.children(recursive=True)):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            used = process.cpu_times()
+            total += used.user + used.system
+    return total
 
 
 @dataclass
@@ -52,13 +65,19 @@ def in_turn(
     loop: Callable[[], Any],
     pairs: int,
     look: Callable[[Any], Any] = np.asarray,
+    clock: Callable[[], float] = time.process_time,
+    ready: Callable[[bool], object] = bool,
 ) -> tuple[Times, Times, bool]:
-    """Times of both, after one run of each to warm up, and whether their results agree."""
+    """Times of both, after one run of each to warm up, and whether their results agree.
+
+    `ready` is called before each run of either, not timed: with whether it is the library's.
+    """
     same = agree(look(library()), look(loop()))
-    times = Times(), Times()
+    times = Times(clock=clock), Times(clock=clock)
     for number in range(pairs):
         order = [(times[0], library), (times[1], loop)]
         for time_of, work in order if number % 2 == 0 else reversed(order):
+            ready(work is library)
             time_of.run(work)
     return *times, same
 
