@@ -1,18 +1,69 @@
-"""All that is told from a moment on: here, in child processes, by a cluster."""
+"""Hearing what is done: in this process, in its children, by the workers of its clients."""
 
 from __future__ import annotations
 
 import contextlib
+import logging
+import threading
+import weakref
+from collections.abc import Callable
 from typing import Any
 
 from daskimg import metrics
+from daskimg.clients import ensure
 from daskimg.monitor import children
-from daskimg.monitor.events import hear
-from daskimg.monitor.tally import Figures, Sums
+from daskimg.monitor.tally import TOPIC, Event, Figures, Sums
 
-__all__ = ["HERE", "Tally"]
+__all__ = ["HERE", "Tally", "hear", "watch"]
+
+logger = logging.getLogger("daskimg.monitor")
 
 HERE = "client"  # this process, among workers
+
+_lock = threading.Lock()
+# a client has one handler for a topic
+_hearing: weakref.WeakKeyDictionary[Any, list[Callable[[Event], object]]]
+_hearing = weakref.WeakKeyDictionary()
+
+
+def watch(client: Any) -> None:
+    """See that the scheduler of a client, if there is one, has the page and the counters."""
+    if client is None or client.asynchronous:
+        return
+    try:
+        from daskimg.monitor.scheduler import MonitorPlugin
+
+        ensure(MonitorPlugin, [client])
+    except Exception as error:  # one that may not be given plugins: all else works
+        logger.warning("the scheduler does not show what is done with pictures: %s", error)
+
+
+def hear(client: Any, hearer: Callable[[Event], object]) -> Callable[[], None]:
+    """Give `hearer` the events of a client's cluster, in the client's own thread.
+
+    Returns
+    -------
+    callable
+        Call it to end that.
+    """
+    from daskimg.monitor.scheduler import MonitorPlugin
+
+    ensure(MonitorPlugin, [client])
+    with _lock:
+        hearers = _hearing.setdefault(client, [])
+        hearers.append(hearer)
+        first = len(hearers) == 1
+    if first:
+        client.subscribe_topic(TOPIC, lambda event: [each(event[1]) for each in tuple(hearers)])
+
+    def stop() -> None:
+        with _lock:
+            hearers.remove(hearer)
+            last = not hearers
+        if last and client.status == "running":
+            client.unsubscribe_topic(TOPIC)
+
+    return stop
 
 
 class Tally(Sums):

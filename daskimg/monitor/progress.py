@@ -19,9 +19,9 @@ from daskimg import config, metrics, wanted
 from daskimg.clients import active_client
 from daskimg.metrics import Job
 from daskimg.monitor.amount import rows_of
-from daskimg.monitor.events import hear, watch
 from daskimg.monitor.line import Line, in_notebook, write_line
-from daskimg.monitor.topic import Event
+from daskimg.monitor.listening import hear, watch
+from daskimg.monitor.tally import Event
 
 __all__ = ["Progress", "offer", "progress"]
 

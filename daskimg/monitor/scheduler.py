@@ -18,8 +18,7 @@ from daskimg import config
 from daskimg.monitor import page, prometheus
 from daskimg.monitor.amount import rows_of
 from daskimg.monitor.rows import passed_of
-from daskimg.monitor.tally import Figures, Sums
-from daskimg.monitor.topic import TOPIC
+from daskimg.monitor.tally import TOPIC, Figures, Sums
 from daskimg.monitor.worker import Teller
 
 __all__ = ["MonitorPlugin"]
@@ -53,13 +52,7 @@ class MonitorPlugin(SchedulerPlugin):
     async def start(self, scheduler: Any) -> None:
         """The scheduler has the plugin from here on, and all workers, those to come too, tell."""
         self.scheduler = scheduler
-        self.before: Figures = Counter()  # what was done in runs that the page has forgotten
-        self.latest = Sums()
-        self.forget()
-        self._last = 0.0
-        self._numbers = count()
-        self._left: dict[int, set[Any]] = {}  # run: keys that its client waits for
-        self._runs: dict[Any, dict[int, str]] = {}  # key: runs, and their clients
+        self.begin()
         answers = await scheduler.register_worker_plugin(
             None, pickle.dumps(Teller(self._pictures)), Teller.name, idempotent=True
         )
@@ -69,6 +62,16 @@ class MonitorPlugin(SchedulerPlugin):
                 logger.warning("%s does not tell what it does with pictures: %s", worker, why)
         page.add(scheduler, self)
         prometheus.add(self)
+
+    def begin(self) -> None:
+        """Nothing was told yet."""
+        self.before: Figures = Counter()  # what was done in runs that the page has forgotten
+        self.latest = Sums()
+        self._last = 0.0
+        self._numbers = count()
+        self._left: dict[int, set[Any]] = {}  # run: keys that its client waits for
+        self._runs: dict[Any, dict[int, str]] = {}  # key: runs, and their clients
+        self.forget()
 
     def forget(self) -> None:
         """What the page shows begins anew; nothing is under way."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 import threading
 from array import array
 from collections import Counter
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from daskimg import metrics
-from daskimg.monitor.topic import Event
 
-__all__ = ["Figures", "Sums"]
+__all__ = ["TOPIC", "Event", "Figures", "Sums"]
 
+TOPIC = "daskimg"  # under which the processes of a cluster tell one another what is done
+Event: TypeAlias = dict[str, Any]
 Figures: TypeAlias = "Counter[tuple[str, str]]"
 Keys: TypeAlias = tuple[tuple[str, str], ...]
 

@@ -8,7 +8,7 @@ from typing import Any
 from distributed import WorkerPlugin
 
 from daskimg import metrics
-from daskimg.monitor.topic import TOPIC
+from daskimg.monitor.tally import TOPIC
 from daskimg.monitor.usage import Usage
 
 __all__ = ["Teller", "measure", "usage_of"]

@@ -115,6 +115,28 @@ def test_the_same_in_memory_and_by_any_partitions(folder):
         pd.testing.assert_frame_equal(found.drop(columns="image"), want.drop(columns="image"))
 
 
+def test_many_small_partitions_are_few_tasks(folder, one_thread):
+    df = di.read_images(folder, files_per_partition=1)
+    assert df.npartitions == 27
+    table = df.img.audit().table
+    assert table.known_divisions
+    assert table.npartitions == 2
+    assert len(table.optimize().dask) < 4 * df.npartitions  # no shuffle, no pair of partitions
+    want = df.img.audit().table.compute()
+    assert want.index.tolist() == [*range(27)]
+    pd.testing.assert_frame_equal(table.partitions[1].compute(), want.iloc[16:])
+    beside = df.assign(dark=table.dark)[["path", "dark"]].compute()
+    assert beside.path[beside.dark].tolist() == want.path[want.dark].tolist()
+
+
+def test_rows_of_unknown_divisions_stay_in_their_partitions(folder, one_thread):
+    df = di.read_images(folder, files_per_partition=1).clear_divisions()
+    table = df.img.audit().table
+    assert table.npartitions == df.npartitions
+    beside = df.assign(copy=table.exact_duplicate)[["path", "copy"]].compute()
+    assert sorted(named(beside.path[beside["copy"]])) == ["copy", "fine01"]
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("where", ["cluster", "processes"])
 def test_the_same_on_a_cluster_and_by_processes(where, folder, request):

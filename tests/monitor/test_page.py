@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import sys
 import urllib.request
 from pathlib import Path
+from types import SimpleNamespace
 
 import dask
 import pytest
@@ -15,7 +17,10 @@ from distributed import Client, LocalCluster
 import daskimg as di
 from daskimg import metrics
 from daskimg.errors import counted
+from daskimg.monitor import page
 from daskimg.monitor.page import failures_as_html, thumbnails_as_html
+from daskimg.monitor.scheduler import MonitorPlugin
+from daskimg.monitor.tally import TOPIC
 from daskimg.testing import make_images
 from tests.patience import until
 
@@ -98,6 +103,36 @@ def test_the_counters_of_a_thousand(tmp_path):
     assert told["bytes", "fetch"] == sizes
     assert {name: n for (what, name), n in told.items() if what == "errors"} == s.causes
     assert sum(s.causes.values()) == s.failed == 30
+
+
+def test_what_is_forgotten_stays_counted():
+    plugin = MonitorPlugin(thumbnails=False)
+    plugin.scheduler = SimpleNamespace(log_event=plugin.log_event, tasks={})
+    plugin.begin()
+    for n in range(3):
+        report = [["decode", "images", 4], ["decode", "seconds", 0.5]]
+        event = {"worker": "a", "task": f"t{n}", "thread": 1, "report": report}
+        plugin.log_event(TOPIC, event)
+        assert plugin.total()["decode", "images"] == 4 * (n + 1)
+        assert plugin.latest.total()["decode", "images"] == 4
+        plugin.forget()
+    # what a worker did that is gone now was finished: nobody does it again
+    plugin.remove_worker(plugin.scheduler, "a")
+    plugin.log_event(TOPIC, {**event, "worker": "b"})
+    assert plugin.total()["decode", "images"] == 16
+
+
+def test_without_a_dashboard_nothing_is_imported_for_the_page(monkeypatch):
+    monkeypatch.setitem(sys.modules, "distributed.dashboard.core", None)
+    scheduler = Server()
+    page.add(scheduler, "plugin")
+    assert page._plugins[scheduler] == "plugin"
+
+
+class Server:
+    """A scheduler without a dashboard."""
+
+    http_application = SimpleNamespace(applications=[object()])
 
 
 def test_the_page_is_there(client, df):

@@ -24,6 +24,7 @@ from daskimg.engine.plan import Plan
 from daskimg.engine.program import Program, Step
 from daskimg.io.commit.target import Target
 from daskimg.monitor.tally import Sums
+from daskimg.monitor.worker import Teller
 from daskimg.testing import make_images
 from tests.patience import until
 
@@ -261,13 +262,33 @@ def test_the_workers_of_a_cluster(client, frame, paths):
     workers = s.to_frame(by="worker")
     assert {*client.scheduler_info()["workers"], "client"} == {*workers.index}
     assert workers.images["client"] == 0
-    # one tells the scheduler, for its page; nobody looks at the memory any more
+    # one tells the scheduler, for its page
     assert {*client.run(lambda: len(metrics._listeners)).values()} == {1}
-    assert not any(client.run(_meters).values())
 
 
-def _meters(dask_worker) -> list[str]:
-    return [name for name in dask_worker.plugins if name.startswith("daskimg-stats")]
+def test_blocks_on_a_cluster_share_the_plugin_of_a_worker(client, frame):
+    measured(frame).compute()
+    before = client.run(_plugins)
+    with di.stats() as outer:
+        with di.stats() as inner:
+            measured(frame).compute()
+            assert {*client.run(_blocks).values()} == {2}
+            assert client.run(_plugins) == before
+        assert {*client.run(_blocks).values()} == {1}
+    assert {*client.run(_blocks).values()} == {0}
+    assert 0 < inner.cpu <= outer.cpu
+    with di.stats() as s:
+        client.run(lambda dask_worker: dask_worker.plugins[Teller.name].usages.clear())
+    # who came within the block has no mark of its beginning: all that it took is told
+    assert set(client.scheduler_info()["workers"]) <= {*s.to_frame(by="worker").index}
+
+
+def _plugins(dask_worker) -> list[str]:
+    return sorted(dask_worker.plugins)
+
+
+def _blocks(dask_worker) -> int:
+    return len(dask_worker.plugins[Teller.name].usages)
 
 
 def test_the_dashboard_is_told(client, frame):
