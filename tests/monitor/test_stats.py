@@ -312,7 +312,7 @@ class SlowStore(MemoryFileSystem):
     pseudo_dirs: ClassVar = [""]
 
     def cat_file(self, path, **how):
-        time.sleep(0.03)
+        time.sleep(0.1)
         return super().cat_file(path, **how)
 
     @classmethod
@@ -347,7 +347,7 @@ def slow_model(folder, paths, monkeypatch):
 
 def slow_function(folder, paths, monkeypatch):
     def function(pixels):
-        time.sleep(0.02)
+        time.sleep(0.1)
         return pixels
 
     df = di.read_images([*map(str, paths)], mode="RGB")
@@ -371,7 +371,7 @@ def slow_caller(folder, paths, monkeypatch):
 
     def take():
         for _ in df.img.iter_batches(4):
-            time.sleep(0.05)
+            time.sleep(0.2)
 
     return take
 

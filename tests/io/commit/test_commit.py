@@ -420,16 +420,22 @@ def test_reading_what_never_finished(frame, place):
         di.read_parquet(place)
 
 
+# Once a partition is written, the next ones wait to be killed.
 SLOW = """
 import sys, time
+from pathlib import Path
+import dask
 import daskimg as di
 folder, place = sys.argv[1:]
 def slow(pixels):
     time.sleep(0.05)
+    while any(Path(place).glob("_daskimg/run-*/*.json")):
+        time.sleep(0.05)
     return pixels
 if __name__ == "__main__":
     frame = di.read_images(folder, files_per_partition=2)
-    frame.assign(image=frame.image.img.apply(slow)).img.write_parquet(place)
+    with dask.config.set(scheduler="threads", num_workers=2):
+        frame.assign(image=frame.image.img.apply(slow)).img.write_parquet(place)
 """
 
 

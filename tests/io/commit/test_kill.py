@@ -110,13 +110,15 @@ def check(writer: str, pictures: str, place: Path, whole: dict[str, bytes]) -> N
 
 
 def kill_some_time(process, seed: int, tickets) -> None:
-    """Start a writing process and kill it when some partitions are done, and a moment later."""
+    """Start a writing process and kill it when some partitions are done, and a moment later.
+
+    (On a busy machine it may have ended before.)
+    """
     rng = random.Random(seed)
     finished, later = rng.randrange(PARTITIONS), rng.uniform(0, 0.02)
     process.start()
     try:
-        while len(tickets()) < finished:
-            assert process.is_alive(), "it ended before it could be killed"
+        while process.is_alive() and len(tickets()) < finished:
             time.sleep(0.001)
         time.sleep(later)
     finally:
