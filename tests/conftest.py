@@ -14,6 +14,9 @@ from tests.patience import PATIENCE
 
 __all__ = ["client", "cluster"]
 
+SHARED = {"cluster", "stage_cluster"}  # fixtures that modules share
+MADE_ONCE = {"client", "photo", "report"}  # those that the tests of a module share
+
 
 def pytest_terminal_summary(terminalreporter, config):
     """Say what ran: how much of it is asked for by `make`, see `tests.amount`."""
@@ -26,7 +29,7 @@ def pytest_terminal_summary(terminalreporter, config):
 def pytest_collection_modifyitems(config, items):
     """Of the cases of a test marked ``sampled(one_in=4)`` about a fourth, always the same.
 
-    Those that share a cluster run in one process: a cluster takes long to start.
+    Those that share a cluster, or what else takes seconds to make, run in one process.
     """
 
     def stays(item) -> bool:
@@ -39,9 +42,11 @@ def pytest_collection_modifyitems(config, items):
         config.hook.pytest_deselected(items=[item for item in items if not stays(item)])
         items[:] = chosen
     for item in items:
-        if "cluster" in item.fixturenames and item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group("cluster"))
-        elif "client" in item.fixturenames and item.get_closest_marker("xdist_group") is None:
+        if item.get_closest_marker("xdist_group") is not None:
+            continue
+        if shared := SHARED & {*item.fixturenames}:
+            item.add_marker(pytest.mark.xdist_group(min(shared)))
+        elif MADE_ONCE & {*item.fixturenames}:
             item.add_marker(pytest.mark.xdist_group(item.module.__name__))
 
 

@@ -10,7 +10,6 @@ import dask.dataframe as dd
 import numpy as np
 import pandas as pd
 import pytest
-from distributed import Client
 
 from daskimg.stage import run_stage
 from daskimg.stage.feeders import feeders_of
@@ -53,23 +52,16 @@ def staged(folder, n, nbytes, together=1, **kwargs):
     return run_stage(frame, Takes(folder, together), work.STAGED, label="takes", **kwargs)
 
 
-@pytest.fixture(scope="module")
-def window_client():
-    with work.spec() as cluster, Client(cluster) as client:
-        client.submit(work.here).result()
-        yield client
-
-
 @pytest.mark.long
 @pytest.mark.parametrize("where", [{"resources": {"GPU": 1}}, {"concurrency": 1}])
-def test_bounded_by_bytes(window_client, tmp_path, where):
+def test_bounded_by_bytes(client, tmp_path, where):
     with dask.config.set({"daskimg.in-flight": "16MiB"}):
         frame = staged(tmp_path, 30, 4 * MIB, together=2, **where)
     assert sorted(frame.compute()["i"]) == list(range(30))
     assert 2 <= max(work.crowds(tmp_path)) <= 4  # 4 MiB and an index each
 
 
-def test_a_partition_too_many_bytes(window_client, tmp_path):
+def test_a_partition_too_many_bytes(client, tmp_path):
     """One more than run at once flows, or nothing would."""
     with dask.config.set({"daskimg.in-flight": "1MiB"}):
         frame = staged(tmp_path, 10, 4 * MIB, resources={"GPU": 1})
@@ -77,7 +69,7 @@ def test_a_partition_too_many_bytes(window_client, tmp_path):
     assert max(work.crowds(tmp_path)) <= 2
 
 
-def test_a_fraction_of_the_memory(window_client, tmp_path):
+def test_a_fraction_of_the_memory(client, tmp_path):
     """Of 1 GiB each on one GPU worker and two others: a hundredth is 10.2 MiB."""
     with dask.config.set({"daskimg.in-flight": 0.01}):
         frame = staged(tmp_path, 20, 3 * MIB, resources={"GPU": 1})
@@ -86,14 +78,14 @@ def test_a_fraction_of_the_memory(window_client, tmp_path):
 
 
 @pytest.mark.long
-def test_light_partitions_are_not_held(window_client, tmp_path):
+def test_light_partitions_are_not_held(client, tmp_path):
     with dask.config.set({"daskimg.in-flight": "1MiB"}):
         frame = staged(tmp_path, 20, 4 * MIB, together=5, resources={"GPU": 1}, heavy=False)
     assert len(frame.compute()) == 20
     assert max(work.crowds(tmp_path)) > 4
 
 
-def test_a_stage_that_fails(window_client, tmp_path):
+def test_a_stage_that_fails(client, tmp_path):
     def fails(part):
         raise ValueError("no such model")
 
@@ -102,27 +94,27 @@ def test_a_stage_that_fails(window_client, tmp_path):
         wrong = run_stage(frame, fails, work.STAGED, resources={"GPU": 1})
     with pytest.raises(ValueError, match="no such model"):
         wrong.compute()
-    nothing_held(window_client)
+    nothing_held(client)
     assert frame["i"].max().compute() == 19
 
 
-def test_a_run_that_is_cancelled(window_client, tmp_path):
+def test_a_run_that_is_cancelled(client, tmp_path):
     with dask.config.set({"daskimg.in-flight": "8MiB"}):
         frame = staged(tmp_path, 40, 4 * MIB, resources={"GPU": 1})
-    future = window_client.compute(frame)
+    future = client.compute(frame)
     until(lambda: work.crowds(tmp_path), "it never began")
     future.cancel()
     del future
-    nothing_held(window_client)
+    nothing_held(client)
     assert staged(tmp_path, 3, MIB, resources={"GPU": 1}).compute()["i"].tolist() == [0, 1, 2]
 
 
-def test_another_query_meanwhile(window_client, tmp_path):
+def test_another_query_meanwhile(client, tmp_path):
     """It shares the partitions that wait for the stage, and ends all the same."""
     with dask.config.set({"daskimg.in-flight": "8MiB"}):
         source = dd.from_map(Heavy(tmp_path, 4 * MIB), range(12), meta=work.LOADED)
         slow = run_stage(source, Takes(tmp_path, 1), work.STAGED, resources={"GPU": 1})
-        first, second = window_client.compute([slow, source["i"].max()])
+        first, second = client.compute([slow, source["i"].max()])
     assert second.result(timeout=PATIENCE) == 11
     assert len(first.result(timeout=PATIENCE)) == 12
 
