@@ -186,7 +186,7 @@ def _cut(expr: Expr, options: dict[str, Any], done: dict[str, Expr]) -> Expr:
     if isinstance(expr, Once):
         return _cut(expr.frame, options, done)
     if expr._name not in done:
-        node = _with_operands(expr, lambda below: _cut(below, options, done))
+        node = _with_operands(expr, lambda x: _cut(x, options, done) if isinstance(x, Expr) else x)
         if rows := _rows_to_cut(node):
             made = [one.expr for one in dask.persist(*map(new_collection, rows), **options)]
             node = type(node)(*made, *node.operands[len(made) :])
@@ -194,9 +194,13 @@ def _cut(expr: Expr, options: dict[str, Any], done: dict[str, Expr]) -> Expr:
     return done[expr._name]
 
 
-def _with_operands(expr: Expr, new: Callable[[Expr], Expr]) -> Expr:
-    """`expr` of what is `new` for each expression below."""
-    operands = [new(x) if isinstance(x, Expr) else x for x in expr.operands]
+def _with_operands(expr: Expr, put: Callable[[Any], Any]) -> Expr:
+    """`expr` of what is `put` for each operand.
+
+    (No recursion within a function: what calls itself would hold expressions, and what they hold,
+    until it is found to be garbage.)
+    """
+    operands = [put(x) for x in expr.operands]
     same = all(a is b for a, b in zip(operands, expr.operands, strict=True))
     return expr if same else type(expr)(*operands)
 
@@ -240,29 +244,28 @@ def _replaced(expr: Expr, new: Callable[[Expr], Expr | None]) -> Expr:
     found = new(expr)
     if found is not None:
         return found
-    return _with_operands(expr, lambda below: _replaced(below, new))
+    return _with_operands(expr, lambda x: _replaced(x, new) if isinstance(x, Expr) else x)
 
 
 def with_programs(frame: Any, change: Callable[[Program], Program]) -> Any:
     """A lowered frame with each of its image programs changed; itself, where none is."""
     if not RULES:
         return in_plain.Changed(frame, change)
+    new = _changed(frame.expr, change, {})
+    return frame if new is frame.expr else new_collection(new)
 
+
+def _changed(expr: Expr, change: Callable[[Program], Program], done: dict[str, Expr]) -> Expr:
     def put(value: Any) -> Any:
         if isinstance(value, Expr):
-            return moved(value)
+            return _changed(value, change, done)
         if isinstance(value, tuple) and value and isinstance(value[0], Expr):
-            return tuple(map(moved, value))  # of a region
+            return tuple(_changed(root, change, done) for root in value)  # of a region
         return change(value) if isinstance(value, Program) else value
 
-    @functools.cache
-    def moved(expr: Expr) -> Expr:
-        operands = [put(value) for value in expr.operands]
-        same = all(a is b for a, b in zip(operands, expr.operands, strict=True))
-        return expr if same else type(expr)(*operands)
-
-    new = moved(frame.expr)
-    return frame if new is frame.expr else new_collection(new)
+    if expr._name not in done:
+        done[expr._name] = _with_operands(expr, put)
+    return done[expr._name]
 
 
 def parts(frame: Any) -> Parts:
