@@ -16,7 +16,7 @@ import pandas as pd
 from daskimg.curate.bands import SIDE
 from daskimg.curate.compared import (
     ID,
-    WORDS,
+    OURS,
     Compared,
     compared,
     has_pictures,
@@ -287,7 +287,7 @@ class _Told:
 
 def _keys(part: pd.DataFrame) -> pd.DataFrame:
     """``id`` and ``key`` of the rows of a prepared partition."""
-    key = part[f"{WORDS}key"].array if f"{WORDS}key" in part else part.index.to_flat_index()
+    key = part[f"{OURS}key"].array if f"{OURS}key" in part else part.index.to_flat_index()
     return pd.DataFrame({"id": part[ID].to_numpy(), "key": key})
 
 

@@ -13,9 +13,9 @@ import dask.dataframe as dd
 import numpy as np
 import pandas as pd
 
-from daskimg.accessor.base import per_row
+from daskimg.accessor.base import neighbour, per_row
 from daskimg.curate import page
-from daskimg.curate.compared import WORDS
+from daskimg.curate.compared import OURS
 from daskimg.curate.measured import TOLD, added, table_of
 from daskimg.curate.rules import RULES, Rule
 from daskimg.curate.tables import each, empty
@@ -69,11 +69,10 @@ def audit(
     """
     name = image_column(frame, column)
     for one in (label, split):
-        if one is not None and one not in frame.columns:
-            told = ", ".join(map(str, frame.columns))
-            raise KeyError(f"no column {quoted(one)}; the columns are {told}")
+        if one is not None:
+            neighbour(frame, one)  # an error names the columns that there are
     chosen, own = _chosen(rules or {}, label, split)
-    frame = frame.assign(**{f"{WORDS}rule_{rule}": value for rule, value in own.items()})
+    frame = frame.assign(**{f"{OURS}rule_{rule}": value for rule, value in own.items()})
     if isinstance(frame, pd.DataFrame):
         if isinstance(frame.index, pd.MultiIndex):
             raise ValueError("the table of an audit has no index of several levels: reset_index()")

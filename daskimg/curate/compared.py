@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from daskimg.accessor.base import neighbour
 from daskimg.column.dtype import ImageDtype
 from daskimg.column.lists import ImageListDtype
 from daskimg.curate.bands import MOST_BITS, TURNED
@@ -24,9 +25,9 @@ __all__ = [
     "FAULTY",
     "FLAT",
     "ID",
+    "OURS",
     "PIXELS",
     "SHARP",
-    "WORDS",
     "Compared",
     "compared",
     "has_pictures",
@@ -43,8 +44,8 @@ KINDS = ("phash", "dhash", "ahash")
 FLAT = 4.0
 TONES = 16  # levels of light that are one tone
 SIDES = 128  # pixels of a side of the small picture that is turned
-WORDS = "__curate_"  # what the names of our own columns begin with
-ID, PIXELS, SHARP, FAULTY = (f"{WORDS}{name}" for name in ("id", "pixels", "sharp", "faulty"))
+OURS = "__curate_"  # the names of our own columns begin so
+ID, PIXELS, SHARP, FAULTY = (f"{OURS}{name}" for name in ("id", "pixels", "sharp", "faulty"))
 MOST_PARTS, PART_ROWS = 16, 64  # of pictures in memory, looked at by threads
 ROWS = 32  # bits of an id that tell the row of its partition
 OTHER = 1 << 62  # what the ids of the other frame begin at
@@ -94,8 +95,8 @@ class Compared:
         """The hashes, of flat pictures a number that tells their tone."""
         if not self.flat:
             return values
-        flat = part[f"{WORDS}contrast"].to_numpy(np.float64) < FLAT
-        tone = np.nan_to_num(part[f"{WORDS}brightness"].to_numpy(np.float64)) / TONES
+        flat = part[f"{OURS}contrast"].to_numpy(np.float64) < FLAT
+        tone = np.nan_to_num(part[f"{OURS}brightness"].to_numpy(np.float64)) / TONES
         return np.where(flat, (tone.round() + 1).astype(np.uint64) * SPREAD, values)
 
     @property
@@ -142,8 +143,8 @@ def compared(
                     f"turned=True makes hashes of turned pictures; {what}={quoted(one)} is a "
                     f"column of hashes made before: give a kind, {', '.join(KINDS)}"
                 )
-            made[f"{WORDS}{what}"] = frame[one]
-            names[what] = (f"{WORDS}{what}",)
+            made[f"{OURS}{what}"] = frame[one]
+            names[what] = (f"{OURS}{what}",)
         else:
             if one not in KINDS:
                 told = ", ".join(map(str, frame.columns))
@@ -153,14 +154,14 @@ def compared(
                 )
             cells = frame[image_column(frame, column)]
             new = _turned(cells, one) if turned else [cells.img.hash(one)]
-            columns = {f"{WORDS}{what}_{n}": value for n, value in enumerate(new)}
+            columns = {f"{OURS}{what}_{n}": value for n, value in enumerate(new)}
             made |= columns
             names[what] = tuple(columns)
     flat = hash not in frame.columns and confirm not in frame.columns
     if flat:
         cells = frame[image_column(frame, column)]
-        made[f"{WORDS}contrast"] = cells.img.contrast()
-        made[f"{WORDS}brightness"] = cells.img.brightness()
+        made[f"{OURS}contrast"] = cells.img.contrast()
+        made[f"{OURS}brightness"] = cells.img.brightness()
     return made, Compared(names["hash"], names["confirm"], flat, int(bits), **also)
 
 
@@ -201,17 +202,14 @@ def light(frame: Any) -> list[Any]:
 def key_of(frame: Any, column: str | None, key: str | None) -> tuple[Mapping[str, Any], Any]:
     """What tells a row in a result, as a column to assign (none: the index), and its dtype."""
     if key is not None:
-        if key not in frame.columns:
-            told = ", ".join(map(str, frame.columns))
-            raise KeyError(f"no column {quoted(key)}; the columns are {told}")
-        return {f"{WORDS}key": frame[key]}, frame.dtypes[key]
+        return {f"{OURS}key": neighbour(frame, key)}, frame.dtypes[key]
     pictures = [name for name in image_columns(frame) if not frame.dtypes[name].tensor]
     if column is not None or len(pictures) == 1:
         cells = frame[image_column(frame, column)]
         if cells.img._has_paths():
-            return {f"{WORDS}key": cells.img.path}, STRING
+            return {f"{OURS}key": cells.img.path}, STRING
     elif "path" in frame.columns:
-        return {f"{WORDS}key": frame["path"]}, frame.dtypes["path"]
+        return {f"{OURS}key": frame["path"]}, frame.dtypes["path"]
     meta = frame if isinstance(frame, pd.DataFrame) else frame._meta
     return {}, meta.index.dtype
 

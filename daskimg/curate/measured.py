@@ -12,14 +12,15 @@ import pandas as pd
 from daskimg.curate.compared import (
     FAULTY,
     ID,
+    OURS,
     PIXELS,
-    WORDS,
     compared,
     light,
     of_quality,
     prepared,
 )
 from daskimg.curate.groups import best_of, gathered, labelled, looked_up
+from daskimg.curate.page import thumbnails
 from daskimg.curate.rules import COLUMNS, QUALITY, Rule, fences, flags, local_facts
 from daskimg.curate.search import Search
 from daskimg.curate.tables import each, empty, whole
@@ -29,7 +30,6 @@ from daskimg.lazy.nodes import together
 __all__ = ["TOLD", "added", "table_of"]
 
 JUDGED = 16  # partitions of pictures whose rows are judged by one task
-THUMB = 144  # pixels of a side of a thumbnail
 #: The columns of the table beside those of the frame and the rules'.
 TOLD = ("path", *COLUMNS, "group", "best", "exact_group", "issues")
 
@@ -85,11 +85,10 @@ def table_of(
     cells = frame[name]
     made, what = compared(frame, name, "phash", 4, "dhash", False)
     made |= of_quality(frame, name)
-    made |= {f"{WORDS}m_{key}": value for key, value in _measures(cells).items()}
+    made |= {f"{OURS}m_{key}": value for key, value in _measures(cells).items()}
     kept = [*light(frame)]
     if name not in kept:  # bytes and pixels are not held: what is shown is made in the pass
-        small = cells.img.convert("RGB").img.resize(THUMB, THUMB, fit="contain")
-        made[f"{WORDS}thumb"] = small.img.encode("jpeg", 80)
+        made[f"{OURS}thumb"] = thumbnails(cells)
     table = prepared(frame, frame, made, kept)
     if table.known_divisions:  # (else Dask knows by their partitions which rows are beside which)
         table = together(table, JUDGED)
@@ -114,8 +113,8 @@ _DIGESTS = empty({"id": "int64", "hash": "uint64", "confirm": "uint64"})
 
 def _digests(part: pd.DataFrame) -> pd.DataFrame:
     """Digests as two hashes: exact copies are near within 0 bits."""
-    known = part[part[f"{WORDS}m_digest"].notna()]
-    digits = b"".join(bytes.fromhex(one) for one in known[f"{WORDS}m_digest"])
+    known = part[part[f"{OURS}m_digest"].notna()]
+    digits = b"".join(bytes.fromhex(one) for one in known[f"{OURS}m_digest"])
     halves = np.frombuffer(digits, np.uint64).reshape(-1, 2)
     return pd.DataFrame({"id": known[ID].to_numpy(), "hash": halves[:, 0], "confirm": halves[:, 1]})
 
@@ -127,7 +126,7 @@ def _facts(table: Any) -> Any:
 
 def _local_facts(part: pd.DataFrame) -> pd.DataFrame:
     side = np.sqrt(part[PIXELS].to_numpy(np.float64, na_value=np.nan))
-    return local_facts(pd.DataFrame({"side": side, "colorfulness": part[f"{WORDS}m_colorfulness"]}))
+    return local_facts(pd.DataFrame({"side": side, "colorfulness": part[f"{OURS}m_colorfulness"]}))
 
 
 def _fences(counts: pd.DataFrame) -> pd.DataFrame:
@@ -178,7 +177,7 @@ def _several(rows: pd.DataFrame) -> pd.DataFrame:
 
 def _measured(part: pd.DataFrame) -> pd.DataFrame:
     """The measures of a partition under their own names."""
-    prefix = f"{WORDS}m_"
+    prefix = f"{OURS}m_"
     names = [name for name in part if str(name).startswith(prefix)]
     return part[names].set_axis([str(name).removeprefix(prefix) for name in names], axis=1)
 
@@ -186,7 +185,7 @@ def _measured(part: pd.DataFrame) -> pd.DataFrame:
 def _by_itself(part: Any, rows: Any, name: str, rule: Rule, own: list[str], known: Any) -> Any:
     """Which rows a rule flags that does not look for others like them."""
     if name in own:
-        told = part[f"{WORDS}rule_{name}"]
+        told = part[f"{OURS}rule_{name}"]
         return told.to_numpy(bool, na_value=False) if len(told) else np.empty(0, bool)
     return flags(name, rule, rows, known)
 
@@ -237,7 +236,7 @@ class _Finish:
         group, there = looked_up(ids, near)
         copy, copied = looked_up(ids, exact)
         theirs = {*TOLD, *self.rules}
-        kept = [c for c in self.kept if c not in theirs and not str(c).startswith(WORDS)]
+        kept = [c for c in self.kept if c not in theirs and not str(c).startswith(OURS)]
         table = {
             **{name: part[name].array for name in kept},
             "path": rows["path"].array,
@@ -251,8 +250,8 @@ class _Finish:
         for name, flagged in found.items():
             issues[flagged] += np.where(issues[flagged] == "", name, f", {name}").astype(object)
         table["issues"] = pd.array(issues, STRING)
-        if f"{WORDS}thumb" in part:
-            table[f"{WORDS}thumb"] = part[f"{WORDS}thumb"].array
+        if f"{OURS}thumb" in part:
+            table[f"{OURS}thumb"] = part[f"{OURS}thumb"].array
         return pd.DataFrame(table, index=part.index)
 
     def _flagged(

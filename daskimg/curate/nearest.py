@@ -15,7 +15,7 @@ from daskimg.lazy.nodes import numbered
 
 __all__ = ["nearest"]
 
-WORDS = ("query", "rank", "distance")
+HEAD = ("query", "rank", "distance")  # the first columns of what is found
 
 
 def nearest(
@@ -78,7 +78,7 @@ def nearest(
 
 
 def _beside(frame: Any, column: str) -> list[Any]:
-    return [name for name in light(frame) if name != column and name not in WORDS]
+    return [name for name in light(frame) if name != column and name not in HEAD]
 
 
 def _queries(frame: Any, queries: Any, column: str) -> tuple[list[Any], Vectors]:

@@ -12,23 +12,14 @@ from urllib.parse import quote
 import numpy as np
 import pandas as pd
 
-from daskimg.curate.compared import WORDS
+from daskimg.curate.compared import OURS
 from daskimg.curate.rules import Rule
 from daskimg.engine.program import STRING
 
-__all__ = ["sampled", "written"]
+__all__ = ["sampled", "thumbnails", "written"]
 
 SHOWN, GROUPS, MEMBERS = 12, 12, 6  # pictures of a rule; groups of a rule, pictures of a group
-SIDE = 144
-SAMPLE = {
-    "rule": STRING,
-    "order": "float64",
-    "group": "Int64",
-    "path": STRING,
-    "told": STRING,
-    "issues": STRING,
-    "best": "bool",
-}
+SIDE = 144  # pixels of a thumbnail
 
 STYLE = """
 body{font:15px/1.45 system-ui,sans-serif;color:#222;max-width:1180px;margin:2em auto;padding:0 1em}
@@ -53,12 +44,12 @@ def sampled(
     table: Any, rules: Mapping[str, Rule], column: str, label: str | None, split: str | None
 ) -> Any:
     """The pictures to show, few for each rule, with a thumbnail: a lazy frame."""
-    source = f"{WORDS}thumb" if f"{WORDS}thumb" in table.columns else column
+    source = f"{OURS}thumb" if f"{OURS}thumb" in table.columns else column
     choose = _Choose(rules, source, label, split)
     meta = choose(table._meta)
     chosen = table.reduction(choose, aggregate=_few, combine=_few, meta=meta, split_every=8)
     shown = meta.drop(columns="cell").assign(thumb=pd.Series([], dtype=object))
-    return chosen.map_partitions(_thumbnails, meta=shown, enforce_metadata=False)
+    return chosen.map_partitions(_with_thumbnails, meta=shown, enforce_metadata=False)
 
 
 class _Choose:
@@ -132,10 +123,14 @@ def _few(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([single, groups], ignore_index=True)
 
 
-def _thumbnails(rows: pd.DataFrame) -> pd.DataFrame:
-    cells = rows["cell"].img.on_error("null")
+def thumbnails(cells: Any) -> Any:
+    """Small JPEGs of a column of pictures."""
     small = cells.img.convert("RGB").img.resize(SIDE, SIDE, fit="contain")
-    data = small.img.encode("jpeg", 80).img.to_bytes()
+    return small.img.encode("jpeg", 80)
+
+
+def _with_thumbnails(rows: pd.DataFrame) -> pd.DataFrame:
+    data = thumbnails(rows["cell"].img.on_error("null")).img.to_bytes()
     found = [None if pd.isna(one) else one for one in data]
     return rows.drop(columns="cell").assign(thumb=pd.Series(found, rows.index, dtype=object))
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from daskimg.accessor.base import neighbour
 from daskimg.column.array import ImageArray
 from daskimg.column.dtype import ImageDtype
 from daskimg.errors import quoted
@@ -22,10 +23,7 @@ I64: TypeAlias = npt.NDArray[np.int64]
 
 def check(frame: Any, column: str, k: Any, metric: Any) -> None:
     """Explain what is no column of vectors, number of rows or metric."""
-    if column not in frame.columns:
-        told = ", ".join(map(str, frame.columns))
-        raise KeyError(f"no column {quoted(column)}; the columns are {told}")
-    dtype = frame.dtypes[column]
+    dtype = neighbour(frame, column).dtype
     if not isinstance(dtype, ImageDtype) or not dtype.tensor:
         raise TypeError(f"vectors are a tensor[float32, d] column; {quoted(column)} is {dtype}")
     if metric not in METRICS:

@@ -17,7 +17,7 @@ from daskimg.metrics import ROWS, Job
 from daskimg.monitor.listening import Tally
 from daskimg.monitor.rows import causes_of, kept_of, missing_of, passed_of
 from daskimg.monitor.shares import name_of, shares, slower
-from daskimg.monitor.tally import Figures
+from daskimg.monitor.tally import Figures, added
 
 __all__ = ["Line", "in_notebook", "write_line"]
 
@@ -84,9 +84,7 @@ class Line:
 
     def _draw(self) -> None:
         done = self.tally.by_process()
-        total: Figures = Counter()
-        for figures in done.values():
-            total.update(figures)
+        total = added(done)
         passed = max(passed_of(total), self.seen[-1][1])
         now, rows = time.perf_counter(), self.total
         rows = None if rows is not None and rows < passed else rows

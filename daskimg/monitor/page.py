@@ -54,7 +54,7 @@ def _page(scheduler: Any, extra: dict[str, Any], doc: Any) -> None:
     from distributed.dashboard.components import add_periodic_callback
     from distributed.dashboard.components.scheduler import BOKEH_THEME, env
 
-    shown = _Figures(_plugins[scheduler])
+    shown = _Shown(_plugins[scheduler])
     shown.update()
     add_periodic_callback(doc, shown, EVERY)
     doc.title = "Dask: pictures"
@@ -65,7 +65,7 @@ def _page(scheduler: Any, extra: dict[str, Any], doc: Any) -> None:
     doc.theme = BOKEH_THEME
 
 
-class _Figures:
+class _Shown:
     """What is on the page of one who looks."""
 
     def __init__(self, plugin: Any) -> None:

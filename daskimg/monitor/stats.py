@@ -18,7 +18,7 @@ from daskimg.monitor import children
 from daskimg.monitor.listening import HERE, Tally
 from daskimg.monitor.rows import causes_of, kept_of, kind_of, missing_of
 from daskimg.monitor.shares import Share, in_order, limit_of, sentence, shares
-from daskimg.monitor.tally import Figures
+from daskimg.monitor.tally import Figures, added
 from daskimg.monitor.usage import Usage
 
 __all__ = ["Stats", "stats"]
@@ -130,10 +130,7 @@ class Stats:
         return self._tally.by_process() if self._done is None else self._done
 
     def _total(self) -> Figures:
-        total: Figures = Counter()
-        for done in self._by_process().values():
-            total.update(done)
-        return total
+        return added(self._by_process())
 
     # -- the figures ------------------------------------------------------------------------------
     @property

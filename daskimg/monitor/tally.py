@@ -5,16 +5,25 @@ from __future__ import annotations
 import threading
 from array import array
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 from daskimg import metrics
 
-__all__ = ["TOPIC", "Event", "Figures", "Sums"]
+__all__ = ["TOPIC", "Event", "Figures", "Sums", "added"]
 
 TOPIC = "daskimg"  # under which the processes of a cluster tell one another what is done
 Event: TypeAlias = dict[str, Any]
 Figures: TypeAlias = "Counter[tuple[str, str]]"
 Keys: TypeAlias = tuple[tuple[str, str], ...]
+
+
+def added(done: Mapping[str, Figures]) -> Figures:
+    """What all processes did."""
+    total: Figures = Counter()
+    for figures in done.values():
+        total.update(figures)
+    return total
 
 
 class Sums:
@@ -69,10 +78,7 @@ class Sums:
 
     def total(self) -> Figures:
         """What all have."""
-        total: Figures = Counter()
-        for done in self.by_process().values():
-            total.update(done)
-        return total
+        return added(self.by_process())
 
     def threads(self) -> dict[str, int]:
         """How many threads of each process were at work."""
