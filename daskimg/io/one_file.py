@@ -94,11 +94,11 @@ def write_single(
     if out.mode == "append":
         raise ValueError(f"one file cannot be appended to: give a folder for {out.target.shown!r}")
     folder, _, name = out.target.url.rpartition("/")
-    final = Target(folder or "/", out.target.source)
+    final = Target(f"{folder}/", out.target.source)
     refuse(final, name, out.mode)
     frame = pruned(frame)
     query = query_of(frame, Piece(encode), whole)
-    beside = Target(f"{final.url.rstrip('/')}/.{name}.daskimg", final.source)
+    beside = Target(final.href(f".{name}.daskimg"), final.source)
     run = out._replace(path=beside).run("file", query)
     known = {field.name: getattr(run, field.name) for field in fields(Run)}
     starts = places(frame, whole) if final.local else ()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import io
 import itertools
 import re
@@ -18,7 +17,7 @@ from daskimg.io.commit.manifest import published
 from daskimg.io.commit.target import Target
 from daskimg.io.listing.find import UrlPath, given_paths, list_images
 from daskimg.io.listing.roots import rooted
-from daskimg.io.listing.walk import own_part
+from daskimg.io.listing.walk import name_of, own_part
 from daskimg.lazy.source import from_reader
 from daskimg.secrets import mask_url
 from daskimg.transport import fetch
@@ -78,10 +77,11 @@ def list_shards(
     for entry in given_paths(urlpath, source):
         files = _listed(entry, source)
         right = {path: size for path, size in files.items() if names.search(own_part(path))}
-        if not right and (glob.has_magic(entry) or _is_file(entry, [*files])):
+        folder = Target(entry, source).href("")
+        if not right and not any(path.startswith(folder) for path in files):
             right = files
         if not right:
-            seen = ", ".join(path.rpartition("/")[2] for path in itertools.islice(files, 3))
+            seen = ", ".join(name_of(path) for path in itertools.islice(files, 3))
             raise FileNotFoundError(
                 f"no file in {mask_url(entry)!r} that ends as {names.pattern!r}; it holds "
                 f"{seen or 'none'}{', ...' if len(files) > 3 else ''}. Name the files, or give a "
@@ -93,20 +93,10 @@ def list_shards(
 
 def _listed(entry: str, source: fetch.Source) -> dict[str, int | None]:
     """Files with their sizes; those of a committed folder are those of its manifest."""
-    listing = list_images(entry, file_extensions="*", storage_options=source)
+    listing = list_images(entry, file_extensions="*", storage_options=source, manifest=published)
     paths = listing.paths.to_pylist()
-    if not glob.has_magic(entry) and not _is_file(entry, paths):
-        target = Target(entry, source)
-        files = published(target)
-        if files is not None:
-            return {target.href(file["name"]): file["bytes"] for file in files}
     sizes = [None] * len(paths) if listing.sizes is None else listing.sizes.tolist()
     return dict(zip(paths, sizes, strict=True))
-
-
-def _is_file(entry: str, paths: list[str]) -> bool:
-    name = entry.rstrip("/").rpartition("/")[2]
-    return len(paths) == 1 and own_part(paths[0]).rpartition("/")[2] == own_part(name)
 
 
 def read_range(shard: Shard, source: fetch.Source, start: int, end: int) -> bytes:

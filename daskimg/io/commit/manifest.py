@@ -11,6 +11,8 @@ from typing import Any
 from daskimg.io.commit.names import OWN, FileNameError, check_name
 from daskimg.io.commit.result import MANIFEST
 from daskimg.io.commit.target import Target
+from daskimg.io.listing.walk import Found
+from daskimg.transport.fetch import Source
 
 __all__ = [
     "FAULTS",
@@ -120,18 +122,21 @@ def mark_of(manifest: bytes) -> bytes:
     return hashlib.blake2b(manifest, digest_size=16).hexdigest().encode()
 
 
-def published(target: Target) -> list[dict[str, Any]] | None:
-    """The files that a committed write lists; None where nobody committed one.
+def published(folder: str, source: Source) -> list[Found] | None:
+    """The files of a folder that a committed write lists; None where nobody committed one.
 
     Raises
     ------
     ValueError
         For a write that never finished.
     """
+    target = Target(folder, source)
     if not target.has(MARK) and target.files(OWN):
         raise ValueError(never_finished(target))
     manifest = read_manifest(target)
-    return None if manifest is None else manifest["files"]
+    if manifest is None:
+        return None
+    return [Found(target.href(file["name"]), file["bytes"]) for file in manifest["files"]]
 
 
 def never_finished(target: Target) -> str:

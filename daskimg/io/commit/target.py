@@ -14,6 +14,7 @@ from typing import Any
 from daskimg import config
 from daskimg.errors import quoted
 from daskimg.io.commit.names import FileNameError
+from daskimg.io.listing.walk import no_slash
 from daskimg.secrets import mask_url
 from daskimg.transport import fetch
 
@@ -39,10 +40,11 @@ class Target:
         url: str | os.PathLike[str],
         storage_options: Mapping[str, Any] | fetch.Source | None = None,
     ) -> None:
-        local = fetch.local_path(os.fspath(url))
-        self.url = os.path.abspath(local) if local is not None else os.fspath(url).rstrip("/")
-        given = storage_options
-        self.source = given if isinstance(given, fetch.Source) else fetch.Source(given)
+        given = os.fspath(url)
+        local = fetch.local_path(given)
+        self.url = no_slash(given) if local is None else os.path.abspath(os.path.expanduser(local))
+        options = storage_options
+        self.source = options if isinstance(options, fetch.Source) else fetch.Source(options)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Target, (self.url, self.source)
@@ -84,7 +86,7 @@ class Target:
 
     def href(self, name: str) -> str:
         """The path of a file, as a reader takes it."""
-        return f"{self.url}/{name}"
+        return f"{self.url.removesuffix('/')}/{name}"
 
     # -- looking --------------------------------------------------------------------------
     def files(self, below: str = "") -> dict[str, int]:
@@ -93,9 +95,9 @@ class Target:
         if self._kind(folder, below) != "directory":
             return {}
         found = self._try(lambda: self.fs.find(folder, detail=True), below)
-        start = len(self._opened[1].lstrip("/")) + 1
+        root = self._opened[1].lstrip("/")
         return {
-            path.lstrip("/")[start:]: int(info["size"] or 0)
+            path.lstrip("/").removeprefix(root).lstrip("/"): int(info["size"] or 0)
             for path, info in sorted(found.items())
             if path.rstrip("/") != folder
         }

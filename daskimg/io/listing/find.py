@@ -7,7 +7,7 @@ import os
 import re
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice, pairwise, repeat
 from typing import Any, NamedTuple, TypeAlias, cast
@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from daskimg.column.dtype import common_root
 from daskimg.errors import brief, quoted
 from daskimg.io.listing.braces import expanded
-from daskimg.io.listing.walk import Found, Local, Remote, Tree, own_part
+from daskimg.io.listing.walk import Found, Local, Remote, Tree, name_of, own_part
 from daskimg.kernels.headers import EXTENSIONS
 from daskimg.secrets import mask_url
 from daskimg.transport.fetch import Source, local_path
@@ -64,6 +64,7 @@ def list_images(
     recursive: bool = True,
     ignore_missing_paths: bool = False,
     storage_options: Mapping[str, Any] | Source | None = None,
+    manifest: Callable[[str, Source], list[Found] | None] = lambda folder, source: None,
 ) -> Listing:
     """List the files of a file, a folder, a glob, or a list of these.
 
@@ -92,6 +93,9 @@ def list_images(
         Drop the entries of a list that match nothing, as long as one matches.
     storage_options : mapping or Source, optional
         Options of the filesystem.
+    manifest : callable, optional
+        ``manifest(folder, source)`` gives the files that count in a folder, in their order; None
+        of one that nobody told about.
 
     Returns
     -------
@@ -119,11 +123,9 @@ def list_images(
     missing: FileNotFoundError | None = None
     for entry in entries:
         on_disk = local_path(entry)
+        tree, path = (remote, entry) if on_disk is None else (local, on_disk)
         try:
-            if on_disk is not None:
-                _add(files, local, on_disk, known, recursive)
-            else:
-                _add(files, remote, entry, known, recursive)
+            _add(files, tree, path, known, recursive, lambda folder: manifest(folder, source))
         except FileNotFoundError as error:
             if not ignore_missing_paths:
                 raise
@@ -179,13 +181,13 @@ class _Files:
         if len(self._named) == CHUNK:
             self._flush()
 
-    def search(self, found: Iterable[Found], base: str) -> None:
-        """Files found below `base`, where partition folders begin."""
+    def search(self, found: Iterable[Found], base: str, ordered: bool = False) -> None:
+        """Files found below `base`, where partition folders begin; to be sorted, or in order."""
         self._flush()
         self._searched += 1
         files = iter(found)
         while some := list(islice(files, CHUNK)):
-            self._note(some, base, self._searched)
+            self._note(some, base, 0 if ordered else self._searched)
             self._pack([file.path for file in some])
 
     def _note(self, files: list[Found], base: str, entry: int) -> None:
@@ -233,7 +235,14 @@ class _Files:
             ) from None
 
 
-def _add(files: _Files, tree: Tree, entry: str, known: _Known, recursive: bool) -> None:
+def _add(
+    files: _Files,
+    tree: Tree,
+    entry: str,
+    known: _Known,
+    recursive: bool,
+    manifest: Callable[[str], list[Found] | None],
+) -> None:
     """Add the files of one entry, or raise FileNotFoundError naming it."""
     found = tree.find(entry)
     if found is not None and not found.folder:
@@ -242,8 +251,11 @@ def _add(files: _Files, tree: Tree, entry: str, known: _Known, recursive: bool) 
     before = len(files)
     accept = _Extensions(known.of(entry) if found is None else known.extensions)
     if found is not None:
-        root = own_part(found.path)
-        files.search(tree.walk(found.path, recursive, accept), root)
+        root, told = own_part(found.path), manifest(found.path)
+        if told is None:
+            files.search(tree.walk(found.path, recursive, accept), root)
+        else:
+            files.search((file for file in told if accept(name_of(file.path))), root, ordered=True)
     else:
         root = tree.base(entry)
         if not root:
@@ -264,12 +276,8 @@ def _files_of(matches: Iterable[Found], accept: _Extensions, folders: list[str])
     for match in matches:
         if match.folder:
             folders.append(match.path)
-        elif accept(_name(match.path)):
+        elif accept(name_of(match.path)):
             yield match
-
-
-def _name(path: str) -> str:
-    return own_part(path).rpartition("/")[2]
 
 
 def _no_match(entry: str, accept: _Extensions, recursive: bool) -> str:
@@ -298,7 +306,7 @@ class _Known(NamedTuple):
 
     def of(self, pattern: str) -> frozenset[str] | None:
         """Those for a glob, which may name its extension itself."""
-        name = _name(pattern)
+        name = name_of(pattern)
         _, dot, extension = name.rpartition(".")
         names_it = bool(dot and extension) and not any(sign in extension for sign in "*?[]")
         return None if names_it and not self.asked else self.extensions

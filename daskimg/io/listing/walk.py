@@ -19,7 +19,7 @@ from fsspec.utils import glob_translate
 from daskimg.transport.fetch import Source
 from daskimg.transport.retry import retrying
 
-__all__ = ["Found", "Local", "Remote", "Tree", "own_part"]
+__all__ = ["Found", "Local", "Remote", "Tree", "name_of", "no_slash", "own_part"]
 
 #: Names below a folder that are not data; so are those that start with a dot.
 SKIPPED = frozenset(
@@ -171,7 +171,7 @@ class Remote:
             below = info["name"][len(name) :].strip("/")
             if info["type"] == "directory" or not below or _is_hidden(below):
                 continue
-            if accept(own_part(info["name"]).rpartition("/")[2]):
+            if accept(name_of(info["name"])):
                 yield Found(spell(info["name"]), info.get("size"))
 
     def base(self, pattern: str) -> str:
@@ -227,7 +227,7 @@ class Remote:
     def _info(self, url: str) -> Found | None:
         fs, name = self._source.filesystem(url)
         if url.startswith(WEB) and url.endswith("/"):  # a page of links stands for a folder
-            return Found(_no_slash(url), None, True)
+            return Found(no_slash(url), None, True)
         try:
             return _as_found(url, self._ask(lambda: fs.info(name), url))
         except FileNotFoundError:
@@ -239,10 +239,11 @@ class Remote:
 
 def _as_found(url: str, info: dict[str, Any]) -> Found:
     folder = info["type"] == "directory"
-    return Found(_no_slash(url) if folder else url, info.get("size"), folder)
+    return Found(no_slash(url) if folder else url, info.get("size"), folder)
 
 
-def _no_slash(url: str) -> str:
+def no_slash(url: str) -> str:
+    """A URL without the slashes it ends in, but for those of a store's own root."""
     bare = url.rstrip("/")
     return f"{bare}//" if bare.endswith(":") else bare  # memory:// is a folder as well
 
@@ -263,6 +264,11 @@ def own_part(path: str) -> str:
     if chain and "://" not in head:
         return f"{head}::{own_part(tail)}"
     return head.partition("?")[0] if head.startswith(WEB) else head
+
+
+def name_of(path: str) -> str:
+    """The last part of a path: what a file is called in its folder."""
+    return own_part(path).rpartition("/")[2]
 
 
 def _first_wildcard(path: str) -> int:

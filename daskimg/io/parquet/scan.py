@@ -11,7 +11,6 @@ from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple, TypeAlias
 from urllib.parse import unquote
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -19,7 +18,6 @@ import pyarrow.parquet as pq
 from daskimg import compat, config
 from daskimg.errors import quoted
 from daskimg.io.commit.manifest import published
-from daskimg.io.commit.target import Target
 from daskimg.io.listing.find import Listing, list_images
 from daskimg.io.listing.partitions import parse_partitions
 from daskimg.io.listing.walk import own_part
@@ -56,18 +54,9 @@ STRING = pd.StringDtype("pyarrow")
 # -- files ------------------------------------------------------------------------------------
 def list_files(urlpath: Any, source: fetch.Source) -> Listing:
     """The files of a committed folder are those of its manifest; else those that are there."""
-    if isinstance(urlpath, str | os.PathLike):
-        target = Target(urlpath, source)
-        files = published(target)
-        if files is not None:
-            names = [file["name"] for file in files]
-            if not names:
-                raise FileNotFoundError(f"{target.shown} holds no file")
-            root = len(own_part(target.href("")))
-            hrefs = pa.array([target.href(name) for name in names], pa.large_string())
-            sizes = np.array([file["bytes"] for file in files], np.int64)
-            return Listing(hrefs, sizes, np.full(len(names), root, np.int64))
-    return list_images(urlpath, file_extensions=EXTENSIONS, storage_options=source)
+    return list_images(
+        urlpath, file_extensions=EXTENSIONS, storage_options=source, manifest=published
+    )
 
 
 class DamagedError(ValueError):

@@ -1,0 +1,126 @@
+"""Where a write may go: the root of a store, the home folder, beside files of others."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import dask.dataframe as dd
+import numpy as np
+import pandas as pd
+import pytest
+from fsspec.implementations.memory import MemoryFileSystem
+
+import daskimg as di
+from daskimg.io.commit.target import Target
+
+TABLE = pd.DataFrame({"a": [1, 2, 3]})
+
+
+@pytest.fixture
+def memory(monkeypatch):
+    """The filesystem in memory, with nothing on it."""
+    monkeypatch.setattr(MemoryFileSystem, "store", {})
+    monkeypatch.setattr(MemoryFileSystem, "pseudo_dirs", [""])
+    return MemoryFileSystem()
+
+
+@pytest.mark.parametrize("url", ["memory://", "memory:///"])
+def test_the_root_of_a_store_is_a_target(memory, tmp_path, monkeypatch, url):
+    monkeypatch.chdir(tmp_path)
+    result = TABLE.img.write_parquet(url)
+    assert result.files == ["memory://part-00000.parquet"]
+    assert di.read_parquet(url).compute().a.tolist() == [1, 2, 3]
+    TABLE.img.write_parquet(url, mode="append")
+    assert di.read_parquet(url).compute().a.tolist() == [1, 2, 3] * 2
+    TABLE.img.write_parquet(url, mode="overwrite")
+    assert di.read_parquet(url).compute().a.tolist() == [1, 2, 3]
+    assert sorted(Target(url).files()) == sorted(n.lstrip("/") for n in memory.find("/"))
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ["sizes.csv", "sizes.csv.gz"])
+def test_one_file_in_the_root_of_a_store(memory, tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    result = TABLE.img.write_csv(f"memory://{name}")
+    assert result.files == [f"memory://{name}"]
+    assert memory.find("/") == [f"/{name}"]
+    assert pd.read_csv(f"memory://{name}").a.tolist() == [1, 2, 3]
+    assert os.listdir(tmp_path) == []
+
+
+def test_the_home_folder_is_meant_by_its_sign(tmp_path, monkeypatch):
+    home, here = tmp_path / "home", tmp_path / "here"
+    home.mkdir()
+    here.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("USERPROFILE", str(home))
+    monkeypatch.chdir(here)
+    TABLE.img.write_parquet("~/table")
+    TABLE.img.write_csv("~/table.csv")
+    assert sorted(os.listdir(home)) == ["table", "table.csv"]
+    assert os.listdir(here) == []
+    (home / "table" / "_daskimg" / "_SUCCESS").unlink()
+    with pytest.raises(ValueError, match="never finished"):
+        di.read_parquet("~/table")
+
+
+# -- what counts in a folder, however it is named -------------------------------------------------
+def write(path: Path, **kwargs) -> None:
+    dd.from_pandas(TABLE, npartitions=2).img.write_parquet(path, **kwargs)
+
+
+@pytest.mark.parametrize(
+    "named", [lambda a, b: [a, b], lambda a, b: str(a.parent / "{a,b}"), lambda a, b: [b, a]]
+)
+def test_a_list_of_folders_holds_what_their_manifests_list(tmp_path, named):
+    a, b = tmp_path / "a", tmp_path / "b"
+    write(a)
+    write(b)
+    (a / "part-00007.parquet").write_bytes((a / "part-00000.parquet").read_bytes())  # not listed
+    assert di.read_parquet(named(a, b)).compute().a.tolist() == [1, 2, 3] * 2
+    write(a, mode="append")  # whose files are sorted before those that are there
+    appended = [1, 2, 3] * 2 + [1, 2, 3]
+    assert di.read_parquet(named(a, b)).compute().a.tolist() == appended
+    (b / "_daskimg" / "_SUCCESS").unlink()
+    with pytest.raises(ValueError, match=f"{b} never finished"):
+        di.read_parquet(named(a, b))
+
+
+def test_a_committed_folder_in_a_list_keeps_its_partitions(tmp_path):
+    a, b = tmp_path / "a", tmp_path / "b"
+    table = TABLE.assign(k=["x", "y", "x"])
+    table.img.write_parquet(a, partition_cols="k")
+    table.to_parquet(b, partition_cols=["k"], index=True)
+    found = di.read_parquet([a, b]).compute()
+    assert found.a.tolist() == [1, 3, 2] * 2
+    assert found.k.tolist() == ["x", "x", "y"] * 2
+
+
+def test_a_folder_that_is_named_twice_is_read_once(tmp_path):
+    write(tmp_path / "a")
+    assert len(di.read_parquet([tmp_path / "a"] * 2)) == 3
+
+
+def test_appending_beside_what_is_no_parquet_file(tmp_path):
+    TABLE.to_parquet(tmp_path / "x.parquet")
+    (tmp_path / "README.md").write_text("What this is")
+    TABLE.img.write_parquet(tmp_path, mode="append")
+    assert sorted(di.read_parquet(tmp_path).compute().a) == [1, 1, 2, 2, 3, 3]
+    assert (tmp_path / "README.md").read_text() == "What this is"
+
+
+def test_the_manifest_of_a_folder_with_wildcards_in_its_name_counts(tmp_path):
+    folder = tmp_path / "run[1]"
+    frame = pd.DataFrame({"text": ["a", "b"]})
+    frame.img.write_tfrecords(folder)
+    assert len(di.read_tfrecords(folder)) == 2
+    (folder / "_daskimg" / "_SUCCESS").unlink()
+    with pytest.raises(ValueError, match="never finished"):
+        di.read_tfrecords(folder)
+
+
+def test_arrays_beside_an_index_are_not_taken_for_parquet(tmp_path):
+    frame = di.from_array(np.zeros((3, 2, 2), "uint8")).assign(a=1)
+    frame.img.write_numpy(tmp_path / "arrays")
+    assert di.read_parquet(tmp_path / "arrays").compute().a.tolist() == [1, 1, 1]
