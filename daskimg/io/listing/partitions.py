@@ -244,9 +244,13 @@ def _template(listing: Listing, template: str) -> dict[str, Column]:
 
 def _compiled(template: str) -> tuple[re.Pattern[str], dict[str, str]]:
     """The regular expression of a template, and the kind of each of its fields."""
-    kinds: dict[str, str] = {}
     pieces: list[str] = []
     parts = list(string.Formatter().parse(template.strip("/")))
+    kinds: dict[str, str] = {}  # of a field that occurs twice, what one of them says
+    for _, name, kind, _ in parts:
+        if name and name != "**":
+            kinds[name] = kinds.get(name) or (kind if kind in _KINDS else "")
+    begun: set[str] = set()
     folders = False  # whether any number of them came right before
     for position, (literal, name, kind, conversion) in enumerate(parts):
         last = position == len(parts) - 1
@@ -266,12 +270,10 @@ def _compiled(template: str) -> tuple[re.Pattern[str], dict[str, str]]:
                 f"partitioning={quoted(template)}: expected fields like {{name}}, {{name:d}} "
                 f"(an integer), {{name:f}} (a number) or {{name:s}}, got {got}"
             )
-        if name in kinds:
-            pieces.append(rf"(?P=f{list(kinds).index(name)})")
-            kinds[name] = kind or kinds[name]
-        else:
-            pieces.append(f"(?P<f{len(kinds)}>{_KINDS[kind]})")
-            kinds[name] = kind
+        group = f"f{list(kinds).index(name)}"
+        again = name in begun
+        pieces.append(f"(?P={group})" if again else f"(?P<{group}>{_KINDS[kinds[name]]})")
+        begun.add(name)
     if folders:
         pieces.append(".*")
     if not kinds:
@@ -297,7 +299,7 @@ def _typed(name: str, texts: list[str], kind: str) -> Column:
 
 
 def _inferred(values: list[str | None]) -> Column:
-    """Strings as int64 where all are integers, else float64, else strings."""
+    """Strings as int64 where all are such integers, else float64, else strings."""
     known = [value for value in values if value is not None]
     if known and all(re.fullmatch(_INT, value) for value in known):
         numbers = [None if value is None else int(value) for value in values]
@@ -305,6 +307,11 @@ def _inferred(values: list[str | None]) -> Column:
             if len(known) < len(values):
                 return pd.array(numbers, dtype="Int64")
             return np.array(numbers, np.int64)
-    if known and all(re.fullmatch(_FLOAT, value) for value in known):
+    if known and all(re.fullmatch(_FLOAT, value) and _is_exact(value) for value in known):
         return np.array([np.nan if value is None else float(value) for value in values])
     return pd.array(values, dtype=STR)
+
+
+def _is_exact(number: str) -> bool:
+    """Whether a float holds a number of so many digits: else two of them could become one."""
+    return re.fullmatch(_INT, number) is None or float(number) == int(number)

@@ -43,6 +43,8 @@ class Layout:
         if "" in arrays:
             places = _places(arrays[""], column, names)
         wanted = list(places) if names is None else list(names)
+        if len({*wanted}) < len(wanted):
+            raise ValueError(f"column_names: a name occurs twice in {wanted}")
         for name in wanted:
             if name not in places:
                 told = ", ".join(map(repr, places))

@@ -291,8 +291,8 @@ class Reader:
         rows = piece.rows
         if piece.error is not None:
             rows = min(max(0, (piece.held or 0) - piece.first), rows)
-        if not rows:
-            return dict.fromkeys(keys, np.empty(0))
+            if not rows:
+                return dict.fromkeys(keys, Lost(piece.error, EOFError(piece.error)))
         found: dict[str, Any] = {}
         for key in keys:
             try:

@@ -15,7 +15,7 @@ import pandas as pd
 from daskimg.column.array import ImageArray
 from daskimg.column.dtype import ImageDtype
 from daskimg.column.storage import Uniform
-from daskimg.io.commit.failures import count, image_column, image_columns
+from daskimg.io.commit.failures import count, image_column, image_columns, picture_columns
 from daskimg.io.commit.run import Run
 from daskimg.io.commit.target import Target
 from daskimg.io.commit.write import Output, as_dask
@@ -48,8 +48,8 @@ def write_numpy(
     """Write the pictures of a column, all of one shape, as NumPy arrays.
 
     A folder holds ``part-00000.npy`` and so on, an array ``(N, H, W[, C])`` of each partition,
-    and ``index.parquet``, a folder of Parquet files with the other columns and the index, in the
-    order of the rows. Rows without a picture are in neither; they are counted.
+    and, where there are other columns, ``index.parquet``, a folder of Parquet files of these and
+    the index, in the order of the rows. Rows without a picture are in neither; they are counted.
 
     Parameters
     ----------
@@ -139,7 +139,7 @@ class Part:
             self.beside.refuse_others(target, names)
 
     def __call__(self, frame: pd.DataFrame, run: Run, number: int) -> dict[str, Any]:
-        ticket = count(frame, [self.column]).ticket()
+        ticket = count(frame, picture_columns(frame)).ticket()
         rows = np.flatnonzero(frame[self.column].array.valid)
         return {**ticket, "files": self.files(frame.iloc[rows], run, number) if len(rows) else []}
 

@@ -188,15 +188,15 @@ def folder_keys(listing: Listing, paths: list[str], schema: pa.Schema) -> dict[s
     for name, values in parse_partitions(listing, "hive").items():
         if name in schema.names:
             continue
-        series, dtype = pd.Series(values), known.get(name, "")
-        if pd.api.types.is_string_dtype(series.dtype) and not dtype:
-            dtype = "string"
-        if dtype.startswith(("str", "object", "category")):
+        dtype = known.get(name)
+        if dtype is None:
+            series = pd.Series(values)
+            dtype = "string" if pd.api.types.is_string_dtype(series.dtype) else series.dtype.name
+        else:
             series = pd.Series([_spelt(path, name) for path in paths], dtype=STRING)
-        if dtype in ("bool", "boolean"):
-            series = series.astype(str) == "True"
-        wanted = STRING if dtype.startswith(("str", "object")) else dtype
-        keys[name] = series.astype(wanted) if wanted else series
+            if dtype.startswith("bool"):
+                series = series == "True"
+        keys[name] = series.astype(STRING if dtype.startswith(("str", "object")) else dtype)
     return keys
 
 

@@ -446,6 +446,11 @@ class TestPartitions:
         with pytest.raises(ValueError, match=r"/d/cat/x\.jpg: has 1 folder levels"):
             parse_partitions(listed("/d/a/b/x.jpg", "/d/cat/x.jpg"), ["a", "b"])
 
+    @pytest.mark.parametrize("first", [2**63 + 1, 2**64 - 1, 10**30, -(2**63) - 1])
+    def test_numbers_that_no_float_holds_stay_apart(self, first: int) -> None:
+        columns = parse_partitions(listed(f"/d/h={first}/x.jpg", f"/d/h={first + 1}/x.jpg"), "hive")
+        assert list(columns["h"]) == [str(first), str(first + 1)]
+
     def test_template(self) -> None:
         columns = parse_partitions(
             listed("/d/cat/007_a_b.jpg", "/d/dog (2)/-12_c.JPG"), "{category}/{id:d}_{n}.jpg"
@@ -476,6 +481,12 @@ class TestPartitions:
         with pytest.raises(ValueError, match=r"does not fit the template.*\{id:d\}") as caught:
             parse_partitions(listed("/d/cat/1_1.jpg", path), "{category}/{id:d}_{n}.jpg")
         assert str(caught.value).startswith(path)
+
+    @pytest.mark.parametrize("template", ["{id}/{id:d}.jpg", "{id:d}/{id}.jpg"])
+    def test_a_field_that_occurs_twice_is_of_one_kind(self, template: str) -> None:
+        assert parse_partitions(listed("/d/7/7.jpg"), template)["id"].tolist() == [7]
+        with pytest.raises(ValueError, match="does not fit the template"):
+            parse_partitions(listed("/d/abc/abc.jpg"), template)
 
     @pytest.mark.parametrize("template", ["label", "{}/{n}.jpg", "{n:x}.jpg", "{n!r}.jpg"])
     def test_what_is_no_template(self, template: str) -> None:

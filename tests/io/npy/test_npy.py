@@ -376,3 +376,41 @@ def test_resume_writes_the_rest_to_equal_bytes(tmp_path, pictures):
     for one, other in zip(whole.files, result.files, strict=True):
         with open(one, "rb") as a, open(other, "rb") as b:
             assert a.read() == b.read()
+
+
+# -- damage, and two of a kind ------------------------------------------------------------------
+PAIR = np.dtype([("left", "u1", (4, 4)), ("right", "u1", (4, 4))])
+
+
+def test_a_field_of_rows_of_which_nothing_is_left(tmp_path):
+    np.save(tmp_path / "a.npy", np.ones(10, PAIR))
+    whole = (tmp_path / "a.npy").read_bytes()
+    (tmp_path / "a.npy").write_bytes(whole[: -7 * PAIR.itemsize])
+    (tmp_path / "b.npy").write_bytes(b"no array at all")
+    df = di.read_numpy(tmp_path, rows_per_partition=2, on_error="null").compute()
+    for column in ("left", "right"):
+        assert df[column].img.failed.tolist() == [False] * 3 + [True] * 8
+    assert "ends after" in df.left.img.error.iloc[9]
+
+
+@pytest.mark.parametrize("names", [["a", "a"], ("b", "a", "b")])
+def test_a_name_that_is_given_twice_loses_no_column(tmp_path, names):
+    np.save(tmp_path / "a.npy", np.arange(2.0 * len(names)).reshape(2, -1))
+    with pytest.raises(ValueError, match="occurs twice"):
+        di.read_numpy(tmp_path / "a.npy", column_names=names)
+
+
+def test_pictures_beside_the_array_are_counted_as_errors_are(tmp_path):
+    make_images(tmp_path / "pics", 3)
+    (tmp_path / "pics" / "junk.png").write_bytes(b"junk")
+    files = di.read_images(tmp_path / "pics", on_error="null").compute()
+    good = files.image.iloc[[0] * len(files)].reset_index(drop=True)
+    both = dask.dataframe.from_pandas(files.assign(good=good), npartitions=2)
+    both = both.assign(
+        image=both.image.img.decode("RGB").img.resize(4, 4),
+        good=both.good.img.decode("RGB").img.resize(4, 4),
+    )
+    result = both.img.write_numpy(tmp_path / "out", "good", errors=tmp_path / "errors")
+    assert (result.rows, result.failed) == (4, 1)
+    assert len(di.read_parquet(tmp_path / "errors")) == 1
+    assert len(di.read_numpy(tmp_path / "out")) == 4

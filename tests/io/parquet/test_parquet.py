@@ -520,3 +520,22 @@ def test_images_inside_decode(pictures, tmp_path):
     import PIL.Image
 
     assert PIL.Image.open(io.BytesIO(first.to_bytes())).size == (first.to_numpy().shape[1::-1])
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pd.array([2**63 + 1, 2**63 + 2, None], "UInt64"),
+        pd.array([2**63 + 1, 2**64 - 1, 5], "uint64"),
+        pd.array([True, None, False], "boolean"),
+        pd.array([2**62 + 1, 2**62 + 2, None], "Int64"),
+        pd.array(["007", "7", None], "string"),
+    ],
+    ids=lambda values: str(values.dtype),
+)
+def test_folders_of_values_are_these_values(tmp_path, values):
+    frame = pd.DataFrame({"key": values, "row": range(3)})
+    frame.img.write_parquet(tmp_path / "table", partition_cols="key")
+    back = di.read_parquet(tmp_path / "table").compute().sort_values("row").key
+    assert back.dtype == frame.key.dtype
+    assert back.tolist() == frame.key.tolist()
