@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from daskimg.errors import quoted
-from daskimg.io.commit.failures import count, image_columns
+from daskimg.io.commit.failures import count, picture_columns
 from daskimg.io.commit.run import Run
 from daskimg.io.commit.target import Target
 from daskimg.io.commit.write import Output, as_dask
@@ -80,7 +80,7 @@ def write_csv(
     [24, 24, 24, 24]
     """
     frame = as_dask(df)
-    for name in image_columns(frame):
+    for name in picture_columns(frame):
         raise TypeError(
             f"write_csv: the column {name!r} is {frame.dtypes[name]}, and a CSV file holds no "
             "pictures: drop it or write its .img.path; pictures go to write_parquet, write_images"

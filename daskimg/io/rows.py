@@ -19,6 +19,7 @@ from daskimg.engine import gauge
 from daskimg.engine.ops import BYTES
 from daskimg.engine.program import STRING
 from daskimg.errors import ImageError, reason_of
+from daskimg.secrets import mask_url
 from daskimg.wanted import looking
 
 __all__ = [
@@ -133,7 +134,7 @@ def _tell(records: Sequence[Record], every: Mapping[str, TypeOf]) -> None:
     images = {name for name, dtype in every.items() if isinstance(dtype, ImageDtype)}
     untold = []
     for record in records:
-        place = record.place
+        place = mask_url(record.place)
         if record.error and not images:
             untold.append(f"{place}: {record.error}: a row of nulls")
         for name in record.lost.keys() - images:

@@ -13,6 +13,7 @@ import pandas as pd
 
 from daskimg import config
 from daskimg.column.dtype import ImageDtype, common_root
+from daskimg.column.lists import ImageListDtype
 from daskimg.io.commit.manifest import published
 from daskimg.io.commit.target import Target
 from daskimg.io.listing.find import UrlPath, given_paths, list_images
@@ -198,13 +199,19 @@ def with_bytes(frame: dd.DataFrame, where: str) -> dd.DataFrame:
     Raises
     ------
     ValueError
-        For pixels that PNG cannot hold, and for column names that are no strings.
+        For pixels that PNG cannot hold, lists of pictures, and names of columns that are no
+        strings or occur twice.
     """
     made = {}
-    for name in frame.columns:
-        if not isinstance(name, str):
-            raise ValueError(f"columns of {where} have names that are strings; got {name!r}")
-        dtype = frame.dtypes[name]
+    names = list(frame.columns)
+    if not all(isinstance(name, str) for name in names) or len({*names}) < len(names):
+        raise ValueError(f"columns of {where} have names of their own, strings; got {names}")
+    for name, dtype in frame.dtypes.items():
+        if isinstance(dtype, ImageListDtype):
+            raise ValueError(
+                f"the column {name!r} is {dtype}, and {where} holds no lists of pictures: explode "
+                "it first, or use write_parquet"
+            )
         if not isinstance(dtype, ImageDtype) or dtype.tensor or dtype.cells == "encoded":
             continue
         if dtype.cell_dtype is not None and dtype.cells not in PNG:

@@ -118,3 +118,11 @@ def test_together_in_one_pass(tmp_path, table):
     assert [result.rows for result in results] == [6, 6, 6]
     assert metrics.snapshot()["decode"] == 6
     assert len(di.read_parquet(tmp_path / "errors")) == 0
+
+
+def test_lists_of_pictures_are_pictures(tmp_path):
+    cells = [di.Image(b"one"), di.Image(b"two")]
+    lists = pd.Series([cells, [], None]).astype("list[image[encoded]]")
+    with pytest.raises(TypeError, match="holds no pictures"):
+        pd.DataFrame({"row": [1, 2, 3], "views": lists}).img.write_csv(tmp_path / "out.csv")
+    assert not any(tmp_path.iterdir())

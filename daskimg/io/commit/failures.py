@@ -119,7 +119,7 @@ def settled(frame: pd.DataFrame, about: Mapping[str, str | None]) -> tuple[pd.Da
         rows = np.flatnonzero(frame[name].notna())
         if not len(rows):
             continue
-        pairs = [text.split("\0") for text in frame[name].iloc[rows]]
+        pairs = [text.split("\0", 1) for text in frame[name].iloc[rows]]
         reasons = told.setdefault(column, np.full(len(frame), None, object))
         reasons[rows] = [reason for reason, _ in pairs]
         broken = [n for n, (reason, _) in enumerate(pairs) if reason.split(":")[0] in OPENING]

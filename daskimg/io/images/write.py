@@ -81,7 +81,8 @@ def write_images(
         is copied.
     filename : str or callable, optional
         A column of names, a template of columns (``"{category}/{id:05d}.jpg"``; ``{index}`` is
-        the row's index), or a function of the row (a dict of the other columns). None: the
+        the row's index, unless a column is called so), or a function of the row (a dict of the
+        other columns, and the index). None: the
         name of the picture's own file, in its folder below the one that was listed (its whole
         path where none was); pictures without a file are numbered.
     partition_cols : str or list of str, optional
@@ -186,7 +187,7 @@ class Naming:
         last = list(string.Formatter().parse(self.value))[-1]
         return FORMAT_OF.get(os.path.splitext("x" + last[0])[1].lower()) if not last[1] else None
 
-    def names(self, frame: pd.DataFrame, paths: Sequence[str | None], number: int) -> list[str]:
+    def names(self, frame: pd.DataFrame, paths: Sequence[str | None], stem: str) -> list[str]:
         """The name of each row, maybe without extension.
 
         Raises
@@ -196,13 +197,15 @@ class Naming:
         """
         if self.kind == "own":
             return [
-                f"{number:05d}-{row:05d}" if path is None else name_below(path, self.root)
+                f"{stem}-{row:05d}" if path is None else name_below(path, self.root)
                 for row, path in enumerate(paths)
             ]
         if self.kind == "column":
             return [_text(value, self.value) for value in frame[self.value]]
         rows = frame.reset_index(drop=frame.index.name is None or frame.index.name in frame)
-        records: Any = rows.assign(index=frame.index).to_dict("records")
+        if "index" not in rows:
+            rows = rows.assign(index=frame.index)
+        records: Any = rows.to_dict("records")
         if self.kind == "function":
             return [_text(self.value(record), "filename()") for record in records]
         formatter = _Formatter()
@@ -216,7 +219,10 @@ def _text(value: Any, what: str) -> str:
 
 
 class _Formatter(string.Formatter):
-    """Values in a template name a file, never a folder."""
+    """Values in a template name a file, never a folder; a column's name may hold dots."""
+
+    def get_field(self, field_name: str, args: Any, kwargs: Any) -> Any:
+        return kwargs[field_name], field_name
 
     def format_field(self, value: Any, format_spec: str) -> str:
         if value is None or value is pd.NA or value is pd.NaT or value != value:
@@ -245,7 +251,9 @@ class Part:
         return self.quality if file_format in (None, "JPEG", "WEBP") else None
 
     def __call__(self, frame: pd.DataFrame, run: Run, number: int) -> dict[str, Any]:
-        bases = self._bases(frame, number)
+        # numbered files do not get in the way of those that they are appended to
+        later = f"-{run.generation}" if run.mode == "append" and run.generation else ""
+        bases = self._bases(frame, f"{number:05d}{later}")
         frame = self._exported(frame, bases)
         census = count(frame, [self.column])
         cells = frame[self.column].array
@@ -261,14 +269,14 @@ class Part:
                 files = list(pool.map(wanted.carried(run.put), names, data))
         return {**census.ticket(), "files": files, "seen": {self.column: census.reason}}
 
-    def _bases(self, frame: pd.DataFrame, number: int) -> list[str | None]:
+    def _bases(self, frame: pd.DataFrame, stem: str) -> list[str | None]:
         cells = frame[self.column].array
         paths = [None] * len(frame) if cells.path is None else cells.path.to_pylist()
         bases = np.full(len(frame), None, object)
         # a row without a picture needs no name
         rows = np.flatnonzero(cells.valid)
         kept = frame.iloc[rows].drop(columns=self.column)
-        bases[rows] = self.naming.names(kept, [paths[i] for i in rows], number)
+        bases[rows] = self.naming.names(kept, [paths[i] for i in rows], stem)
         folders: list[str] = [""] * len(frame)
         if self.keys:
             numbered = frame[list(self.keys)].assign(**{"": np.arange(len(frame))})

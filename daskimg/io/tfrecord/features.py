@@ -22,6 +22,7 @@ from daskimg.kernels import headers
 __all__ = ["Spec", "encoders", "inferred", "spec_of"]
 
 FLOATS = ("float32", "float64")
+WHOLE, FRACTIONS = (bool, int, np.integer, np.bool_), (float, np.floating)
 LISTS = {"int64": "int64_list", **dict.fromkeys(FLOATS, "float_list"), "string": "bytes_list"}
 DTYPES: dict[str, Any] = {
     "int64": pd.Int64Dtype(),
@@ -274,11 +275,12 @@ def _extend(feature: Any, values: list[Any], name: str) -> None:
             feature.bytes_list.value.extend(value.encode() for value in values)
         elif isinstance(first, bytes | bytearray | memoryview):
             feature.bytes_list.value.extend(bytes(value) for value in values)
-        elif isinstance(first, float | np.floating) or any(isinstance(v, float) for v in values):
-            feature.float_list.value.extend(values)
-        elif isinstance(first, bool | int | np.integer | np.bool_):
+        elif all(isinstance(value, WHOLE) for value in values):
             feature.int64_list.value.extend(int(value) for value in values)
+        elif other := [value for value in values if not isinstance(value, (*WHOLE, *FRACTIONS))]:
+            kind = type(other[0]).__name__
+            raise TypeError(f"a feature holds numbers, strings or bytes, no {kind}")
         else:
-            raise TypeError(f"a feature holds numbers, strings or bytes, no {type(first).__name__}")
+            feature.float_list.value.extend(values)
     except (TypeError, ValueError, AttributeError) as error:
         raise ValueError(f"the column {quoted(name)} does not fit a TFRecord: {error}") from error

@@ -7,6 +7,7 @@ import itertools
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -161,9 +162,11 @@ class Files:
     verify: bool
     policy: str
 
-    def open(self, shard: sh.Shard, head: bool = False) -> BinaryIO:
+    @contextmanager
+    def opened(self, shard: sh.Shard, head: bool = False) -> Iterator[BinaryIO]:
         """A file's records."""
-        return tf.decompressed(sh.open_shard(shard, self.source, head), self.compression)
+        with sh.open_shard(shard, self.source, head) as file:
+            yield tf.decompressed(file, self.compression)
 
     def frames(self, part: sh.Part) -> Iterator[tf.Frame]:
         """The records of a part."""
@@ -173,7 +176,7 @@ class Files:
             )
             yield from tf.frames(file, self.verify, part.first)
             return
-        with self.open(part.shard) as file:
+        with self.opened(part.shard) as file:
             stop = None if part.rows is None else part.first + part.rows
             yield from itertools.islice(tf.frames(file, self.verify), part.first, stop)
 
@@ -190,7 +193,7 @@ class Files:
         example = tf.example_class()
         for shard in shards:
             size = found = 0
-            with self.open(shard, head=True) as file:
+            with self.opened(shard, head=True) as file:
                 for frame in itertools.islice(tf.frames(file, self.verify), FIRST_RECORDS):
                     message = _message(frame, shard, example)
                     if isinstance(message, Record):

@@ -7,6 +7,7 @@ import json
 import os
 import tarfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -17,10 +18,14 @@ from daskimg.errors import quoted
 from daskimg.io.commit.failures import image_columns
 from daskimg.io.commit.names import FileNameError, check_name
 from daskimg.io.images.write import FORMATS
-from daskimg.io.webdataset.samples import KEY, kind_of
+from daskimg.io.listing.walk import own_part
+from daskimg.io.rows import JSON
+from daskimg.io.webdataset.samples import KEY, kind_of, split
 from daskimg.kernels import headers
 
 __all__ = ["tar_of"]
+
+BINARY = ("binary[pyarrow]", "large_binary[pyarrow]")
 
 
 def tar_of(frame: pd.DataFrame, keys: Sequence[str]) -> bytes:
@@ -51,8 +56,11 @@ def _keys(frame: pd.DataFrame, made: Sequence[str]) -> Sequence[str]:
         return made
     keys: list[str] = []
     for key in frame[KEY]:
-        if not isinstance(key, str) or not key or "." in key.rpartition("/")[2]:
-            raise FileNameError(f"{KEY} is a name without a dot; got {quoted(key)}")
+        if not isinstance(key, str) or split(f"{key}.x") != (key, "x"):
+            raise FileNameError(
+                f"{KEY} is a name without a dot, and none that readers of tar shards skip; got "
+                f"{quoted(key)}"
+            )
         keys.append(check_name(key))
     if len({*keys}) < len(keys):
         twice = next(key for n, key in enumerate(keys) if key in keys[:n])
@@ -80,12 +88,14 @@ class Members:
             elif isinstance(frame.dtypes[name], ImageDtype):
                 self._makers.append(_array(name, frame[name].array))
             elif name != KEY:
-                self._plain(name, frame[name].tolist())
+                self._plain(name, frame[name])
 
-    def _plain(self, name: str, values: list[Any]) -> None:
-        kind = kind_of(name)
-        if any(isinstance(value, bytes | bytearray) for value in values):
+    def _plain(self, name: str, column: pd.Series) -> None:
+        values, kind = column.tolist(), kind_of(name)
+        if str(column.dtype) in BINARY or any(isinstance(x, bytes | bytearray) for x in values):
             kind = "bytes"
+        elif column.dtype == JSON and kind == "json":
+            kind = "value"
         elif kind not in ("text", "integer", "json"):
             self._rest[name] = values
             return
@@ -99,7 +109,12 @@ class Members:
         """Those of one row."""
         found: dict[str, bytes] = {}
         for make in self._makers:
-            found.update(make(row))
+            made = make(row)
+            if twice := {*map(str.lower, made)} & {*map(str.lower, found)}:
+                raise ValueError(
+                    f"two columns would be the member {twice.pop()!r} of a sample: rename one"
+                )
+            found |= made
         if self._rest:
             own = json.loads(found.get("json", b"{}"))
             rest = {name: _simple(values[row]) for name, values in self._rest.items()}
@@ -123,7 +138,7 @@ def _picture(name: str, cells: Any, alone: bool) -> Callable[[int], dict[str, by
             return {name: data}
         own = headers.sniff(data)
         if own is None:  # bytes that are no picture stay what their file was called
-            ending = os.path.splitext(paths[row] or "")[1].lower()[1:] or "bin"
+            ending = os.path.splitext(own_part(paths[row] or ""))[1].lower()[1:] or "bin"
         else:
             ending = FORMATS[own][0][1:] if own in FORMATS else own.lower()
         return {ending if alone else f"{name}.{ending}": data}
@@ -151,13 +166,14 @@ def _encoded(value: Any, kind: str, name: str) -> bytes:
         if int(value) != value:
             raise ValueError(f"the column {name!r} is an integer by its name; got {quoted(value)}")
         return str(int(value)).encode()
+    if kind == "json" and isinstance(value, str) and value.lstrip()[:1] in ("{", "["):
+        with suppress(ValueError):  # it is text that only begins so
+            json.loads(value)
+            return value.encode()
     return str(value).encode() if kind == "text" else _json(value)
 
 
 def _json(value: Any) -> bytes:
-    if isinstance(value, str) and value.lstrip()[:1] in ("{", "["):  # JSON text already
-        json.loads(value)
-        return value.encode()
     return json.dumps(_simple(value), ensure_ascii=False, allow_nan=False).encode()
 
 

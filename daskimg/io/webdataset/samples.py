@@ -28,7 +28,7 @@ from daskimg.io.rows import IMAGE, JSON
 from daskimg.io.webdataset.archive import FAULTS, Archive, BrokenTarError
 from daskimg.kernels import headers
 
-__all__ = ["KEY", "Sample", "dtype_of", "kind_of", "plain_tar", "samples", "value_of"]
+__all__ = ["KEY", "Sample", "dtype_of", "kind_of", "plain_tar", "samples", "split", "value_of"]
 
 KEY = "__key__"
 # webdataset's own rules: the key, the rest; names that are no samples; what members hold
@@ -177,7 +177,7 @@ def samples(archive: Archive) -> Iterator[Sample]:
     sample: Sample | None = None
     try:
         for member in archive:
-            found = None if member.isdir() else _split(member.name)
+            found = None if member.isdir() else split(member.name)
             if found is None:
                 continue
             key, extension = found
@@ -190,7 +190,7 @@ def samples(archive: Archive) -> Iterator[Sample]:
                 ValueError(f"{member.name} is there twice") if known else member
             )
     except BrokenTarError as error:
-        found = _split(error.name or "")
+        found = split(error.name or "")
         if sample is not None and found is not None and found[0] == sample.key:
             yield sample._replace(error=error)
             return
@@ -202,7 +202,7 @@ def samples(archive: Archive) -> Iterator[Sample]:
         yield sample
 
 
-def _split(name: str) -> tuple[str, str] | None:
+def split(name: str) -> tuple[str, str] | None:
     """The key and the extension of a member; None for one that is no part of a sample."""
     found = SPLIT.fullmatch(name.lstrip("/"))  # as tar itself takes an absolute name
     return None if found is None or NO_DATA.search(name) else (found[1], found[2].lower())

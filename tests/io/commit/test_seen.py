@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import dask.dataframe as dd
 import pandas as pd
 import pytest
 
@@ -204,3 +205,16 @@ def test_bytes_beside_a_measure_are_written_as_computed(tmp_path):
     assert back.image.iloc[2].path.endswith("zz.png")
     assert back.bytes.iloc[2].to_bytes() == b"no picture"
     assert back.bytes.iloc[2].error is None
+
+
+def test_a_path_that_no_system_takes_costs_its_row_only(tmp_path):
+    make_images(tmp_path / "pics", 1, formats=["png"])
+    good = str(tmp_path / "pics" / "00000.png")
+    table = pd.DataFrame({"path": [good, "a\0b.png", good]})
+    table["image"] = di.images(table.path, on_error="null")
+    frame = dd.from_pandas(table, npartitions=1)
+    frame = frame.assign(light=frame.image.img.mean())
+    result = frame.img.write_parquet(tmp_path / "out", embed=False)
+    assert (result.rows, result.failed) == (3, 1)
+    back = di.read_parquet(tmp_path / "out").compute()
+    assert back.image.img.failed.tolist() == [False, True, False]

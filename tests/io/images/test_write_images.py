@@ -337,3 +337,36 @@ def test_names_do_not_run_a_model(tmp_path):
     assert result.rows == 3
     assert len(list((tmp_path / "out").glob("0*"))) == 3
     assert all(dtype == np.uint8 for dtype in seen)
+
+
+def test_a_column_called_index_is_that_column(shop, tmp_path):
+    named = di.read_images([shop / "cats", shop / "dogs"]).compute()
+    named = named.assign(index=[f"n{row}" for row in range(len(named))])
+    wanted = [f"n{row}.png" for row in range(6)]
+    by_template = named.img.write_images(tmp_path / "a", file_format="png", filename="{index}.png")
+    assert sorted(names(by_template)) == wanted
+    by_function = named.img.write_images(
+        tmp_path / "b", file_format="png", filename=lambda row: row["index"] + ".png"
+    )
+    assert sorted(names(by_function)) == wanted
+
+
+def test_a_template_of_a_column_whose_name_has_dots(shop, tmp_path):
+    named = di.read_images([shop / "cats", shop / "dogs"]).compute()
+    named = named.assign(**{"seg.id": [f"n{row}" for row in range(len(named))], "a[0]": "x"})
+    result = named.img.write_images(
+        tmp_path / "out", file_format="png", filename="{seg.id:s}-{a[0]}.png"
+    )
+    assert sorted(names(result)) == [f"n{row}-x.png" for row in range(6)]
+
+
+def test_pictures_without_a_path_are_appended_as_other_files(tmp_path):
+    frame = di.from_array(np.zeros((2, 4, 4), "uint8"))
+    first = frame.img.write_images(tmp_path / "out").files
+    for n in (2, 3):
+        result = frame.img.write_images(tmp_path / "out", mode="append")
+        assert len({*result.files}) == 2 * n
+        assert {*first} <= {*result.files}
+    assert len(di.read_images(tmp_path / "out")) == 6
+    over = frame.img.write_images(tmp_path / "out", mode="overwrite")
+    assert over.files == first

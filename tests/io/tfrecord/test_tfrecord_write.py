@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import decimal
 import gzip
 import struct
 import zlib
 from pathlib import Path
 
+import dask
 import google_crc32c
 import numpy as np
 import pandas as pd
@@ -14,7 +16,10 @@ import pytest
 
 import daskimg as di
 from daskimg import metrics
+from daskimg.engine.program import STRING
+from daskimg.io.rows import Record, failed, to_frame
 from daskimg.testing import make_images
+from daskimg.transport import fetch
 from tests.io.tfrecord.test_tfrecord import BY_TENSORFLOW, frame_starts, png
 
 
@@ -122,3 +127,50 @@ def test_the_same_bytes_every_time(tmp_path, pictures):
         assert Path(a).read_bytes() == Path(b).read_bytes()
     with pytest.raises(FileExistsError):
         pictures.img.write_tfrecords(tmp_path / "one")
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [[1, np.float32(2.5)], [np.int64(1), np.float64(2.5)], [True, 2.5], [np.float32(0.5), 3]],
+)
+def test_a_list_with_a_fraction_keeps_it(tmp_path, numbers):
+    frame = pd.DataFrame({"list": pd.Series([numbers], dtype=object)})
+    frame.img.write_tfrecords(tmp_path / "out")
+    made = di.read_tfrecords(tmp_path / "out").compute().list[0]
+    assert made == [float(number) for number in numbers]
+
+
+@pytest.mark.parametrize("other", [decimal.Decimal("2.5"), pd.Timestamp("2024-01-05"), None])
+@pytest.mark.parametrize("first", [1, 1.5])
+def test_a_list_with_what_no_feature_holds(tmp_path, first, other):
+    frame = pd.DataFrame({"list": pd.Series([[first, other]], dtype=object)})
+    with pytest.raises(ValueError, match="'list' does not fit a TFRecord"):
+        frame.img.write_tfrecords(tmp_path / "out")
+
+
+@pytest.mark.parametrize("compression", [None, "GZIP", "ZLIB"])
+def test_files_that_were_read_are_closed(tmp_path, monkeypatch, compression):
+    pd.DataFrame({"a": [1, 2]}).img.write_tfrecords(tmp_path / "out", compression=compression)
+    opened = []
+    open_head = fetch.open_head
+
+    def noted(*args, **kwargs):
+        opened.append(open_head(*args, **kwargs))
+        return opened[-1]
+
+    monkeypatch.setattr(fetch, "open_head", noted)
+    with dask.config.set(scheduler="sync"):
+        assert len(di.read_tfrecords(tmp_path / "out").compute()) == 2
+        assert len(di.read_tfrecords(tmp_path / "out", records_per_partition=1).compute()) == 2
+    assert opened
+    assert all(file.closed for file in opened)
+
+
+def test_a_warning_of_lost_rows_shows_no_credentials(tmp_path):
+    place = "https://bob:pw@host/a.tfrecord?X-Amz-Signature=9f3e#3"
+    rows = [failed(place, ValueError("broken")), Record(place, {}, None, {"a": "read: lost"})]
+    with pytest.warns(UserWarning, match="https://") as told:
+        to_frame(rows, {"a": STRING}, 0, "null", {"a": STRING})
+    text = " ".join(str(warning.message) for warning in told)
+    assert "pw" not in text
+    assert "9f3e" not in text

@@ -8,6 +8,7 @@ import tarfile
 from pathlib import Path
 
 import dask
+import dask.dataframe as dd
 import fsspec
 import numpy as np
 import pandas as pd
@@ -383,3 +384,53 @@ def test_we_read_webdatasets(tmp_path):
     assert made.cls.tolist() == [0, 1, 2, 3]
     assert made.json.tolist() == [{"a": [i]} for i in range(4)]
     assert [value.tolist() for value in made["emb.npy"]] == [[i, i + 1, i + 2] for i in range(4)]
+
+
+def test_lists_of_pictures_are_refused_by_name(tmp_path):
+    lists = pd.Series([[di.Image(png())], None]).astype("list[image[encoded]]")
+    frame = pd.DataFrame({"row": [1, 2], "views": lists})
+    for write in (frame.img.write_webdataset, frame.img.write_tfrecords):
+        with pytest.raises(ValueError, match=r"'views' is .*explode it first"):
+            write(tmp_path / "out")
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("extra", ["png", "PNG"])
+def test_two_columns_of_one_member_lose_neither(tmp_path, extra):
+    frame = pd.DataFrame({"image": pd.Series([png()], dtype="image[encoded]"), extra: [b"other"]})
+    with pytest.raises(ValueError, match="would be the member 'png'"):
+        frame.img.write_webdataset(tmp_path / "out")
+
+
+def test_names_that_occur_twice_are_refused(tmp_path):
+    frame = pd.DataFrame([[1, 2]], columns=["a", "a"])
+    for write in (frame.img.write_webdataset, frame.img.write_tfrecords):
+        with pytest.raises(ValueError, match=r"names of their own.*\['a', 'a'\]"):
+            write(tmp_path / "out")
+
+
+@pytest.mark.parametrize("key", ["a/.b/c", "__MACOSX/c", "__meta__/c", ".hidden", ""])
+def test_keys_that_no_reader_would_take_are_not_written(tmp_path, key):
+    frame = pd.DataFrame({"__key__": ["ok", key], "txt": ["a", "b"]})
+    with pytest.raises(ValueError, match="readers of tar shards skip"):
+        frame.img.write_webdataset(tmp_path / "out")
+
+
+@pytest.mark.parametrize("kind", ["binary[pyarrow]", "large_binary[pyarrow]"])
+def test_bytes_that_a_whole_shard_lacks_make_no_other_member(tmp_path, kind):
+    more = pd.array([b"1", b"2", None, None], kind)
+    frame = pd.DataFrame({"png": pd.Series([png()] * 4, dtype="image[encoded]"), "more": more})
+    dd.from_pandas(frame, npartitions=2).img.write_webdataset(tmp_path / "out")
+    made = di.read_webdataset(tmp_path / "out").compute()
+    assert list(made.columns) == ["__key__", "more", "png"]
+    assert made.more.isna().tolist() == [False, False, True, True]
+
+
+@pytest.mark.parametrize("dtype", [object, "json"])
+def test_text_that_only_begins_like_json_is_text(tmp_path, dtype):
+    words = ["[draft] a", "{b", "c", '[1, {"d": 2}]']
+    frame = pd.DataFrame({"json": pd.Series(words, dtype=dtype)})
+    frame.img.write_webdataset(tmp_path / "out")
+    made = di.read_webdataset(tmp_path / "out").compute().json.tolist()
+    assert made[:3] == words[:3]
+    assert made[3] == ([1, {"d": 2}] if dtype is object else words[3])
