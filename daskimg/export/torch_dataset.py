@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import repeat
 from typing import Any
 
@@ -20,6 +20,8 @@ from daskimg.stream.shards import Dataset, Place, plan_batches
 from daskimg.stream.window import runner
 
 __all__ = ["TorchDataset"]
+
+VARIABLES = ("RANK", "WORLD_SIZE")  # of the environment, as launchers set them
 
 
 class TorchDataset(IterableDataset[tuple[Any, Any]]):
@@ -44,16 +46,12 @@ class TorchDataset(IterableDataset[tuple[Any, Any]]):
         world_size: int | None,
     ) -> None:
         check_batches(batch_size, "numpy", on_null, shuffle_buffer)
-        if (rank is None) != (world_size is None) or not 0 <= (rank or 0) < (world_size or 1):
-            raise ValueError(
-                f"rank and world_size go together, 0 <= rank < world_size; got {rank}, {world_size}"
-            )
         self.data, self.features, self.label = data, list(features), label
         self.batch_size, self.drop_last, self.on_null = batch_size, drop_last, on_null
         self.channels_last, self.dtypes = channels_last, dtypes
         self.shuffle, self.seed, self.shuffle_buffer = shuffle, seed, shuffle_buffer
         self.prefetch_partitions = prefetch_partitions
-        self.ranks = None if rank is None or world_size is None else (rank, world_size)
+        self.ranks = _together("rank and world_size", rank, world_size)
         # in shared memory: workers that a DataLoader keeps see what set_epoch wrote
         self._epoch = torch.full((), -1, dtype=torch.int64).share_memory_()
 
@@ -125,7 +123,7 @@ class TorchDataset(IterableDataset[tuple[Any, Any]]):
     def _tensor(self, batch: dict[str, Any], name: str, what: str = "feature") -> torch.Tensor:
         values = batch[name]
         dtype = dtype_of(self.dtypes, name)
-        if what == "label" and not isinstance(self.dtypes, dict):
+        if what == "label" and not isinstance(self.dtypes, Mapping):
             dtype = None
         if isinstance(values, list):
             raise ValueError(
@@ -147,4 +145,13 @@ def _ranks() -> tuple[int, int]:
     group = torch.distributed
     if group.is_available() and group.is_initialized():
         return group.get_rank(), group.get_world_size()
-    return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    told = [None if text is None else int(text) for text in map(os.environ.get, VARIABLES)]
+    return _together(" and ".join(VARIABLES), *told) or (0, 1)
+
+
+def _together(names: str, rank: int | None, ranks: int | None) -> tuple[int, int] | None:
+    if rank is None and ranks is None:
+        return None
+    if rank is None or ranks is None or not 0 <= rank < ranks:
+        raise ValueError(f"{names} go together, the first below the second; got {rank}, {ranks}")
+    return rank, ranks

@@ -144,9 +144,7 @@ class FileRun(Run):
         start, end = self.starts[number : number + 2]
         if start + size > end:
             raise ValueError(f"partition {number} has more rows than it was said to have")
-        path = self.target.at(self._rows)
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        with open(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b") as file:
+        with self._opened() as file:
             file.seek(start)
             file.write(data)
         return {"name": "rows", "start": start, **known}
@@ -157,6 +155,12 @@ class FileRun(Run):
     @property
     def _rows(self) -> str:
         return f"{self.folder}/files/rows"
+
+    def _opened(self) -> BinaryIO:
+        """The file of rows that have their places, made if it is not there."""
+        path = self.target.at(self._rows)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        return open(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b")
 
     # -- the end --------------------------------------------------------------------------
     def commit(self, tickets: Sequence[dict[str, Any]]) -> WriteResult:
@@ -220,9 +224,7 @@ class FileRun(Run):
         header = self.whole.header(sum(piece["bytes"] for piece in pieces))
         ends = [len(header), *(piece["start"] + piece["bytes"] for piece in pieces)]
         if self.starts and all(p["start"] == end for p, end in zip(pieces, ends, strict=False)):
-            path = self.target.at(self._rows)
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-            with open(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b") as file:
+            with self._opened() as file:
                 held = max(file.seek(0, os.SEEK_END), len(header))
                 if held < ends[-1]:
                     gone = f"{ends[-1] - held:,} bytes of it are gone"
@@ -230,7 +232,7 @@ class FileRun(Run):
                 file.seek(0)
                 file.write(header)
                 file.truncate(ends[-1])
-            yield path
+            yield self.target.at(self._rows)
             return
         with tempfile.TemporaryDirectory() as folder:
             if self.target.local:  # where it can be renamed
@@ -262,7 +264,9 @@ class FileRun(Run):
     def _publish_file(self, path: str) -> None:
         final = self.final.at(self.name)
         if self.final.local:
+            self.final.settle([], [path])  # else a power cut could leave the name without the rows
             os.replace(path, final)
+            self.final.settle([], [os.path.dirname(final)])
         elif self.final.renames:
             waiting = self.target.at(f"{self.folder}/files/whole")
             self.final.fs.put_file(path, waiting)

@@ -124,14 +124,25 @@ class Query:
         for name in unknown if len(first) else ():  # the first value tells, wherever it is
             first[name] = self.frame(limit=1, given=name)[name].reindex(first.index[:0])
         whole = [name for name in first.columns if first[name].dtype.kind in "iub"]
-        if whole:  # a null further down makes floats of them, and objects of booleans
-            counts = [sa.func.count(sa.column(name)) for name in whole]
+        if whole:  # a null or fraction further down makes floats of them, and objects of booleans
+            counts = [sa.func.count(self._whole(first[name])) for name in whole]
             query = sa.select(sa.func.count(), *counts).select_from(self._selectable())
             total, *present = self._run(lambda con: con.execute(query).one())
-            nulls = [name for name, n in zip(whole, present, strict=True) if n < total]
-            kinds = {name: "object" if first[name].dtype == bool else "float64" for name in nulls}
+            others = [name for name, n in zip(whole, present, strict=True) if n < total]
+            kinds = {name: "object" if first[name].dtype == bool else "float64" for name in others}
             first = first.astype(kinds)
         return first.iloc[:0]
+
+    @staticmethod
+    def _whole(first: pd.Series) -> Any:
+        """The values of a column that are of the kind that its first ones are."""
+        import sqlalchemy as sa
+
+        column: Any = sa.column(str(first.name))
+        if first.dtype.kind != "i":
+            return column
+        # in SQLite each value has a type of its own: a price may be 5 here and 3.7 there
+        return sa.case((column == sa.cast(column, sa.BigInteger), column))
 
     def frame(
         self,
@@ -176,9 +187,9 @@ class Query:
             return [None, None]
         values: list[Any]
         if isinstance(low, int | float | decimal.Decimal):
-            kind = int if isinstance(low, int) else float
-            edges = np.linspace(float(low), float(high), npartitions + 1)
-            values = [kind(low), *map(kind, edges[1:-1]), kind(high)]
+            values = np.linspace(float(low), float(high), npartitions + 1).tolist()
+            if isinstance(low, int):  # exactly, however large
+                values = [low + (high - low) * n // npartitions for n in range(npartitions + 1)]
         elif isinstance(low, datetime.date):
             values = list(pd.date_range(low, high, npartitions + 1).to_pydatetime())
             if not isinstance(low, datetime.datetime):
@@ -193,10 +204,10 @@ class Query:
         import sqlalchemy as sa
 
         words = self.sql.strip().rstrip(";")
-        if " " not in words and "\n" not in words:
+        if len(words.split()) == 1:
             schema, _, table = words.rpartition(".")
             return sa.table(table, schema=schema or None)  # quoted by SQLAlchemy
-        statement = sa.text(words)
+        statement = sa.text(f"{words}\n")  # a comment ends there
         if self.params:
             if not isinstance(self.params, Mapping):
                 raise TypeError(f"params is a dict for :name markers; got {quoted(self.params)}")

@@ -8,8 +8,10 @@ import subprocess
 import sys
 
 import dask
+import dask.dataframe as dd
 import fsspec
 import numpy as np
+import pandas as pd
 import pytest
 
 import daskimg as di
@@ -174,3 +176,30 @@ def test_memory_is_that_of_a_partition(tmp_path):
     assert int(done.stdout) < 20
     assert (tmp_path / "out.npy").read_bytes() == (tmp_path / "filtered.npy").read_bytes()
     assert np.load(tmp_path / "out.npy", mmap_mode="r").shape == (200, 256, 256, 3)
+
+
+@pytest.mark.parametrize("name", ["table.csv", "table.csv.gz", "pixels.npy"])
+def test_the_rows_are_on_the_disk_before_their_file_has_its_name(tmp_path, monkeypatch, name):
+    final, done = tmp_path / name, []
+    sync, replace = os.fsync, os.replace
+
+    def noted_sync(handle):
+        sync(handle)
+        done.append(os.fstat(handle).st_ino)
+
+    def noted_replace(old, new):
+        if os.fspath(new) == str(final):
+            done.append(("renamed", os.stat(old).st_ino))
+        replace(old, new)
+
+    monkeypatch.setattr(os, "fsync", noted_sync)
+    monkeypatch.setattr(os, "replace", noted_replace)
+    frame = pd.DataFrame({"a": range(4)})
+    if name.endswith("npy"):
+        di.from_array(np.zeros((4, 2, 2), "uint8")).img.write_numpy(final)
+    else:
+        dd.from_pandas(frame, npartitions=2).img.write_csv(final)
+    rows = final.stat().st_ino
+    at = done.index(("renamed", rows))
+    assert rows in done[:at]
+    assert tmp_path.stat().st_ino in done[at:]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+
 import pandas as pd
 import pytest
 import sqlalchemy as sa
@@ -104,3 +106,48 @@ def test_no_password_is_shown(shop):
     query = Query(sa.make_url("postgresql://bob:hunter2@localhost/x"), "t", None)
     assert "hunter2" not in repr(query)
     assert "hunter2" not in repr(query.__dask_tokenize__())
+
+
+# -- statements and numbers as people write them ------------------------------------------------
+@pytest.fixture
+def prices(tmp_path):
+    """A column that SQLite stores as whole numbers until the first fraction; large keys."""
+    with sqlite3.connect(tmp_path / "prices.db") as db:
+        db.execute("create table price (key integer, price numeric, pieces integer)")
+        rows = [(2**62 + n, 5 if n < 150 else 3.7, n) for n in range(200)]
+        db.executemany("insert into price values (?, ?, ?)", rows)
+    return tmp_path / "prices.db"
+
+
+def test_a_fraction_after_many_whole_numbers_is_kept(prices):
+    found = di.read_sql("price", str(prices))
+    assert found.dtypes.astype(str).to_dict() == {
+        "key": "int64",
+        "price": "float64",
+        "pieces": "int64",
+    }
+    assert found.price.compute().tolist() == [5.0] * 150 + [3.7] * 50
+    assert found["key"].compute().tolist() == [2**62 + n for n in range(200)]
+
+
+@pytest.mark.parametrize("parts", [1, 3, 7, 300])
+def test_ranges_of_large_whole_numbers_are_exact(prices, parts):
+    found = di.read_sql("price", str(prices), index_col="key", npartitions=parts)
+    assert list(found.divisions) == sorted({*found.divisions})
+    assert found.divisions[0] == 2**62
+    assert found.npartitions == min(parts, 199)
+    assert found.compute().index.tolist() == [2**62 + n for n in range(200)]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "select\tpieces\tfrom\tprice",
+        "select\rpieces from price",
+        "select pieces from price -- all of them",
+        "select pieces from price\n-- all of them\n",
+        "select pieces from price /* all */;",
+    ],
+)
+def test_statements_with_tabs_and_comments(prices, statement):
+    assert di.read_sql(statement, str(prices)).pieces.compute().tolist() == [*range(200)]

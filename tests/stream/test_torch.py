@@ -392,3 +392,17 @@ def test_other_words_name_ours(frame):
         frame.img.map_batches(lambda batch: batch, batch_format="pyarrow")
     with pytest.raises(ValueError, match="to_tf"):
         frame.img.take_batch(2, batch_format="tf")
+
+
+@pytest.mark.parametrize(
+    "env", [{"RANK": "1"}, {"WORLD_SIZE": "2"}, {"RANK": "2", "WORLD_SIZE": "2"}]
+)
+def test_half_of_what_a_launcher_says_is_an_error(folder, monkeypatch, env):
+    for name in ("RANK", "WORLD_SIZE"):
+        monkeypatch.delenv(name, raising=False)
+    frame = di.read_images(folder, size=(4, 4), mode="RGB")
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ValueError, match="RANK and WORLD_SIZE go together"):
+        next(iter(frame.img.to_torch("image")))
+    assert len(frame.img.to_torch("image", rank=0, world_size=1)) > 0

@@ -221,7 +221,8 @@ def _read(
     chosen: tuple[str, ...] | None,
     columns: Sequence[str] | None = None,
 ) -> pd.DataFrame:
-    names = list(chosen or reader.columns) if columns is None else list(columns)
+    known = reader.columns if chosen is None else chosen
+    names = list(known if columns is None else columns)
     keys = {
         name: (value, dtype)
         for name, value, dtype in zip(reader.keys, rows.keys, dtypes, strict=True)

@@ -539,3 +539,10 @@ def test_folders_of_values_are_these_values(tmp_path, values):
     back = di.read_parquet(tmp_path / "table").compute().sort_values("row").key
     assert back.dtype == frame.key.dtype
     assert back.tolist() == frame.key.tolist()
+
+
+def test_no_columns_are_no_columns(tmp_path):
+    pd.DataFrame({"a": [1, 2], "b": [3, 4]}).img.write_parquet(tmp_path / "table")
+    found = di.read_parquet(tmp_path / "table", columns=[])
+    assert found.compute().shape == (2, 0)
+    assert len(found) == 2
