@@ -85,7 +85,8 @@ def web_server() -> Iterator[WebServer]:
             wanted = self.headers.get("Range")
             if wanted is None or not state.ranges:
                 return self.reply(200, data, body)
-            start, end = (int(number) for number in wanted.removeprefix("bytes=").split("-"))
+            first, _, last = wanted.removeprefix("bytes=").partition("-")
+            start, end = int(first), int(last or len(data))
             if start >= len(data):
                 return self.reply(416, b"", body)
             part = data[start : end + 1]

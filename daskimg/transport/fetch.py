@@ -29,6 +29,7 @@ __all__ = [
     "for_cell",
     "local_path",
     "open_head",
+    "open_ranges",
     "read_bytes",
     "read_start",
     "recall",
@@ -192,6 +193,15 @@ def open_head(
         reader.close()
         raise
     return reader
+
+
+def open_ranges(path: str, source: Source | None = None, *, retries: int = 3) -> BinaryIO:
+    """A seekable remote file of which each read is one request, made again like any other.
+
+    For readers that ask for large pieces of it, such as columns of a Parquet file. Parameters as
+    in :func:`read_bytes`.
+    """
+    return _Ranges(path, source or Source.default, retries)  # type: ignore[return-value]
 
 
 def size(path: str, source: Source | None = None, *, retries: int = 3) -> int:

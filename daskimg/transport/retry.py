@@ -39,7 +39,8 @@ def retrying(
     for tries in itertools.count(1):
         try:
             return action()
-        except Exception as error:
+        except Exception as raised:
+            error = _real(raised)
             if tries <= retries and _is_transient(error):
                 longest = min(LONGEST_DELAY, FIRST_DELAY * 2 ** (tries - 1))
                 pause(longest * _jitter.uniform(0.5, 1.0))
@@ -51,6 +52,14 @@ def retrying(
         # outside the handler: its context would print the URL with its credentials
         raise named
     raise AssertionError("unreachable")
+
+
+def _real(error: Exception) -> Exception:
+    """What went wrong: fsspec's HTTP, asked for a size, says of any failure "not found"."""
+    cause = error.__cause__
+    if isinstance(error, FileNotFoundError) and isinstance(cause, Exception):
+        return cause if _is_transient(cause) else error
+    return error
 
 
 def _named(error: Exception, path: str, tries: int, mask: Callable[[str], str]) -> OSError:

@@ -133,8 +133,8 @@ def opened(path: str, source: fetch.Source) -> Iterator[pq.ParquetFile]:
             if local is not None:
                 file = stack.enter_context(compat.ParquetFile(local))
             else:
-                fs, name = source.filesystem(path)
-                raw = stack.enter_context(fs.open(name, "rb"))
+                ranges = fetch.open_ranges(path, source, retries=config.get("retries"))
+                raw = stack.enter_context(ranges)
                 file = stack.enter_context(compat.ParquetFile(raw, pre_buffer=True))
         yield file
 
