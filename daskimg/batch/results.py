@@ -14,7 +14,7 @@ import pyarrow as pa
 from pandas.api.extensions import ExtensionArray
 
 from daskimg.column.cells import as_image, infer, is_missing
-from daskimg.column.dtype import ImageDtype
+from daskimg.column.dtype import ImageDtype, is_picture_shape
 from daskimg.column.image import Image
 from daskimg.column.json import JsonDtype, is_picture
 from daskimg.column.lists import ImageListDtype
@@ -24,8 +24,6 @@ from daskimg.engine.program import STRING
 from daskimg.errors import quoted
 
 __all__ = ["columns_of", "declare", "declared", "dtype_of", "nullable", "plain", "unchanged"]
-
-PICTURE_CHANNELS = (1, 3, 4)
 
 
 def columns_of(result: Any) -> dict[str, Any]:
@@ -161,11 +159,7 @@ def dtype_of(values: Any, sizes: Sequence[tuple[int, int]] = ()) -> Any:
         return values.dtype
     shape = values.shape[1:]
     fixed = None if any(pair in sizes for pair in pairwise(shape)) else shape
-    return ImageDtype(values.dtype.name, fixed, tensor=not _is_picture(shape))
-
-
-def _is_picture(shape: tuple[int, ...]) -> bool:
-    return len(shape) == 2 or (len(shape) == 3 and shape[2] in PICTURE_CHANNELS)
+    return ImageDtype(values.dtype.name, fixed, tensor=not is_picture_shape(shape))
 
 
 def _kept(dtype: Any) -> Any:
@@ -223,7 +217,7 @@ def _of_scalars(known: list[Any], null: bool) -> Any:
 
 
 def _of_arrays(known: list[Any], sizes: Sequence[tuple[int, int]]) -> Any:
-    pictures = [_is_picture(value.shape) for value in known]
+    pictures = [is_picture_shape(value.shape) for value in known]
     if all(pictures):
         return ImageDtype("pixels")
     if any(pictures):

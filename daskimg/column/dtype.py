@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from daskimg.column.array import ImageArray
 
-__all__ = ["ImageDtype", "check_policy", "common_root"]
+__all__ = ["ImageDtype", "check_policy", "common_root", "is_picture_shape"]
 
 _NAME = re.compile(r"(image|tensor)(?:\[\s*(\w+)\s*(?:,\s*(\d+(?:\s*x\s*\d+)*)\s*)?\])?")
 _KINDS = ("file", "encoded", "pixels", "mixed")
@@ -262,3 +262,11 @@ class ImageDtype(ExtensionDtype):
 
     def __from_arrow__(self, array: pa.Array | pa.ChunkedArray) -> ImageArray:
         return self.construct_array_type().from_arrow(array, self)
+
+
+def is_picture_shape(shape: Sequence[int | None]) -> bool:
+    """Whether an array is a picture, ``(H, W)`` or ``(H, W, 1|3|4)``, or another tensor.
+
+    None stands for a size that differs.
+    """
+    return len(shape) == 2 or (len(shape) == 3 and shape[2] in (None, 1, 3, 4))

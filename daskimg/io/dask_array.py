@@ -13,7 +13,7 @@ import pandas as pd
 from dask.highlevelgraph import HighLevelGraph
 
 from daskimg.column.array import ImageArray
-from daskimg.column.dtype import ImageDtype, check_policy
+from daskimg.column.dtype import ImageDtype, check_policy, is_picture_shape
 from daskimg.column.storage import DTYPES, Uniform
 from daskimg.io.shards import numbered
 from daskimg.lazy.source import from_reader
@@ -66,8 +66,8 @@ def from_array(x: Any, *, column: str = "image", on_error: str | None = None) ->
     if native not in DTYPES:
         raise TypeError(f"pixels are numbers or booleans; got an array of {x.dtype}")
     shape = tuple(x.shape[1:])
-    picture = len(shape) == 2 or (len(shape) == 3 and shape[2] in (1, 3, 4))
-    dtype = ImageDtype(native.name, shape, tensor=not picture, on_error=check_policy(on_error))
+    tensor = not is_picture_shape(shape)
+    dtype = ImageDtype(native.name, shape, tensor=tensor, on_error=check_policy(on_error))
     if hasattr(x, "dask"):
         return _of_chunks(x, column, dtype)
     values = np.asarray(x)

@@ -24,7 +24,6 @@ from daskimg.secrets import mask_url
 from daskimg.transport import fetch
 
 __all__ = [
-    "EXTENT",
     "Part",
     "Positions",
     "Shard",

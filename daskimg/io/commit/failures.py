@@ -15,6 +15,7 @@ from daskimg.column.array import ImageArray
 from daskimg.column.dtype import ImageDtype
 from daskimg.column.image import Image
 from daskimg.column.lists import ImageListArray, ImageListDtype
+from daskimg.engine.program import STRING
 from daskimg.errors import cause_of
 
 __all__ = [
@@ -29,7 +30,6 @@ __all__ = [
     "settled",
 ]
 
-STRING = pd.StringDtype("pyarrow")
 OPENING = ("fetch", "read", "header", "format", "decode", "size")  # stages of what a file is
 
 

@@ -117,8 +117,8 @@ class Run(Writing):
 
     def discard(self) -> None:
         """Forget this run and what it wrote."""
-        announced.pop((self.target.url, self.folder), None)
-        left = unlisted.pop((self.target.url, self.folder), set())
+        announced.pop(self.key, None)
+        left = unlisted.pop(self.key, set())
         own = self.target.files(self.folder)
         if not self.target.renames:  # its files have their names already
             old = {file["name"] for file in (read_manifest(self.target) or {"files": []})["files"]}
@@ -173,8 +173,8 @@ class Run(Writing):
 
     def _clean(self, manifest: dict[str, Any]) -> None:
         """Remove what the manifest replaces, then the run's own files."""
-        announced.pop((self.target.url, self.folder), None)
-        unlisted.pop((self.target.url, self.folder), None)
+        announced.pop(self.key, None)
+        unlisted.pop(self.key, None)
         self.target.remove(manifest["replaces"])
         # what a commit that was killed left of a manifest or mark, and claims that are settled
         self.target.remove(name for name in self.target.files(OWN) if self._is_over(name))

@@ -177,8 +177,7 @@ class Target:
         return self.local or (not self.renames and "mode" in how.parameters)
 
     def _link(self, final: str, data: Any) -> bool:
-        folder, _, last = final.rpartition("/")
-        temporary = f"{folder}/.{last[:40]}.{uuid.uuid4().hex}.tmp"
+        folder, temporary = _beside(final)
         os.makedirs(folder, exist_ok=True)
         try:
             with open(temporary, "wb") as file:
@@ -196,9 +195,8 @@ class Target:
         return True
 
     def _put_and_rename(self, final: str, data: Any, settled: bool) -> None:
-        folder, _, last = final.rpartition("/")
+        folder, temporary = _beside(final)
         self._try(lambda: self.fs.makedirs(folder, exist_ok=True), "")
-        temporary = f"{folder}/.{last[:40]}.{uuid.uuid4().hex}.tmp"
         try:
             with self.fs.open(temporary, "wb") as file:
                 file.write(data)
@@ -276,6 +274,12 @@ class Target:
 
     def _try(self, action: Any, name: str) -> Any:
         return fetch.retrying(action, self.href(name), config.get("retries"), self.source.mask)
+
+
+def _beside(final: str) -> tuple[str, str]:
+    """The folder of a file, and a name in it until the file is whole."""
+    folder, _, last = final.rpartition("/")
+    return folder, f"{folder}/.{last[:40]}.{uuid.uuid4().hex}.tmp"
 
 
 def _protocols(fs: Any) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ import pandas as pd
 
 from daskimg import config, metrics, wanted
 from daskimg.engine.lasting import Facts
+from daskimg.engine.program import STRING
 from daskimg.guard import limit
 from daskimg.io.commit.begin import begin
 from daskimg.io.commit.failures import count, more_failed, picture_columns, settled
@@ -32,7 +33,6 @@ from daskimg.lazy.source import row_counts
 
 __all__ = ["Job", "Output", "as_dask", "submit"]
 
-STRING = pd.StringDtype("pyarrow")
 WINDOW = 4096  # partitions in a graph
 # What to do when a cluster gives up, by the name of its exception.
 ADVICE = {

@@ -47,6 +47,11 @@ class Writing:
         """Where tickets, and files until they are published, are."""
         return f"{OWN}/run-{self.mode}-{self.generation}-{self.query}"
 
+    @property
+    def key(self) -> tuple[str, str]:
+        """What this process knows it by."""
+        return self.target.url, self.folder
+
     def part_name(self, partition: int, extension: str) -> str:
         """The name of a partition's file: appended ones tell their generation."""
         later = f"-{self.generation}" if self.generation else ""
@@ -54,34 +59,33 @@ class Writing:
 
     def announce(self) -> None:
         """Have it known that this run is going on, and what it is; once in a process."""
-        place = self.target.url, self.folder
-        if place not in announced:
+        if self.key not in announced:
             name, text = f"{self.folder}/query.json", json.dumps(self.facts).encode()
             created = self.target.create(name, text)
             # whether the store keeps to "only if it is not there": some do not know the words
-            announced[place] = self.target.creates and not (
+            announced[self.key] = self.target.creates and not (
                 created and self.target.create(name, text)
             )
 
     @contextmanager
     def at_work(self) -> Iterator[None]:
         """Around the writing of a partition."""
-        place = self.target.url, self.folder
+        key = self.key
         with _changed:
-            _busy[place] += 1
+            _busy[key] += 1
         try:
             yield
         finally:
             with _changed:
-                _busy[place] -= 1
-                if not _busy[place]:
-                    del _busy[place]
+                _busy[key] -= 1
+                if not _busy[key]:
+                    del _busy[key]
                 _changed.notify_all()
 
     def rest(self) -> None:
         """Wait until no thread of this process puts files: those of a run that is over leave."""
         with _changed:
-            _changed.wait_for(lambda: (self.target.url, self.folder) not in _busy, LEAVING)
+            _changed.wait_for(lambda: self.key not in _busy, LEAVING)
 
     def put(self, name: str, data: Any) -> dict[str, Any]:
         """Write a file of this run; its line of the manifest."""
@@ -96,7 +100,7 @@ class Writing:
                 raise collision(self.target, name) from None
         elif self.kind == "images" and self.mode == "overwrite":
             self.target.put(name, data)
-        elif self.kind != "images" and not announced.get((self.target.url, self.folder)):
+        elif self.kind != "images" and not announced.get(self.key):
             name = self._own(name)
             self.target.put(name, data)
         elif not self.target.create(name, data):
@@ -107,7 +111,7 @@ class Writing:
             name = self._own(name)
             self.target.put(name, data)
         elif self.kind == "images":
-            unlisted.setdefault((self.target.url, self.folder), set()).add(name)
+            unlisted.setdefault(self.key, set()).add(name)
         return {"name": name, "bytes": size, "crc32": digest}
 
     def _own(self, name: str) -> str:
@@ -120,7 +124,7 @@ class Writing:
         """Note that a partition is done."""
         text = json.dumps(ticket)
         self.target.put(f"{self.folder}/{ticket['partition']:05d}.json", text.encode())
-        if (waiting := unlisted.get((self.target.url, self.folder))) is not None:
+        if (waiting := unlisted.get(self.key)) is not None:
             waiting.difference_update(file["name"] for file in ticket["files"])
 
     def tickets(self) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Pictures in files: `read_images` lists them, `images` takes paths that a table holds."""
+"""Pictures in files: `read_images`, which lists them."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from pandas.arrays import ArrowStringArray
 from daskimg import metrics
 from daskimg.column.dtype import check_policy
 from daskimg.engine.ops import cells_of
+from daskimg.engine.program import STRING
 from daskimg.errors import quoted
 from daskimg.io.images.of_column import pictures_of
 from daskimg.io.listing.find import given_paths, list_images
@@ -32,8 +33,6 @@ from daskimg.transport.stores import local_path, parse
 from daskimg.words import READERS, known_as
 
 __all__ = ["read_images"]
-
-PATH = pd.StringDtype("pyarrow")
 
 
 @known_as(READERS, file_format=lambda given: {"file_extensions": headers.extensions_of(given)})
@@ -132,7 +131,7 @@ def read_images(
         metrics.tell({("list", what): n for what, n in listing.items()})
     extra = parse_partitions(found, partitioning)
     order = shuffle_order(len(found), seed) if shuffle else None
-    listed = pd.DataFrame({"path": pd.array(found.paths, PATH), **extra}, copy=False)
+    listed = pd.DataFrame({"path": pd.array(found.paths, STRING), **extra}, copy=False)
     sizes = found.sizes
     if order is not None:
         listed = listed.iloc[order].reset_index(drop=True)

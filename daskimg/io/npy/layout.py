@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from daskimg.column.dtype import ImageDtype
+from daskimg.column.dtype import ImageDtype, is_picture_shape
 from daskimg.engine.program import STRING
 from daskimg.io.npy.format import Header
 
@@ -95,5 +95,4 @@ def _column_dtype(dtype: np.dtype[Any], shape: tuple[int, ...], policy: str | No
         return STRING if dtype.kind in "US" else pd.Series(np.empty(0, native)).dtype
     if dtype.kind not in "biuf":
         raise ValueError(f"arrays of {dtype} with rows of shape {shape} are no column")
-    picture = len(shape) == 2 or (len(shape) == 3 and shape[2] in (1, 3, 4))
-    return ImageDtype(native.name, shape, tensor=not picture, on_error=policy)
+    return ImageDtype(native.name, shape, tensor=not is_picture_shape(shape), on_error=policy)

@@ -1,4 +1,4 @@
-"""NumPy files: rows of .npy and .npz as columns, and pixels as .npy shards."""
+"""NumPy files: rows of .npy and .npz as columns."""
 
 from __future__ import annotations
 

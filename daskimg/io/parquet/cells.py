@@ -18,7 +18,7 @@ from daskimg.column.dtype import ImageDtype
 from daskimg.column.lists import ImageListArray, of_lists
 from daskimg.column.storage import PATH, Ragged, Uniform
 from daskimg.errors import quoted
-from daskimg.io.parquet.schema import HF_KEY, KEY, Column
+from daskimg.io.parquet.schema import HF_KEY, KEY, Column, told
 from daskimg.io.parquet.tensors import Tensors, tensors_of, values_of
 from daskimg.kernels.inline import as_base64
 
@@ -58,29 +58,24 @@ def recognise(
     wanted = None if named is None else [named] if isinstance(named, str) else list(named)
     found: dict[str, Column] = {}
     for one in schemas:
-        for name, entry in _told(one, KEY).get("columns", {}).items():
+        for name, entry in told(one, KEY).get("columns", {}).items():
             if name in schema.names:
                 known = _of_entry(name, entry)
                 found[name] = _together(found.get(name, known), known)
     for name in wanted or ():
         if name not in schema.names:
-            told = f"there are {schema.names}{_inside(name, schema)}"
-            raise ValueError(f"no column {quoted(name)} in the file; {told}")
+            there = f"there are {schema.names}{_inside(name, schema)}"
+            raise ValueError(f"no column {quoted(name)} in the file; {there}")
         if name not in found:
             dtype, lists = _named(schema.field(name), kinds)
             found[name] = Column(name, dtype, lists=lists)
-    features = _told(schema, HF_KEY).get("info", {}).get("features", {})
+    features = told(schema, HF_KEY).get("info", {}).get("features", {})
     for field in schema:
         if field.name not in found and (wanted is None or field.name in wanted):
             implied = None if _is_other(features.get(field.name)) else _implied(field, kinds)
             if implied is not None:
                 found[field.name] = Column(field.name, implied[0], lists=implied[1])
     return tuple(_of_all(column, schemas) for column in found.values())
-
-
-def _told(schema: pa.Schema, key: bytes) -> dict[str, Any]:
-    told: dict[str, Any] = json.loads((schema.metadata or {}).get(key, b"{}"))
-    return told
 
 
 def _of_entry(name: str, entry: Mapping[str, Any]) -> Column:

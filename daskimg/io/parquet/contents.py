@@ -47,7 +47,6 @@ def counts_of(footers: Sequence[pq.FileMetaData]) -> dict[str, Counts]:
 def kinds_of(
     counts: Mapping[str, Counts],
     paths: Sequence[str],
-    footers: Sequence[pq.FileMetaData],
     source: fetch.Source,
 ) -> dict[str, str]:
     """ "file", "encoded" or "mixed" of each struct of bytes and path, by its place.
@@ -72,13 +71,13 @@ def kinds_of(
             held = n - nulls
             structs = partial(_structs, leaf=f"{place}.path", source=source)
             with ThreadPoolExecutor(scan.FOOTERS) as pool:
-                there = sum(pool.map(structs, paths, footers))
+                there = sum(pool.map(structs, paths))
             kind = "encoded" if there == held else "mixed"
         kinds[LIST.sub("", place)] = kind
     return kinds
 
 
-def _structs(path: str, footer: pq.FileMetaData, leaf: str, source: fetch.Source) -> int:
+def _structs(path: str, leaf: str, source: fetch.Source) -> int:
     """How many structs of one file are not null."""
     with scan.opened(path, source) as file, scan.telling(path):
         top = next(name for name in file.schema_arrow.names if leaf.startswith(f"{name}."))

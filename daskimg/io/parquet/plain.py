@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 
 from daskimg.column.json import JsonDtype
-from daskimg.io.parquet.scan import STRING
+from daskimg.engine.program import STRING
 from daskimg.io.rows import JSON
 from daskimg.transport.fetch import Source
 

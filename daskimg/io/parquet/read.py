@@ -124,7 +124,7 @@ def read_parquet(
     keys = {name: values.iloc[whole] for name, values in all_keys.items()}
     counts = counts_of(footers)
     dnf = scan.normal_filters(filters)
-    kinds = kinds_of(counts, [paths[k] for k in whole], footers, source)
+    kinds = kinds_of(counts, [paths[k] for k in whole], source)
     images = tuple(
         _with(column, policy, source.within(paths))
         for column in recognise(schema, schemas, image_columns, kinds)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -19,7 +18,7 @@ from daskimg.io.parquet.cells import decode_column
 from daskimg.io.parquet.common_schema import nulls
 from daskimg.io.parquet.plain import plain_frame
 from daskimg.io.parquet.scan import Dnf, Rows
-from daskimg.io.parquet.schema import Column
+from daskimg.io.parquet.schema import PANDAS, Column, told
 from daskimg.transport import fetch
 from daskimg.wanted import looking
 
@@ -52,21 +51,20 @@ class Reader:
         )
 
     @cached_property
-    def _pandas(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads((self.schema.metadata or {}).get(b"pandas", b"{}"))
-        return found
+    def _index(self) -> list[Any]:
+        """What pandas notes of it: names of columns, or a range."""
+        return list(told(self.schema, PANDAS).get("index_columns", []))
 
     @cached_property
     def index_names(self) -> list[str]:
         """Columns that hold the index."""
-        listed = self._pandas.get("index_columns", [])
-        return [name for name in listed if isinstance(name, str) and name in self.schema.names]
+        names = self.schema.names
+        return [name for name in self._index if isinstance(name, str) and name in names]
 
     @property
     def range_name(self) -> Any:
         """The name of an index that is no column."""
-        listed = self._pandas.get("index_columns", [])
-        return next((entry["name"] for entry in listed if isinstance(entry, dict)), None)
+        return next((entry["name"] for entry in self._index if isinstance(entry, dict)), None)
 
     @cached_property
     def columns(self) -> list[str]:

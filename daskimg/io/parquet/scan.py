@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -16,20 +15,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from daskimg import compat, config
+from daskimg.engine.program import STRING
 from daskimg.errors import quoted
 from daskimg.io.commit.manifest import published
 from daskimg.io.listing.find import Listing, list_images
 from daskimg.io.listing.partitions import parse_partitions
 from daskimg.io.listing.walk import own_part
 from daskimg.io.parquet.common_schema import nulls
-from daskimg.io.parquet.schema import KEY
+from daskimg.io.parquet.schema import KEY, told
 from daskimg.io.parquet.tensors import tensors_of
 from daskimg.secrets import mask_url
 from daskimg.transport import fetch
 
 __all__ = [
     "FOOTERS",
-    "STRING",
     "DamagedError",
     "Dnf",
     "Rows",
@@ -48,7 +47,6 @@ EXTENSIONS = ("parquet", "pq")
 FOOTERS = 16  # read at once
 ROWS, ROWS_A_BYTE = 2**22, 1000  # of a row group: so many are believed
 TAIL = 64 * 1024  # holds most footers
-STRING = pd.StringDtype("pyarrow")
 
 
 # -- files ------------------------------------------------------------------------------------
@@ -183,7 +181,7 @@ def telling(path: str, column: str | None = None) -> Iterator[None]:
 
 def folder_keys(listing: Listing, paths: list[str], schema: pa.Schema) -> dict[str, pd.Series]:
     """The columns that hive folders spell, a value for each file."""
-    known = json.loads((schema.metadata or {}).get(KEY, b"{}")).get("partition_cols", {})
+    known = told(schema, KEY).get("partition_cols", {})
     keys: dict[str, pd.Series] = {}
     for name, values in parse_partitions(listing, "hive").items():
         if name in schema.names:
@@ -212,7 +210,7 @@ def range_start(footers: list[pq.FileMetaData]) -> int:
     """Where the written RangeIndex starts, if the files hold one piece of it each, in order."""
     end, start = None, 0
     for footer in footers:
-        span = json.loads((footer.metadata or {}).get(KEY, b"{}")).get("range")
+        span = told(footer, KEY).get("range")
         if span is None or end not in (None, span[0]):
             return 0
         start = span[0] if end is None else start

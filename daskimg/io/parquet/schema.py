@@ -28,6 +28,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from dask.dataframe.utils import meta_nonempty
 
 from daskimg.column.array import ImageArray
@@ -41,14 +42,21 @@ from daskimg.errors import ImageError
 from daskimg.io.commit.failures import picture_columns
 from daskimg.secrets import mask_url
 
-__all__ = ["HF_IMAGE", "HF_KEY", "KEY", "Column", "Layout"]
+__all__ = ["HF_KEY", "KEY", "PANDAS", "Column", "Layout", "told"]
 
 KEY = b"daskimg"
 HF_KEY = b"huggingface"
+PANDAS = b"pandas"
 FLOATS = ("float32", "float64")
 HF_IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 KINDS = {"shape": pa.list_(pa.int32()), "dtype": pa.string()}  # of cells that differ
 RAGGED = pa.struct([("data", pa.binary()), *KINDS.items()])
+
+
+def told(schema: pa.Schema | pq.FileMetaData, key: bytes) -> dict[str, Any]:
+    """What the metadata of a file tell under a key."""
+    found: dict[str, Any] = json.loads((schema.metadata or {}).get(key, b"{}"))
+    return found
 
 
 @dataclass(frozen=True)
@@ -253,10 +261,10 @@ class Layout:
         for column in self.images:
             mine.update(column.types)
         mine = {name: kind for name, kind in mine.items() if name not in self.partition_cols}
-        pandas = json.loads((there.metadata or {}).get(b"pandas", b"{}"))
-        index = [name for name in pandas.get("index_columns", []) if isinstance(name, str)]
+        listed = told(there, PANDAS).get("index_columns", [])
+        index = [name for name in listed if isinstance(name, str)]
         theirs = {field.name: field.type for field in there if field.name not in index}
-        known = json.loads((there.metadata or {}).get(KEY, b"{}"))
+        known = told(there, KEY)
         keys = known.get("partition_cols", {})
         differ = [
             f"{name!r} is {theirs.get(name, 'not')} there and {mine.get(name, 'not')} here"

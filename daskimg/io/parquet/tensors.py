@@ -29,12 +29,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from daskimg.column.dtype import ImageDtype
+from daskimg.column.dtype import ImageDtype, is_picture_shape
 from daskimg.column.storage import CODES, Ragged, Uniform
 
 __all__ = ["Tensors", "tensors_of", "values_of"]
 
-ARROW_FIXED, ARROW_ANY = "arrow.fixed_shape_tensor", "arrow.variable_shape_tensor"
+ARROW_ANY = "arrow.variable_shape_tensor"
 RAY_FIXED = ("ray.data.arrow_tensor", "ray.data.arrow_tensor_v2")
 RAY_ANY = "ray.data.arrow_variable_shaped_tensor"
 DAFT = "daft.super_extension"
@@ -60,12 +60,10 @@ class Tensors(NamedTuple):
 
     @property
     def dtype(self) -> ImageDtype:
-        """(H, W) and (H, W, 1|3|4) are pictures."""
+        """Of pictures, or of tensors."""
         shape = self.shape
-        axes = 0 if shape is None else len(shape)
-        picture = axes == 2 or (shape is not None and axes == 3 and shape[2] in (None, 1, 3, 4))
         known = None if shape is None or None in shape else [int(n or 0) for n in shape]
-        return ImageDtype(self.value.name, known, tensor=not picture)
+        return ImageDtype(self.value.name, known, tensor=not is_picture_shape(shape or ()))
 
     def with_others(self, other: Tensors) -> Tensors:
         """What holds for the tensors of both columns."""
