@@ -27,7 +27,6 @@ __all__ = [
     "JSON",
     "OBJECT",
     "Record",
-    "TypeOf",
     "failed",
     "meta_of",
     "parsed",
@@ -35,7 +34,6 @@ __all__ = [
     "to_frame",
 ]
 
-TypeOf = Any  # a column's dtype, as pandas has it
 IMAGE, JSON, OBJECT = ImageDtype("encoded"), JsonDtype(), np.dtype(object)
 
 
@@ -88,17 +86,17 @@ def refuse(record: Record, policy: str) -> Record:
     return record
 
 
-def meta_of(columns: Mapping[str, TypeOf]) -> pd.DataFrame:
+def meta_of(columns: Mapping[str, Any]) -> pd.DataFrame:
     """No rows of these columns."""
     return pd.DataFrame({name: pd.Series([], dtype=dtype) for name, dtype in columns.items()})
 
 
 def to_frame(
     records: Iterable[Record],
-    columns: Mapping[str, TypeOf],
+    columns: Mapping[str, Any],
     start: int,
     policy: str,
-    every: Mapping[str, TypeOf],
+    every: Mapping[str, Any],
 ) -> pd.DataFrame:
     """The rows as a frame; a column's values follow its dtype.
 
@@ -129,7 +127,7 @@ def to_frame(
     return gauge.read(pd.DataFrame(made, index=index, copy=False))
 
 
-def _tell(records: Sequence[Record], every: Mapping[str, TypeOf]) -> None:
+def _tell(records: Sequence[Record], every: Mapping[str, Any]) -> None:
     """Warn of nulls whose reason no cell can hold, once, and count them for `stats`."""
     images = {name for name, dtype in every.items() if isinstance(dtype, ImageDtype)}
     untold = []
@@ -145,7 +143,7 @@ def _tell(records: Sequence[Record], every: Mapping[str, TypeOf]) -> None:
         metrics.tell({("read", "errors"): len(untold)})
 
 
-def _column(name: str, dtype: TypeOf, records: Sequence[Record]) -> Any:
+def _column(name: str, dtype: Any, records: Sequence[Record]) -> Any:
     if isinstance(dtype, ImageDtype):
         return _cells(name, dtype, records)
     values = [record.values.get(name) for record in records]

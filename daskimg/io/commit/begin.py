@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from daskimg.engine.lasting import Facts, differences
-from daskimg.io.commit.manifest import FAULTS, MARK, never_finished, read_manifest, told
+from daskimg.io.commit.manifest import FAULTS, MARK, never_finished, read_manifest, run_of
 from daskimg.io.commit.names import OWN
 from daskimg.io.commit.run import CLAIM, RUN, Run, number_of
 from daskimg.io.commit.target import Target
@@ -71,7 +71,7 @@ def _resumed(run: Run) -> Run:
     committed = -1 if manifest is None else manifest["generation"]
     for mode, generation in sorted({(m[1], int(m[2])) for m in found if m[3] == run.query}):
         mine = replace(run, mode=mode, generation=generation)
-        if manifest is not None and told(manifest) == (run.query, generation):
+        if manifest is not None and run_of(manifest) == (run.query, generation):
             return replace(mine, finished=True)
         if generation > committed:
             names = [m[0] for m in found if m[0] == f"{mine.folder}/{m[4]}"]

@@ -22,7 +22,7 @@ __all__ = [
     "parse_ticket",
     "published",
     "read_manifest",
-    "told",
+    "run_of",
 ]
 
 MARK = f"{OWN}/_SUCCESS"
@@ -147,6 +147,6 @@ def never_finished(target: Target) -> str:
     )
 
 
-def told(manifest: Mapping[str, Any]) -> tuple[str, int]:
+def run_of(manifest: Mapping[str, Any]) -> tuple[str, int]:
     """Which run wrote a manifest."""
     return manifest["query"], manifest["generation"]

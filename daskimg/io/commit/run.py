@@ -32,7 +32,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from daskimg import wanted
-from daskimg.io.commit.manifest import MARK, mark_of, parse_ticket, read_manifest, told
+from daskimg.io.commit.manifest import MARK, mark_of, parse_ticket, read_manifest, run_of
 from daskimg.io.commit.names import OWN, FileNameError, check_name, clash_of, is_safe
 from daskimg.io.commit.result import MANIFEST, WriteResult
 from daskimg.io.commit.writing import Writing, announced, collision, unlisted
@@ -62,7 +62,7 @@ class Run(Writing):
         self._claim()
         try:
             old = read_manifest(target)
-            if old is not None and told(old) != told(vars(self)):
+            if old is not None and run_of(old) != run_of(vars(self)):
                 self._refuse_later(old)
             self._check(files)
         except FileNameError:
@@ -246,7 +246,7 @@ def _replaced(run: Run, files: list[dict[str, Any]], old: dict[str, Any] | None)
 
 def _before(run: Run, old: dict[str, Any]) -> dict[str, Any]:
     """What a manifest counted before this run, which may have written it already."""
-    if told(old) != (run.query, run.generation):
+    if run_of(old) != (run.query, run.generation):
         return {key: old[key] for key in ("rows", "failed", "missing", "files")}
     return {**old["before"], "files": old["files"][: old["before"]["files"]]}
 

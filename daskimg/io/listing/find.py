@@ -170,14 +170,9 @@ class _Files:
 
     def name(self, file: Found) -> None:
         """A file that was given itself."""
-        path = file.path
-        own = own_part(path)
-        base = own[: own.rfind("/") + 1]
-        self._named.append(path)
-        self._folders[base.rstrip("/") + "/"] = None
-        self._sizes.append(-1 if file.size is None else file.size)
-        self._roots.append(len(base))
-        self._entries.append(0)
+        own = own_part(file.path)
+        self._named.append(file.path)
+        self._note([file], own[: own.rfind("/") + 1], 0)
         if len(self._named) == CHUNK:
             self._flush()
 

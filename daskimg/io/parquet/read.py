@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 import dask.dataframe as dd
 import numpy as np
@@ -112,30 +112,30 @@ def read_parquet(
         raise ValueError(f"blocksize has to be at least one byte; got {quoted(blocksize)}")
     listing = scan.list_files(urlpath, source)
     paths = listing.paths.to_pylist()
-    told = scan.read_footers(paths, source, damaged=policy == "null")
-    whole = [k for k, footer in enumerate(told) if not isinstance(footer, scan.DamagedError)]
-    footers: list[Any] = [told[k] for k in whole]
+    tolerant = policy == "null"
+    found = scan.read_footers(paths, source, damaged=tolerant)
+    lost = {k: each for k, each in enumerate(found) if isinstance(each, scan.DamagedError)}
+    whole = [k for k in range(len(found)) if k not in lost]
     if not whole:
-        raise ValueError(f"no file can be read, the first for: {told[0]}")
-    lost = [k for k in range(len(told)) if isinstance(told[k], scan.DamagedError)]
+        raise ValueError(f"no file can be read, the first for: {found[0]}")
+    good = [paths[k] for k in whole]
+    footers: list[Any] = [found[k] for k in whole]
     schemas = schemas_of(footers)
-    schema = common_schema([paths[k] for k in whole], schemas)
+    schema = common_schema(good, schemas)
     all_keys = scan.folder_keys(listing, paths, schema)
     keys = {name: values.iloc[whole] for name, values in all_keys.items()}
     counts = counts_of(footers)
     dnf = scan.normal_filters(filters)
-    kinds = kinds_of(counts, [paths[k] for k in whole], source)
+    kinds = kinds_of(counts, good, source)
     images = tuple(
         _with(column, policy, source.within(paths))
         for column in recognise(schema, schemas, image_columns, kinds)
         if column.name not in keys
     )
-    # a row of what is damaged has no values
-    tolerant = policy == "null"
     nullable = tuple(
         name
         for name in schema.names
-        if tolerant
+        if tolerant  # a row of what is damaged has no values
         or any(name not in one.names for one in schemas)
         or counts.get(name, NOTHING).nulls != 0
     )
@@ -145,14 +145,13 @@ def read_parquet(
     reader = Reader(layout, images, tuple(keys), nullable, dnf, source, tolerant, remote)
     reader.check(columns)
     start = scan.range_start(footers)
-    parts = scan.cut([paths[k] for k in whole], footers, keys, dnf, limit, start)
+    parts = scan.cut(good, footers, keys, dnf, limit, start)
     meta = reader.frame(reader.no_rows, np.empty(0, np.int64), ())
     meta = meta.astype({name: values.dtype for name, values in keys.items()})
     total = start + sum(footer.num_rows for footer in footers)
-    for k in lost:
+    for k, error in lost.items():
         values = tuple(series.iloc[k] for series in all_keys.values())
-        why = reason_of("read", cast("Exception", told[k]))
-        parts.append(Rows(paths[k], (Group(0, total),), values, why))
+        parts.append(Rows(paths[k], (Group(0, total),), values, 1, reason_of("read", error)))
         total += 1
     divisions = None
     if not reader.index_names:
@@ -161,13 +160,6 @@ def read_parquet(
         meta.index = pd.RangeIndex(0, name=reader.range_name) if dnf is None else meta.index
     if columns is not None:
         meta = meta[list(columns)]
-    rows = dict(zip([paths[k] for k in whole], footers, strict=True))
-    lengths: list[int] | None = [
-        1 if part.error else sum(rows[part.path].row_group(n).num_rows for n, _ in part.groups)
-        for part in parts
-    ]
-    parts = [part._replace(rows=n) for part, n in zip(parts, lengths or (), strict=True)]
-    lengths = lengths if dnf is None else None
     return from_reader(
         _read,
         parts,
@@ -176,7 +168,7 @@ def read_parquet(
         chosen=None if columns is None else tuple(columns),
         meta=meta,
         divisions=divisions,
-        lengths=lengths,
+        lengths=[part.rows for part in parts] if dnf is None else None,
         known=FolderColumns(keys) if keys else None,
         stores=paths,
         label="read-parquet",

@@ -282,8 +282,8 @@ class Rows(NamedTuple):
     path: str
     groups: tuple[Group, ...]
     keys: tuple[Any, ...]
+    rows: int  # before they are filtered
     error: str | None = None
-    rows: int | None = None  # before they are filtered
 
 
 def cut(
@@ -302,7 +302,7 @@ def cut(
             for name, value in zip(keys, values, strict=True)
         }
         groups: list[Group] = []
-        held = 0
+        held = rows = 0
         for number in range(footer.num_row_groups):
             group = footer.row_group(number)
             first, start = start, start + group.num_rows
@@ -310,13 +310,13 @@ def cut(
                 continue
             size = sum(group.column(c).total_compressed_size for c in range(group.num_columns))
             if groups and held + size > limit:
-                parts.append(Rows(path, tuple(groups), values))
-                groups, held = [], 0
+                parts.append(Rows(path, tuple(groups), values, rows))
+                groups, held, rows = [], 0, 0
             groups.append(Group(number, first))
-            held += size
+            held, rows = held + size, rows + group.num_rows
         if groups and footer.num_rows:
-            parts.append(Rows(path, tuple(groups), values))
-    return parts or [Rows(paths[0], (), tuple(series.iloc[0] for series in keys.values()))]
+            parts.append(Rows(path, tuple(groups), values, rows))
+    return parts or [Rows(paths[0], (), tuple(series.iloc[0] for series in keys.values()), 0)]
 
 
 def _bounds(group: Any, dnf: Dnf) -> dict[str, tuple[Any, Any]]:
