@@ -11,7 +11,16 @@ import pandas as pd
 
 from daskimg.errors import quoted
 
-__all__ = ["OWN", "FileNameError", "check_name", "clash_of", "folder_name", "is_safe", "safe_names"]
+__all__ = [
+    "OWN",
+    "FileNameError",
+    "check_name",
+    "clash_of",
+    "folder_name",
+    "is_safe",
+    "own_files",
+    "safe_names",
+]
 
 
 OWN = "_daskimg"  # the folder of the manifest, the mark and unfinished runs
@@ -90,6 +99,20 @@ def safe_names(names: Sequence[str]) -> Sequence[str]:
             "differ with filename="
         )
     return names
+
+
+def own_files(names: Iterable[str]) -> list[str]:
+    """Those files in a target that are not daskimg's notes, nor of a write into a folder in it.
+
+    Examples
+    --------
+    >>> own_files(["1.png", "_daskimg/manifest.json", "old/2.png", "old/_daskimg/_SUCCESS"])
+    ['1.png']
+    """
+    names = list(names)
+    notes = f"/{OWN}/"
+    others = {name.partition(notes)[0] + "/" for name in names if notes in name}
+    return [name for name in names if not name.startswith((notes[1:], *others))]
 
 
 def clash_of(names: Sequence[str]) -> str | None:

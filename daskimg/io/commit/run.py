@@ -33,7 +33,7 @@ from typing import Any
 
 from daskimg import wanted
 from daskimg.io.commit.manifest import MARK, mark_of, parse_ticket, read_manifest, run_of
-from daskimg.io.commit.names import OWN, FileNameError, check_name, clash_of, is_safe
+from daskimg.io.commit.names import OWN, FileNameError, check_name, clash_of, is_safe, own_files
 from daskimg.io.commit.result import MANIFEST, WriteResult
 from daskimg.io.commit.writing import Writing, announced, collision, unlisted
 
@@ -234,10 +234,9 @@ def _replaced(run: Run, files: list[dict[str, Any]], old: dict[str, Any] | None)
     if run.kind == "images":
         kinds = set()
     kept = {file["name"] for file in files}
-    found = [name for name in run.target.files() if not name.startswith(f"{OWN}/")]
     return sorted(
         name
-        for name in found
+        for name in own_files(run.target.files())
         if name not in kept
         and (name in listed or os.path.splitext(name)[1] in kinds or name in SIDE_FILES)
         and is_safe(name)  # others' odd names stay theirs
@@ -254,10 +253,11 @@ def _before(run: Run, old: dict[str, Any]) -> dict[str, Any]:
 def _foreign(run: Run, new: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Files that somebody else wrote into the target before."""
     ours = {file["name"] for file in new}
+    sizes = run.target.files()
     return [
-        {"name": check_name(name), "bytes": size}
-        for name, size in run.target.files().items()
-        if name not in ours and not name.startswith((OWN, "_", "."))
+        {"name": check_name(name), "bytes": sizes[name]}
+        for name in own_files(sizes)
+        if name not in ours and not name.startswith(("_", "."))
     ]
 
 

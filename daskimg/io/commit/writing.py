@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeAlias
 
 from daskimg import wanted
 from daskimg.io.commit.manifest import parse_ticket
-from daskimg.io.commit.names import OWN, FileNameError
+from daskimg.io.commit.names import OWN, FileNameError, own_files
 from daskimg.io.commit.result import MANIFEST, WriteResult
 from daskimg.io.commit.target import Target
 
@@ -146,8 +146,8 @@ class Writing:
     @property
     def adds_to_files(self) -> bool:
         """Whether there are files already that these come beside."""
-        others = (name for name in self.target.files() if not name.startswith((OWN, "_", ".")))
-        return self.mode == "append" and any(others)
+        names = own_files(self.target.files()) if self.mode == "append" else []
+        return not all(name.startswith(("_", ".")) for name in names)
 
     def result(self, tickets: Iterable[dict[str, Any]]) -> WriteResult:
         """The sum of tickets."""

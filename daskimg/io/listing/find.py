@@ -25,7 +25,7 @@ from daskimg.kernels.headers import EXTENSIONS
 from daskimg.secrets import mask_url
 from daskimg.transport.fetch import Source, local_path
 
-__all__ = ["Listing", "given_paths", "list_images"]
+__all__ = ["Listing", "UrlPath", "given_paths", "known_extensions", "list_images"]
 
 UrlPath: TypeAlias = str | os.PathLike[str]
 
@@ -116,7 +116,7 @@ def list_images(
     """
     source = storage_options if isinstance(storage_options, Source) else Source(storage_options)
     entries = given_paths(urlpath, source)
-    known = _known_extensions(file_extensions)
+    known = known_extensions(file_extensions)
     local = Local()
     remote = Remote((entry for entry in entries if local_path(entry) is None), source)
     files = _Files()
@@ -307,7 +307,8 @@ class _Known(NamedTuple):
         return None if names_it and not self.asked else self.extensions
 
 
-def _known_extensions(given: str | Iterable[str] | None) -> _Known:
+def known_extensions(given: str | Iterable[str] | None) -> _Known:
+    """What ``file_extensions=`` asks for."""
     if given is None:
         return _Known(EXTENSIONS, asked=False)
     given = [given] if isinstance(given, str) else list(given)

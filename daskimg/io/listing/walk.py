@@ -82,7 +82,13 @@ class Local:
         todo = [(folder, frozenset(_identity(os.stat(one)) for one in _upwards(folder)))]
         while todo:
             folder, above = todo.pop()
-            with os.scandir(folder) as entries:
+            try:
+                found = os.scandir(folder)
+            except OSError as error:
+                if error.errno not in NOT_THERE:  # else it went meanwhile
+                    raise
+                continue
+            with found as entries:
                 for entry in entries:
                     name = entry.name
                     if name[0] == "." or name in SKIPPED:

@@ -22,6 +22,7 @@ from daskimg.engine.ops import policy_of
 from daskimg.engine.program import STRING
 from daskimg.errors import ImageError, quoted, reason_of
 from daskimg.io import shards as sh
+from daskimg.io.listing.find import known_extensions
 from daskimg.io.npy import format as nf
 from daskimg.io.npy.layout import Layout
 from daskimg.lazy.source import from_reader
@@ -59,7 +60,7 @@ def read_numpy(
         Which keys of ``.npz`` files, or fields of structured arrays, to read, in this order;
         None: all. Of an array ``(N, D)``: names for its D columns of numbers.
     file_extensions : str or list of str, optional
-        Which files of a folder to take; None: ``.npy`` and ``.npz``.
+        Which files of a folder to take, ``"*"`` for all; None: ``.npy`` and ``.npz``.
     rows_per_partition : int, optional
         None: 32 MiB of values at most.
     on_error : {"raise", "null"}, optional
@@ -131,9 +132,8 @@ def read_numpy(
 def _names(given: str | Sequence[str] | None) -> re.Pattern[str]:
     if given is None:
         return NAMES
-    endings = [given] if isinstance(given, str) else list(given)
-    words = "|".join(re.escape(ending.strip().lstrip("*.")) for ending in endings)
-    return re.compile(rf"\.({words})$", re.IGNORECASE)
+    endings = known_extensions(given).extensions or [""]
+    return re.compile(rf"({'|'.join(map(re.escape, sorted(endings)))})$", re.IGNORECASE)
 
 
 # -- what the files hold --------------------------------------------------------------------------

@@ -51,6 +51,8 @@ def failures_job(
     """What writes the rows in which one of `columns` (all image columns) failed, if wanted."""
     if out.errors is None:
         return None
+    if Target(out.errors, out.storage_options).url == out.target.url:
+        raise ValueError(f"errors= is a place of its own; got that of the rows, {out.target.shown}")
     meta = frame._meta
     names = tuple(picture_columns(meta) if columns is None else columns)
     like = failed_rows(meta, count(meta, names))

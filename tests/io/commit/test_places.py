@@ -13,6 +13,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 import daskimg as di
 from daskimg.io.commit.target import Target
+from daskimg.testing import make_images
 
 TABLE = pd.DataFrame({"a": [1, 2, 3]})
 
@@ -124,3 +125,45 @@ def test_arrays_beside_an_index_are_not_taken_for_parquet(tmp_path):
     frame = di.from_array(np.zeros((3, 2, 2), "uint8")).assign(a=1)
     frame.img.write_numpy(tmp_path / "arrays")
     assert di.read_parquet(tmp_path / "arrays").compute().a.tolist() == [1, 1, 1]
+
+
+# -- a write in the folder of another -------------------------------------------------------------
+def some_bad(folder: Path) -> dd.DataFrame:
+    make_images(folder, 2)
+    paths = [*map(str, sorted(folder.iterdir())), str(folder / "gone.png")]
+    table = pd.DataFrame({"path": paths})
+    table["image"] = di.images(table.path, on_error="null")
+    return dd.from_pandas(table, npartitions=1)
+
+
+@pytest.mark.parametrize("where", ["disk", "store"])
+@pytest.mark.parametrize(("rows", "errors"), [("out", "out/errors"), ("errors/out", "errors")])
+def test_failed_rows_in_the_folder_of_the_others(tmp_path, memory, where, rows, errors):
+    frame = some_bad(tmp_path / "pics")
+    root = "memory://x" if where == "store" else str(tmp_path / "x")
+    rows, errors = f"{root}/{rows}", f"{root}/{errors}"
+    for mode, times in (("overwrite", 1), ("overwrite", 1), ("append", 2)):
+        result = frame.img.write_parquet(rows, errors=errors, mode=mode)
+        assert (result.rows, result.failed) == (3, 1)
+        assert len(di.read_parquet(rows).compute()) == 3 * times
+        assert len(di.read_parquet(errors).compute()) == times
+
+
+def test_what_another_wrote_in_a_folder_of_ours_stays(tmp_path):
+    write(tmp_path / "a" / "b")
+    TABLE.to_parquet(tmp_path / "a" / "old.parquet")
+    write(tmp_path / "a", mode="append")  # beside a file of pandas
+    assert len(di.read_parquet(tmp_path / "a")) == 6
+    write(tmp_path / "a", mode="overwrite")
+    assert len(di.read_parquet(tmp_path / "a")) == len(di.read_parquet(tmp_path / "a" / "b")) == 3
+
+
+@pytest.mark.parametrize("name", ["out", "out.csv"])
+def test_failed_rows_have_a_place_of_their_own(tmp_path, name):
+    frame = some_bad(tmp_path / "pics")
+    write = frame.img.write_parquet
+    if name.endswith(".csv"):
+        write = frame.assign(light=frame.image.img.mean()).drop(columns="image").img.write_csv
+    with pytest.raises(ValueError, match="a place of its own"):
+        write(tmp_path / name, errors=f"{tmp_path / name}")
+    assert not (tmp_path / name).exists()

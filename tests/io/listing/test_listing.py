@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 import uuid
@@ -196,6 +197,20 @@ class TestLocal:
 
 
 class TestNothingFound:
+    def test_a_folder_that_goes_meanwhile(self, shop: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        scandir = os.scandir
+
+        def late(path: str) -> object:
+            if path == f"{shop}/dog":
+                shutil.rmtree(path)
+            return scandir(path)
+
+        monkeypatch.setattr(os, "scandir", late)
+        for ignore in (False, True):
+            listing = list_images([shop], ignore_missing_paths=ignore)
+            assert below(listing, shop) == [name for name in ALL if not name.startswith("dog/")]
+            Path(shop, "dog").mkdir()
+
     def test_missing(self, shop: str) -> None:
         for path in (f"{shop}/no.jpg", f"{shop}/cat/1.jpg/x", f"{shop}/no/"):
             with pytest.raises(FileNotFoundError, match=path.rstrip("/")):

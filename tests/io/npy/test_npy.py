@@ -414,3 +414,12 @@ def test_pictures_beside_the_array_are_counted_as_errors_are(tmp_path):
     assert (result.rows, result.failed) == (4, 1)
     assert len(di.read_parquet(tmp_path / "errors")) == 1
     assert len(di.read_numpy(tmp_path / "out")) == 4
+
+
+@pytest.mark.parametrize("asked", ["dat", "*", ["*.DAT", ".npz"]])
+def test_file_extensions_as_everywhere(tmp_path, asked):
+    with open(tmp_path / "a.dat", "wb") as file:
+        np.save(file, np.zeros((2, 3, 3), "uint8"))
+    assert len(di.read_numpy(tmp_path, file_extensions=asked)) == 2
+    with pytest.raises(ValueError, match="expected extensions"):
+        di.read_numpy(tmp_path, file_extensions=[])
