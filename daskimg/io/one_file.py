@@ -268,11 +268,11 @@ class FileRun(Run):
             os.replace(path, final)
             self.final.settle([], [os.path.dirname(final)])
         elif self.final.renames:
-            waiting = self.target.at(f"{self.folder}/files/whole")
-            self.final.fs.put_file(path, waiting)
-            self.final.fs.mv(waiting, final)
+            waiting = f"{self.folder}/files/whole"
+            self.target.upload(path, waiting)
+            self.final.fs.mv(self.target.at(waiting), final)
         else:
-            self.final.fs.put_file(path, final)
+            self.final.upload(path, self.name)
 
     def _compare(self, path: str) -> None:
         there = self.final.href(self.name)

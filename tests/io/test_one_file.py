@@ -13,6 +13,7 @@ import fsspec
 import numpy as np
 import pandas as pd
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 import daskimg as di
 from daskimg.io import one_file as single
@@ -203,3 +204,19 @@ def test_the_rows_are_on_the_disk_before_their_file_has_its_name(tmp_path, monke
     at = done.index(("renamed", rows))
     assert rows in done[:at]
     assert tmp_path.stat().st_ino in done[at:]
+
+
+def test_a_store_that_is_asked_again_for_the_whole_file(monkeypatch):
+    failures = [ConnectionResetError("reset"), ConnectionResetError("reset")]
+    put_file = MemoryFileSystem.put_file
+
+    def failing(self, *args, **kwargs):
+        if failures:
+            raise failures.pop()
+        return put_file(self, *args, **kwargs)
+
+    monkeypatch.setattr(MemoryFileSystem, "put_file", failing)
+    frame = pd.DataFrame({"a": range(4)})
+    result = dd.from_pandas(frame, npartitions=2).img.write_csv("memory://again/table.csv")
+    assert not failures
+    assert pd.read_csv(result.files[0]).a.tolist() == [0, 1, 2, 3]

@@ -153,6 +153,10 @@ class Target:
                     error.filename = mask_url(self.href(name))  # a full disk does not say
                 raise
 
+    def upload(self, path: str, name: str) -> None:
+        """Write a file of this machine's disk, on another."""
+        self._try(lambda: self.fs.put_file(path, self.at(name)), name)
+
     def create(self, name: str, data: Any) -> bool:
         """Write a file that is not there yet; False where it is."""
         if self.local:
