@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 
-__all__ = ["move", "nchw", "tensor", "tensors", "torch_device"]
+__all__ = ["check_dtypes", "dtype_of", "move", "nchw", "tensor", "tensors", "torch_device"]
 
 
 def torch_device(device: Any) -> torch.device:
@@ -26,9 +26,7 @@ def tensor(values: np.ndarray[Any, Any], dtype: torch.dtype | None = None) -> to
 
 def tensors(batch: Mapping[str, Any], dtypes: Any = None) -> dict[str, Any]:
     """The columns of a batch as tensors; text as lists, pictures of many shapes as lists."""
-    unknown = set(dtypes) - set(batch) if isinstance(dtypes, Mapping) else ()
-    if unknown:
-        raise KeyError(f"dtypes names {sorted(unknown)[0]!r}; the columns are {', '.join(batch)}")
+    check_dtypes(dtypes, batch)
 
     def made(values: Any, dtype: torch.dtype | None) -> Any:
         if values is None:
@@ -38,6 +36,14 @@ def tensors(batch: Mapping[str, Any], dtypes: Any = None) -> dict[str, Any]:
         return tensor(values, dtype) if values.dtype.kind in "biuf" else values.tolist()
 
     return {name: made(values, dtype_of(dtypes, name)) for name, values in batch.items()}
+
+
+def check_dtypes(dtypes: Any, names: Iterable[str]) -> None:
+    """Refuse a dtype of a column that is not there."""
+    names = list(names)
+    unknown = {*dtypes} - {*names} if isinstance(dtypes, Mapping) else ()
+    if unknown:
+        raise KeyError(f"dtypes names {sorted(unknown)[0]!r}; the columns are {', '.join(names)}")
 
 
 def dtype_of(dtypes: Any, name: str) -> torch.dtype | None:

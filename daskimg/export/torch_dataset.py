@@ -12,7 +12,7 @@ import torch
 import torch.distributed
 from torch.utils.data import IterableDataset, get_worker_info
 
-from daskimg.export.tensors import dtype_of, nchw, tensor
+from daskimg.export.tensors import check_dtypes, dtype_of, nchw, tensor
 from daskimg.stream import OnNull, check_batches, row_frames
 from daskimg.stream.batches import batch_of, cut
 from daskimg.stream.runners import Threads
@@ -47,6 +47,7 @@ class TorchDataset(IterableDataset[tuple[Any, Any]]):
     ) -> None:
         check_batches(batch_size, "numpy", on_null, shuffle_buffer)
         self.data, self.features, self.label = data, list(features), label
+        check_dtypes(dtypes, data.meta.columns)
         self.batch_size, self.drop_last, self.on_null = batch_size, drop_last, on_null
         self.channels_last, self.dtypes = channels_last, dtypes
         self.shuffle, self.seed, self.shuffle_buffer = shuffle, seed, shuffle_buffer

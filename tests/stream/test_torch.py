@@ -406,3 +406,11 @@ def test_half_of_what_a_launcher_says_is_an_error(folder, monkeypatch, env):
     with pytest.raises(ValueError, match="RANK and WORLD_SIZE go together"):
         next(iter(frame.img.to_torch("image")))
     assert len(frame.img.to_torch("image", rank=0, world_size=1)) > 0
+
+
+def test_dtypes_of_columns_that_are_not_there(folder):
+    frame = di.read_images(folder, size=(4, 4), mode="RGB").assign(label=1)
+    with pytest.raises(KeyError, match="dtypes names 'imgae'; the columns are"):
+        frame.img.to_torch("image", "label", dtypes={"imgae": torch.float16})
+    found, label = next(iter(frame.img.to_torch("image", "label", dtypes={"label": torch.int8})))
+    assert (found.dtype, label.dtype) == (torch.uint8, torch.int8)

@@ -22,7 +22,7 @@ from daskimg.engine.ops import cells_of
 from daskimg.engine.program import STRING
 from daskimg.errors import quoted
 from daskimg.io.images.of_column import pictures_of
-from daskimg.io.listing.find import given_paths, list_images
+from daskimg.io.listing.find import list_images
 from daskimg.io.listing.partitions import parse_partitions, shuffle_order, split_rows
 from daskimg.kernels import headers, resizing
 from daskimg.lazy.bare import Table
@@ -118,9 +118,8 @@ def read_images(
     policy = check_policy(on_error)
     source = fetch.Source(storage_options)
     start = perf_counter()
-    roots = given_paths(urlpath, source)
     found = list_images(
-        roots,
+        urlpath,
         file_extensions=file_extensions,
         recursive=recursive,
         ignore_missing_paths=ignore_missing_paths,
@@ -138,7 +137,7 @@ def read_images(
         sizes = None if sizes is None else sizes[order]
     bounds = split_rows(len(found), sizes, files_per_partition, blocksize)
     frame = _from_listing(listed, bounds, sizes)
-    column = pictures_of(frame["path"], _source(roots, source), policy, found.root)
+    column = pictures_of(frame["path"], _source(found.given, source), policy, found.root)
     if size is not None or mode is not None:
         column = column.img.decode(mode)
     if size is not None:

@@ -8,7 +8,7 @@ import re
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice, pairwise, repeat
 from typing import Any, NamedTuple, TypeAlias, cast
 
@@ -46,12 +46,15 @@ class Listing:
         For each path, the length of its root: partition folders and templates count below it.
     root : str, optional
         The folder that all roots are, or lie in, with its slash.
+    given : tuple of str
+        The paths that were asked for, one for each choice of their braces.
     """
 
     paths: pa.LargeStringArray
     sizes: np.ndarray[Any, np.dtype[np.int64]] | None
     roots: np.ndarray[Any, np.dtype[np.int64]]
     root: str | None = None
+    given: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -132,7 +135,7 @@ def list_images(
             missing = missing or error
     if missing is not None and not len(files):
         raise missing
-    return files.listing()
+    return replace(files.listing(), given=tuple(entries))
 
 
 class _Extensions:

@@ -25,7 +25,7 @@ from daskimg.io.commit.write import Output, as_dask
 from daskimg.io.commit.writing import Mode
 from daskimg.io.parquet.failures import write_committed
 from daskimg.io.rows import IMAGE, Record, failed, meta_of, parsed, refuse, to_frame
-from daskimg.io.tfrecord import example as tf
+from daskimg.io.tfrecord import example as ex
 from daskimg.io.tfrecord.features import Spec, encoders, inferred, spec_of
 from daskimg.transport import fetch
 from daskimg.words import READERS, WRITERS, known_as
@@ -110,7 +110,7 @@ def read_tfrecords(
     [24, 24, 24, 24]
     """
     sh.check_count("records_per_partition", records_per_partition)
-    if compression not in ("infer", *tf.COMPRESSIONS):
+    if compression not in ("infer", *ex.COMPRESSIONS):
         raise ValueError(f'compression is "infer", "GZIP", "ZLIB" or None; got {compression!r}')
     policy = check_policy(on_error)
     pictures = [image_columns] if isinstance(image_columns, str) else image_columns
@@ -166,19 +166,19 @@ class Files:
     def opened(self, shard: sh.Shard, head: bool = False) -> Iterator[BinaryIO]:
         """A file's records."""
         with sh.open_shard(shard, self.source, head) as file:
-            yield tf.decompressed(file, self.compression)
+            yield ex.decompressed(file, self.compression)
 
-    def frames(self, part: sh.Part) -> Iterator[tf.Frame]:
+    def frames(self, part: sh.Part) -> Iterator[ex.Frame]:
         """The records of a part."""
         if part.end is not None:
             file: BinaryIO = io.BytesIO(
                 sh.read_range(part.shard, self.source, part.start, part.end)
             )
-            yield from tf.frames(file, self.verify, part.first)
+            yield from ex.frames(file, self.verify, part.first)
             return
         with self.opened(part.shard) as file:
             stop = None if part.rows is None else part.first + part.rows
-            yield from itertools.islice(tf.frames(file, self.verify), part.first, stop)
+            yield from itertools.islice(ex.frames(file, self.verify), part.first, stop)
 
     def first(self, shards: Sequence[sh.Shard]) -> Iterator[Any]:
         """Some examples from the start of the first file that has any.
@@ -190,11 +190,11 @@ class Files:
         ValueError
             When there is none.
         """
-        example = tf.example_class()
+        example = ex.example_class()
         for shard in shards:
             size = found = 0
             with self.opened(shard, head=True) as file:
-                for frame in itertools.islice(tf.frames(file, self.verify), FIRST_RECORDS):
+                for frame in itertools.islice(ex.frames(file, self.verify), FIRST_RECORDS):
                     message = _message(frame, shard, example)
                     if isinstance(message, Record):
                         refuse(message, self.policy)
@@ -213,13 +213,13 @@ class Files:
     def positions(self, shard: sh.Shard) -> sh.Positions:
         """Where the records of a file begin: all of it is looked through."""
         with sh.open_shard(shard, self.source) as file:
-            packed = tf.sniffed(file) if self.compression == "infer" else self.compression
+            packed = ex.sniffed(file) if self.compression == "infer" else self.compression
             if packed is None:
-                return tf.positions(file, self.verify), file.seek(0, io.SEEK_END)
-            return [0 for _ in tf.frames(tf.decompressed(file, packed), self.verify)], None
+                return ex.positions(file, self.verify), file.seek(0, io.SEEK_END)
+            return [0 for _ in ex.frames(ex.decompressed(file, packed), self.verify)], None
 
 
-def _message(frame: tf.Frame, shard: sh.Shard, example: Any) -> Any:
+def _message(frame: ex.Frame, shard: sh.Shard, example: Any) -> Any:
     """The message of a frame, or the failed record it is."""
     place = f"{shard.path}#{frame.number}"
     if frame.error is not None:
@@ -245,7 +245,7 @@ class Reader:
         return to_frame(records, asked, part.row, self.files.policy, every)
 
     def _records(self, part: sh.Part, columns: Sequence[str]) -> Iterator[Record]:
-        example = tf.example_class()
+        example = ex.example_class()
         for frame in self.files.frames(part):
             message = _message(frame, part.shard, example)
             if isinstance(message, Record):
@@ -314,7 +314,7 @@ def write_tfrecords(
     """
     if compression not in ENDINGS:
         raise ValueError(f'compression is None, "GZIP" or "ZLIB"; got {compression!r}')
-    tf.example_class()  # tells now what is not installed
+    ex.example_class()  # tells now what is not installed
     frame = sh.with_bytes(as_dask(df), "a TFRecord")
     part = Writer(compression, tuple(image_columns(frame)))
     out = Output(path, mode, storage_options, compute, errors)
@@ -335,13 +335,13 @@ class Writer:
         return {**census.ticket(), "files": files}
 
     def _file(self, frame: pd.DataFrame, run: Run, number: int) -> dict[str, Any]:
-        example = tf.example_class()
+        example = ex.example_class()
         columns = encoders(frame)
         out = io.BytesIO()
         for row in range(len(frame)):
             message = example()
             for add in columns:
                 add(row, message.features.feature)
-            out.write(tf.frame_bytes(message.SerializeToString(deterministic=True)))
+            out.write(ex.frame_bytes(message.SerializeToString(deterministic=True)))
         name = run.part_name(number, f".tfrecord{ENDINGS[self.compression]}")
-        return run.put(name, tf.compress(out.getvalue(), self.compression))
+        return run.put(name, ex.compress(out.getvalue(), self.compression))
