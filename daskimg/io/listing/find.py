@@ -174,8 +174,12 @@ class _Files:
     def name(self, file: Found) -> None:
         """A file that was given itself."""
         own = own_part(file.path)
+        base = own[: own.rfind("/") + 1]
         self._named.append(file.path)
-        self._note([file], own[: own.rfind("/") + 1], 0)
+        self._folders[base.rstrip("/") + "/"] = None
+        self._sizes.append(-1 if file.size is None else file.size)
+        self._roots.append(len(base))
+        self._entries.append(0)
         if len(self._named) == CHUNK:
             self._flush()
 
