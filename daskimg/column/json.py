@@ -20,6 +20,7 @@ import pyarrow as pa
 from pandas.api.extensions import (
     ExtensionArray,
     ExtensionDtype,
+    no_default,
     register_extension_dtype,
 )
 from pandas.api.indexers import check_array_indexer
@@ -294,11 +295,12 @@ class JsonArray(ExtensionArray):
         return out if dtype is None else out.astype(dtype, copy=False)
 
     def to_numpy(
-        self, dtype: Any = None, copy: bool = False, na_value: Any = pd.NA
+        self, dtype: Any = None, copy: bool = False, na_value: Any = no_default
     ) -> npt.NDArray[Any]:
         """An object array of the cells."""
         out = self.__array__()
-        out[self.isna()] = na_value
+        if na_value is not no_default:
+            out[self.isna()] = na_value
         return out if dtype is None else out.astype(dtype, copy=False)
 
     def _texts(self) -> list[str | None]:

@@ -124,3 +124,11 @@ def test_bytes_and_pictures_stand_in_lists_and_dicts(tmp_path):
         assert found[1][1].error == "read: gone"
         assert found[1][2].to_numpy().shape == (2, 3, 3)
     assert column.duplicated().tolist() == [False] * 6
+
+
+def test_the_missing_value_as_everywhere():
+    column = pd.Series([[1, 2], None], dtype="json")
+    assert column.to_frame("a").to_dict("list")["a"][0] == [1, 2]
+    assert column.to_frame("a").to_dict("list")["a"][1] in (None, pd.NA)
+    assert column.to_numpy()[1] is pd.NA
+    assert column.to_numpy(na_value="none")[1] == "none"

@@ -237,7 +237,7 @@ def _encoder(name: str, column: pd.Series) -> Callable[[int, Any], None]:
     if isinstance(column.dtype, ImageDtype):
         return _cell_encoder(name, column.array)
     values = column.tolist()
-    scalar = column.dtype != object
+    floats = pd.api.types.is_float_dtype(column.dtype)
 
     def add(row: int, features: Mapping[str, Any]) -> None:
         value = values[row]
@@ -246,8 +246,8 @@ def _encoder(name: str, column: pd.Series) -> Callable[[int, Any], None]:
         if isinstance(value, list | tuple | set):
             _extend(features[name], list(value), name)
         elif not (value is None or value is pd.NA or value is pd.NaT):
-            # NaN is a number that a float column may hold; in a column of objects it is a null
-            if scalar or value == value:
+            # NaN is a number that a float column may hold; in others it is a null
+            if floats or value == value:
                 _extend(features[name], [value], name)
 
     return add

@@ -174,7 +174,11 @@ def _encoded(value: Any, kind: str, name: str) -> bytes:
 
 
 def _json(value: Any) -> bytes:
-    return json.dumps(_simple(value), ensure_ascii=False, allow_nan=False).encode()
+    try:
+        return json.dumps(_simple(value), ensure_ascii=False, allow_nan=False).encode()
+    except ValueError as error:
+        text = f"the member json holds no infinity, and {quoted(value)} does: replace it"
+        raise ValueError(text) from error
 
 
 def _simple(value: Any) -> Any:

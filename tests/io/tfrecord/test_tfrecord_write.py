@@ -174,3 +174,14 @@ def test_a_warning_of_lost_rows_shows_no_credentials(tmp_path):
     text = " ".join(str(warning.message) for warning in told)
     assert "pw" not in text
     assert "9f3e" not in text
+
+
+@pytest.mark.parametrize("dtype", ["category", "str", "string", "string[pyarrow]", object])
+@pytest.mark.parametrize("null", [None, np.nan])
+def test_a_null_among_text_is_a_feature_that_is_not_there(tmp_path, dtype, null):
+    text = pd.Series(["a", null, "b"], dtype=dtype)
+    pd.DataFrame({"text": text, "row": [0.5, np.nan, 2]}).img.write_tfrecords(tmp_path / "out")
+    made = di.read_tfrecords(tmp_path / "out").compute()
+    assert made.text.isna().tolist() == [False, True, False]
+    assert made.text.dropna().tolist() == ["a", "b"]
+    assert made.row.isna().tolist() == [False, True, False]

@@ -434,3 +434,10 @@ def test_text_that_only_begins_like_json_is_text(tmp_path, dtype):
     made = di.read_webdataset(tmp_path / "out").compute().json.tolist()
     assert made[:3] == words[:3]
     assert made[3] == ([1, {"d": 2}] if dtype is object else words[3])
+
+
+@pytest.mark.parametrize("number", [np.inf, -np.inf])
+def test_what_json_cannot_hold_is_named(tmp_path, number):
+    frame = pd.DataFrame({"score": [1.0, number]})
+    with pytest.raises(ValueError, match=r"holds no infinity, and .*score.*: replace it"):
+        frame.img.write_webdataset(tmp_path / "out")
