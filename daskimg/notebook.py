@@ -22,7 +22,6 @@ from daskimg.column.dtype import ImageDtype
 from daskimg.column.html import figure
 from daskimg.column.image import LARGEST, Image
 from daskimg.column.list_dtype import ImageListDtype
-from daskimg.secrets import mask_url
 from daskimg.show import small
 
 __all__ = ["as_html", "load_ipython_extension", "register"]
@@ -61,7 +60,7 @@ class _Marks:
         if not cell.failed:
             self.left -= 1
         picture, reason = small(cell, SIDE, LARGEST)
-        return figure(picture, mask_url(reason), title=cells.label(cell, False))
+        return figure(picture, reason, title=cells.label(cell, False))
 
 
 def as_html(data: Any, otherwise: Shower | None = None) -> str | None:

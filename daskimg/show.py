@@ -14,6 +14,7 @@ import PIL.ImageFont
 from daskimg.column.html import figure
 from daskimg.column.image import Image
 from daskimg.errors import reason_of
+from daskimg.secrets import mask_url
 
 __all__ = ["ContactSheet", "contact_sheet", "histogram", "small"]
 
@@ -146,11 +147,11 @@ def small(
     if not isinstance(cell, Image):
         return None, "missing"
     if cell.failed:
-        return None, cell.error or ""
+        return None, mask_url(cell.error or "")
     try:
         return cell.thumbnail(side, most), ""
     except Exception as error:  # whatever it is: others are shown
-        return None, cell.error or reason_of("decode", error)
+        return None, mask_url(cell.error or reason_of("decode", error))
 
 
 def _note(sheet: PIL.Image.Image, left: int, top: int, reason: str) -> None:

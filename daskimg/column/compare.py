@@ -79,7 +79,9 @@ class ByContent(ByDigest, Held):
         if isinstance(other, ByContent):
             theirs: Any = other.digests()
         elif isinstance(other, list) or (
-            isinstance(other, np.ndarray) and (other.dtype == object or len(other) == len(self))
+            isinstance(other, np.ndarray)
+            and other.ndim
+            and (other.dtype == object or len(other) == len(self))
         ):
             theirs = [self._digest_of(value) for value in other]
         else:

@@ -27,21 +27,22 @@ __all__ = [
 Range = float | Sequence[float]
 
 
-def rng_for(seed: int, epoch: int, key: str | int) -> np.random.Generator:
+def rng_for(seed: int, epoch: int, key: str | float) -> np.random.Generator:
     """The generator of one row: equal arguments give equal numbers, on every machine.
 
     Parameters
     ----------
     seed, epoch : int
-    key : str or int
-        What names the row: its path or its index. ``1`` and ``"1"`` are two keys.
+    key : str, int or float
+        What names the row: its path or its index. ``1`` and ``"1"`` are two keys, ``1.0`` is 1.
 
     Examples
     --------
     >>> rng_for(0, 0, "a.jpg").integers(1000) == rng_for(0, 0, "a.jpg").integers(1000)
     np.True_
     """
-    name = key if isinstance(key, str) else int(key)
+    part = isinstance(key, float | np.floating) and key % 1 > 0
+    name = key if isinstance(key, str) else float(key) if part else int(key)
     text = f"{int(seed)}/{int(epoch)}/{name!r}".encode("utf-8", "surrogatepass")
     digest = hashlib.blake2b(text, digest_size=16).digest()
     return np.random.Generator(np.random.PCG64(int.from_bytes(digest, "little")))

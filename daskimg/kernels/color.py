@@ -95,10 +95,10 @@ def to_uint8(pixels: Pixels) -> Pixels:
 def astype(pixels: Pixels, dtype: npt.DTypeLike) -> Pixels:
     """The same picture in another dtype: black stays black and white white.
 
-    To floats, and to integers but uint8 and uint16, values stay as they are (floats rounded); to
-    uint8 and uint16 they are scaled from the white they have (see `pixels.white`) to 255 and
-    65535, rounded and clipped (not a number: 0). What would round to 0 and 1 is scaled to 255. To
-    bool, what is not 0 is true.
+    To floats, and to integers but uint8 and uint16, values stay as they are (floats rounded, what
+    the dtype cannot hold clipped); to uint8 and uint16 they are scaled from the white they have
+    (see `pixels.white`) to 255 and 65535, rounded and clipped (not a number: 0). What would round
+    to 0 and 1 is scaled to 255. To bool, what is not 0 is true.
 
     Parameters
     ----------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from typing import Any
 
@@ -12,6 +13,7 @@ from daskimg.kernels.pixels import (
     Pixels,
     by_channel,
     check_pixels,
+    check_room,
     fitted,
     from_pil,
     pillow_holds,
@@ -179,6 +181,8 @@ def rotate(
     ------
     ValueError
         For a `fill` of another number of channels.
+    TooManyPixelsError
+        Where a long and narrow picture would become a very large one.
 
     Examples
     --------
@@ -187,6 +191,10 @@ def rotate(
            [1, 3]], dtype=uint8)
     """
     values = _fill(pixels, fill)
+    if expand:
+        h, w = pixels.shape[:2]
+        cos, sin = abs(math.cos(math.radians(degrees))), abs(math.sin(math.radians(degrees)))
+        check_room(round(h * cos + w * sin), round(w * cos + h * sin), h * w)
     if pillow_holds(pixels):
         image = to_pil(pixels)
         color = values if len(image.getbands()) > 1 else values[0]

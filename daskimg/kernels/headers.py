@@ -12,7 +12,7 @@ from PIL import UnidentifiedImageError
 
 from daskimg.errors import FormatNotAllowedError
 from daskimg.kernels.exif import scan_jpeg, scan_webp
-from daskimg.kernels.pixels import Pixels, mode_of
+from daskimg.kernels.pixels import MAX_PIXELS, Pixels, mode_of
 from daskimg.kernels.reader import (
     READERS,
     check_chunks,
@@ -36,7 +36,6 @@ __all__ = [
     "sniff",
 ]
 
-MAX_PIXELS = 178_956_970
 _HEADER_BYTES = 32_768  # holds the header of nearly every file
 
 FORMATS = {

@@ -9,10 +9,14 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from daskimg.errors import TooManyPixelsError
+
 __all__ = [
+    "MAX_PIXELS",
     "Pixels",
     "by_channel",
     "check_pixels",
+    "check_room",
     "drop_alpha",
     "fitted",
     "from_pil",
@@ -30,6 +34,25 @@ Pixels = npt.NDArray[Any]
 _CHANNELS = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 _GREY = {"u1": "L", "u2": "I;16", "b1": "1"}  # else all floats are F and all integers I
 _INT32 = np.iinfo(np.int32)
+MAX_PIXELS = 178_956_970  # of a picture, where nothing else is said
+
+
+def check_room(height: int, width: int, *usual: int) -> None:
+    """Refuse a result that the odd shape of a picture makes large, where nobody asked for that.
+
+    Parameters
+    ----------
+    height, width : int
+        Of the result.
+    usual : int
+        Pixels that were there or were asked for; four times as many are no bomb.
+    """
+    pixels = height * width
+    if pixels > max(MAX_PIXELS, *(4 * n for n in usual)):
+        raise TooManyPixelsError(
+            f"the result would have {height:,} x {width:,} = {pixels:,} pixels, as the picture is "
+            "long and narrow; crop() it first, or give both sides"
+        )
 
 
 def check_pixels(pixels: Pixels) -> Pixels:

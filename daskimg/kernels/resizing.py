@@ -18,6 +18,7 @@ from daskimg.kernels.pixels import (
     Pixels,
     by_channel,
     check_pixels,
+    check_room,
     from_pil,
     give,
     pillow_holds,
@@ -120,6 +121,8 @@ def resize_shape(
     ------
     ValueError
         For a size of zero or below, or an unknown `fit`.
+    TooManyPixelsError
+        Where a long and narrow picture would become a very large one.
 
     Examples
     --------
@@ -131,7 +134,9 @@ def resize_shape(
     if fit not in FITS:
         raise ValueError(f"expected a fit out of {', '.join(FITS)}, got {fit!r}")
     if width is None:
-        return height, max(1, round(w * height / h))
+        width = max(1, round(w * height / h))
+        check_room(height, width, h * w, height * height)
+        return height, width
     return _scaled(h, w, height, width) if fit == "contain" else (height, width)
 
 

@@ -162,3 +162,13 @@ def test_jitter_of_nothing_and_of_grey():
     for wrong in ({"hue": 0.6}, {"brightness": -1}, {"contrast": (-1, 1)}, {"hue": (-0.7, 0)}):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             augment.color_jitter(RGB, rng, **wrong)
+
+
+def test_keys_that_are_parts_of_numbers():
+    def first(key):
+        return augment.rng_for(0, 0, key).random()
+
+    assert len({first(key) for key in (0, 0.25, 0.5, 1, -0.5, np.float32(0.75))}) == 6
+    assert first(1) == first(1.0) == first(np.int8(1)) == first(np.float64(1))
+    with pytest.raises(ValueError, match="NaN"):
+        first(float("nan"))

@@ -3,12 +3,16 @@
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
+import daskimg  # noqa: F401  (.img)
+from daskimg.errors import TooManyPixelsError
 from daskimg.kernels import geometry, resizing
+from daskimg.kernels.pixels import MAX_PIXELS
 
 SIZES = [(224, 224), (31, 97), (400, 150), (1, 1), (7, 300)]
 
@@ -170,6 +174,8 @@ def test_resize_shape(h, w, height, width, fit):
         assert got == (max(1, box[1]), max(1, box[0]))
     else:
         assert got == (height, width)
+    if height * height * w > MAX_PIXELS * h:
+        return  # (larger than is made unasked)
     tall, wide = resizing.resize_shape(h, w, height)
     assert tall == height
     assert abs(wide - max(1, w * height / h)) <= 0.5
@@ -289,3 +295,25 @@ def test_crop_takes_whole_floats():
     np.testing.assert_array_equal(geometry.crop(pixels, 1.0, 2.0, 2.0, 2), pixels[1:3, 2:4])
     with pytest.raises(TypeError):
         geometry.crop(pixels, 0.5, 0, 2, 2)
+
+
+@pytest.mark.parametrize("shape", [(1, 200_000), (1, 200_000, 3), (2, 200_000)])
+def test_a_line_does_not_fill_the_memory(shape):
+    line = np.zeros(shape, np.uint8)
+    for large in (
+        lambda: resizing.resize(line, 2000),
+        lambda: geometry.rotate(line, 45, expand=True),
+        lambda: geometry.rotate(line.swapaxes(0, 1), -80, expand=True),
+    ):
+        with pytest.raises(TooManyPixelsError, match="long and narrow"):
+            large()
+    cells = pd.Series([line, line[:, :9]], dtype="image").img.on_error("null")
+    assert cells.img.resize(2000).img.error.notna().tolist() == [True, False]
+    assert geometry.rotate(line, 90, expand=True).shape[:2] == (200_000, shape[0])
+    assert resizing.resize(line, 1, 9).shape[:2] == (1, 9)
+
+
+def test_what_is_asked_for_is_not_refused():
+    assert resizing.resize_shape(1, 1, 20_000) == (20_000, 20_000)
+    assert resizing.resize_shape(4000, 6000, 16_000) == (16_000, 24_000)
+    assert resizing.resize_shape(1, 1_000_000, 13_000, 13_000) == (13_000, 13_000)

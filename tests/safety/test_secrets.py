@@ -170,6 +170,13 @@ def test_what_is_cut_out_of_a_url_is_masked_before(fill):
     assert "hunter2" not in str(caught.value)
 
 
+def test_sheets_show_no_credentials():
+    url = "https://host/a.jpg?sig=hunter2"
+    failed = pd.Series([di.Image(path=url, error=f"read: OSError: no {url}")], dtype="image[file]")
+    assert "hunter2" not in failed.img.show()._repr_html_()
+    assert "hunter2" not in di.compare(failed, failed)._repr_html_()
+
+
 def test_text_of_any_length_is_masked_in_one_go():
     n = 300_000
     assert mask_url("a" * n + "://u:p@h").endswith("://***@h")
