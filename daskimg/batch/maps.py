@@ -225,7 +225,7 @@ def map_batches(
         policy=policy,
         declared=None
         if meta is None
-        else {k: kinds.declare(d, nulls, policy) for k, d in kinds.declared(meta).items()},
+        else {k: kinds.with_room(d, nulls, policy) for k, d in kinds.dtypes_of(meta).items()},
         token=tokenize(does, batch_size, batch_format, device, num_cpus, on_error, version),
         version=version,
     )

@@ -23,7 +23,7 @@ from daskimg.engine.ops import BYTES
 from daskimg.engine.program import STRING
 from daskimg.errors import quoted
 
-__all__ = ["columns_of", "declare", "declared", "dtype_of", "nullable", "plain", "unchanged"]
+__all__ = ["columns_of", "dtype_of", "dtypes_of", "nullable", "plain", "unchanged", "with_room"]
 
 
 def columns_of(result: Any) -> dict[str, Any]:
@@ -241,16 +241,16 @@ def nullable(dtype: Any) -> Any:
     return pd.api.types.pandas_dtype("boolean" if dtype.kind == "b" else name)
 
 
-def declare(dtype: Any, nulls: bool, policy: str | None) -> Any:
+def with_room(dtype: Any, nulls: bool, policy: str | None) -> Any:
     """`dtype` with room for nulls where there may be some, and the error policy of pictures."""
     if isinstance(dtype, ImageDtype) and policy is not None:
         return dtype.derive(dtype.cells, dtype.shape, on_error=policy)
     if isinstance(dtype, ImageListDtype):
-        return ImageListDtype(declare(dtype.item, nulls, policy))
+        return ImageListDtype(with_room(dtype.item, nulls, policy))
     return nullable(dtype) if nulls else dtype
 
 
-def declared(meta: Any) -> dict[str, Any]:
+def dtypes_of(meta: Any) -> dict[str, Any]:
     """The dtypes of `meta`, a dict of name to dtype or an empty frame.
 
     ``list`` and ``dict`` stand for ``json``, ``str`` for ``string[pyarrow]``, ``bytes`` for
@@ -258,7 +258,7 @@ def declared(meta: Any) -> dict[str, Any]:
 
     Examples
     --------
-    >>> declared({"boxes": list, "score": "float32"})
+    >>> dtypes_of({"boxes": list, "score": "float32"})
     {'boxes': json, 'score': dtype('float32')}
     """
     if isinstance(meta, pd.DataFrame):

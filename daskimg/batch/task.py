@@ -296,7 +296,7 @@ class _Run:
                     dtype = kinds.dtype_of(value, sizes)
             except TypeError as error:
                 raise TypeError(f"column {name!r}: {error}") from error
-            found[name] = kinds.declare(dtype, nulls, self.task.policy)
+            found[name] = kinds.with_room(dtype, nulls, self.task.policy)
         self.columns = {name: column_for(d, len(self.part)) for name, d in found.items()}
 
     def _put(self, rows: Rows, values: dict[str, Any]) -> None:

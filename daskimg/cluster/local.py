@@ -44,6 +44,7 @@ def start(
     memory_limit: str | float | None,
     options: dict[str, Any],
 ) -> Client:
+    """As `daskimg.start_cluster`."""
     for name, number in [("n_workers", n_workers), ("threads_per_worker", threads_per_worker)]:
         if number is not None and number < 1:
             raise ValueError(f"{name} is a number above 0, or None; got {number!r}")

@@ -261,6 +261,7 @@ def _scan(
 
 
 def identify(data: bytes | memoryview, formats: Collection[str] | None = None) -> str:
+    """The format that `data` begins with, which has to be one of `formats`; raises for others."""
     kind = sniff(data)
     if kind is None:
         begin = f"bytes that begin with {bytes(data[:8])!r}" if data else "no bytes"
@@ -276,5 +277,6 @@ def identify(data: bytes | memoryview, formats: Collection[str] | None = None) -
 
 
 def flat(data: memoryview | Pixels) -> memoryview:
+    """The same memory as a line of bytes."""
     view = data if isinstance(data, memoryview) else memoryview(data)  # type: ignore[arg-type]
     return view if view.format == "B" and view.ndim == 1 else view.cast("B")
