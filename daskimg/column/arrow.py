@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -10,13 +11,21 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from daskimg.column import text
-from daskimg.column.dtype import ImageDtype
+from daskimg.column.dtype import ImageDtype, policy_of
 from daskimg.column.held import Held, Mask
-from daskimg.column.storage import KINDS, PATH, Ragged, Uniform, mixed
+from daskimg.column.storage import BYTES, DTYPES, KINDS, PATH, Ragged, Uniform, mixed
 from daskimg.column.text import Text
 from daskimg.compat import categories, nulled
+from daskimg.errors import ImageError
 
-__all__ = ["ImageArrowType", "from_arrow", "from_values", "storage_type", "to_arrow"]
+__all__ = [
+    "ImageArrowType",
+    "dtype_from",
+    "from_arrow",
+    "from_values",
+    "storage_type",
+    "to_arrow",
+]
 
 # What makes an ImageArray: dtype, valid, data, path, error.
 Parts: TypeAlias = tuple[ImageDtype, Mask, Ragged | Uniform | None, Text, Text]
@@ -25,6 +34,8 @@ _PLAIN = {
     **dict.fromkeys((pa.string(), pa.large_string(), pa.string_view(), pa.null()), "file"),
     **dict.fromkeys((pa.binary(), pa.large_binary(), pa.binary_view()), "encoded"),
 }
+UNKNOWN = len(KINDS)  # what a file says that a cell is, and nobody knows
+SIZES = np.array([*(dtype.itemsize for dtype in DTYPES), 0, 0, 0])  # of a value, by its code
 _TEXT = [("path", pa.large_string()), ("error", pa.large_string())]
 
 
@@ -57,7 +68,7 @@ class ImageArrowType(pa.ExtensionType):  # type: ignore[misc]
 
     @classmethod
     def __arrow_ext_deserialize__(cls, storage: pa.DataType, data: bytes) -> ImageArrowType:
-        return cls(ImageDtype.from_json(data.decode()), storage)
+        return cls(dtype_from(data), storage)
 
     def __eq__(self, other: object) -> bool:
         # pyarrow's own compares the storage only, the same for files of any policy, for every
@@ -83,6 +94,14 @@ class ImageArrowType(pa.ExtensionType):  # type: ignore[misc]
 
 
 pa.register_extension_type(ImageArrowType(ImageDtype("file")))
+
+
+def dtype_from(metadata: bytes) -> ImageDtype:
+    """The dtype that the metadata of an extension type tells; it may come out of any file."""
+    try:
+        return ImageDtype.from_json(metadata.decode())
+    except ValueError as error:
+        raise pa.ArrowInvalid(str(error)) from error
 
 
 def _binary(data: Ragged | Uniform, valid: Any) -> pa.Array:
@@ -147,9 +166,37 @@ def _ragged(storage: pa.StructArray, data: pa.LargeBinaryArray) -> Ragged:
         zero_copy_only=False
     )
     names = _field(storage, "dtype").dictionary_encode()
-    codes = np.array([KINDS.index(name) for name in names.dictionary.to_pylist()] or [0])
+    known = {name: code for code, name in enumerate(KINDS)}
+    codes = np.array([known.get(name, UNKNOWN) for name in names.dictionary.to_pylist()] or [0])
     code = codes[names.indices.fill_null(0).to_numpy(zero_copy_only=False)].astype(np.uint8)
     return Ragged(buffer, start, length, shape, code)
+
+
+def _whole(
+    ragged: Ragged, valid: Mask, path: Text, error: Text, dtype: ImageDtype, policy: str
+) -> tuple[Mask, Text]:
+    """Which valid cells have as many bytes as their shape and dtype say; of others the reason.
+
+    A file may hold others, whoever wrote it. Under the policy "raise" they raise.
+    """
+    if dtype.shape is not None and dtype.cell_dtype is not None:
+        torn = ragged.length != math.prod(dtype.shape) * dtype.cell_dtype.itemsize
+    elif ragged.shape is not None and ragged.code is not None:
+        axes = (ragged.shape >= 0).sum(axis=1)
+        size = SIZES[ragged.code] * np.where(ragged.shape < 0, 1.0, ragged.shape).prod(axis=1)
+        torn = (ragged.length != size) | (axes < (1 if dtype.tensor else 2))
+        torn = torn & (ragged.code < BYTES) | (ragged.code == UNKNOWN)
+    else:
+        return valid, error
+    torn = valid & torn
+    if not torn.any():
+        return valid, error
+    reasons = [None] * len(valid) if error is None else error.to_pylist()
+    for i in np.flatnonzero(torn):
+        reasons[i] = f"read: ValueError: {ragged.length[i]} bytes are not those of the cell's shape"
+        if policy == "raise":
+            raise ImageError(str(reasons[i]), None if path is None else path[i].as_py())
+    return valid & ~torn, text.of(reasons)
 
 
 def _field(storage: pa.Array, name: str) -> Any:
@@ -165,6 +212,7 @@ def from_arrow(array: pa.Array, dtype: ImageDtype) -> Parts:
     Plain strings are the paths of files, plain bytes encoded pictures, a struct of ``bytes`` and
     ``path`` is either, as Hugging Face has it.
     """
+    policy = policy_of(dtype)  # the reader's, not the file's
     if isinstance(array.type, ImageArrowType):
         dtype = array.type.to_pandas_dtype()
     storage = array.storage if isinstance(array, pa.ExtensionArray) else array
@@ -192,11 +240,11 @@ def from_arrow(array: pa.Array, dtype: ImageDtype) -> Parts:
             paths = ~held & text.present(path, len(held)) & ~text.present(error, len(held))
         else:
             paths = pc.equal(kinds, "path").fill_null(False).to_numpy(zero_copy_only=False)
-        valid = valid & (held | paths)
+        valid, error = _whole(ragged, valid & (held | paths), path, error, dtype, policy)
         ragged = mixed(ragged if valid.all() else ragged.blank(~valid), valid)
         ragged.code[paths & valid] = PATH  # type: ignore[index]
         return dtype, valid, ragged, path, error
-    valid = valid & held
+    valid, error = _whole(ragged, valid & held, path, error, dtype, policy)
     if dtype.shape is not None and dtype.cell_dtype is not None:
         uniform = _uniform(ragged, valid, dtype.cell_dtype, dtype.shape)
         return dtype, valid, uniform, path, error

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from pandas.api.extensions import ExtensionDtype, register_extension_dtype
 
+from daskimg import config
 from daskimg.errors import quoted
 from daskimg.transport import fetch
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from daskimg.column.array import ImageArray
 
-__all__ = ["ImageDtype", "check_policy", "common_root", "is_picture_shape"]
+__all__ = ["ImageDtype", "check_policy", "common_root", "is_picture_shape", "policy_of"]
 
 _NAME = re.compile(r"(image|tensor)(?:\[\s*(\w+)\s*(?:,\s*(\d+(?:\s*x\s*\d+)*)\s*)?\])?")
 _KINDS = ("file", "encoded", "pixels", "mixed")
@@ -34,6 +35,11 @@ def check_policy(on_error: str | None) -> str | None:
     if on_error is not None and on_error not in POLICIES:
         raise ValueError(f'on_error is "raise" or "null"; got {quoted(on_error)}')
     return on_error
+
+
+def policy_of(dtype: ImageDtype) -> str:
+    """The error policy of a column: its own, else the setting's."""
+    return dtype.on_error or check_policy(config.get("on-error")) or "raise"
 
 
 def common_root(roots: Iterable[str | None]) -> str | None:
@@ -255,9 +261,21 @@ class ImageDtype(ExtensionDtype):
 
     @classmethod
     def from_json(cls, text: str) -> ImageDtype:
-        """The inverse of `to_json`."""
-        fields = json.loads(text)
-        dtype = cls.construct_from_string(fields.pop("dtype"))
+        """The inverse of `to_json`; what a later version may have added is left out.
+
+        Raises
+        ------
+        ValueError
+            When `text` is no such text.
+        """
+        try:
+            told = json.loads(text)
+            dtype = cls.construct_from_string(told["dtype"])
+            fields = {name: told.get(name) for name in dtype._unnamed}
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise ValueError(f"no dtype of an image column: {quoted(text)}") from error
+        if not all(value is None or isinstance(value, str) for value in fields.values()):
+            raise ValueError(f"no dtype of an image column: {quoted(text)}")
         return dtype.derive(dtype.cells, dtype.shape, **fields)
 
     def __from_arrow__(self, array: pa.Array | pa.ChunkedArray) -> ImageArray:

@@ -8,7 +8,7 @@ import pandas as pd
 import pyarrow as pa
 from pandas.api.extensions import ExtensionDtype, register_extension_dtype
 
-from daskimg.column.arrow import ImageArrowType
+from daskimg.column.arrow import ImageArrowType, dtype_from
 from daskimg.column.dtype import ImageDtype
 from daskimg.errors import quoted
 
@@ -122,7 +122,7 @@ class ImageListArrowType(pa.ExtensionType):  # type: ignore[misc]
 
     @classmethod
     def __arrow_ext_deserialize__(cls, storage: pa.DataType, data: bytes) -> ImageListArrowType:
-        return cls(ImageListDtype(ImageDtype.from_json(data.decode())), storage)
+        return cls(ImageListDtype(dtype_from(data)), storage)
 
     def __eq__(self, other: object) -> bool:
         return (

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from daskimg import config
 from daskimg.column.cells import as_image, check, is_missing
-from daskimg.column.dtype import ImageDtype, check_policy
+from daskimg.column.dtype import ImageDtype, policy_of
 from daskimg.engine import opening
 from daskimg.engine.program import HEADER, STRING, Program, Step
 from daskimg.errors import shown
@@ -291,11 +291,6 @@ OPS: dict[str, Op] = {
 
 
 # -- building -----------------------------------------------------------------------------------
-def policy_of(dtype: ImageDtype) -> str:
-    """The error policy of a column: its own, else the setting's."""
-    return dtype.on_error or check_policy(config.get("on-error")) or "raise"
-
-
 def build(source: ImageDtype, name: str, *params: Any) -> Program:
     """The program of op `name` on a column of dtype `source`.
 

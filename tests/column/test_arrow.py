@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 
 import numpy as np
@@ -173,3 +174,80 @@ def test_uniform_cells_of_odd_memory():
     nulls = pa.nulls(2, pa.large_string())
     storage = pa.StructArray.from_arrays([data, nulls, nulls], fields=list(storage_type(dtype)))
     np.testing.assert_array_equal(np.stack(list(back(storage, dtype))), values)
+
+
+def told(shape, dtype, data=b"abcdef"):
+    """Two cells as an Arrow struct of ours: the first as it says, the second a good one."""
+    text = pa.large_string()
+    parts = {
+        "data": pa.array([data, b"abcdef"], pa.large_binary()),
+        "shape": pa.array([shape, [2, 3]], pa.list_(pa.int32())),
+        "dtype": pa.array([dtype, "uint8"], pa.string()),
+        "path": pa.array(["a.png", "b.png"], text),
+        "error": pa.array([None, None], text),
+    }
+    return pa.StructArray.from_arrays(list(parts.values()), names=list(parts))
+
+
+LIES = {
+    "more": ([2, 4], "uint8"),
+    "fewer": ([2, 2], "uint8"),
+    "negative": ([-2, 3], "uint8"),
+    "wide": ([2, 3], "float64"),
+    "huge": ([2**31 - 1, 2**31 - 1, 2**31 - 1], "uint8"),
+    "objects": ([2, 3], "object"),
+    "no shape": (None, "uint8"),
+    "a vector": ([6], "uint8"),
+}
+
+
+@pytest.mark.parametrize("lie", LIES)
+@pytest.mark.parametrize(
+    "kind", ["image[pixels]", "image[uint8]", "image[mixed]", "image[uint8, 2x3]"]
+)
+def test_a_cell_that_lies_costs_its_row(lie, kind, tmp_path):
+    struct = told(*LIES[lie]) if kind != "image[uint8, 2x3]" else told([2, 3], "uint8", b"abcde")
+    metadata = {
+        "ARROW:extension:name": "daskimg.image",
+        "ARROW:extension:metadata": json.dumps({"dtype": kind}),
+    }
+    field = pa.field("image", struct.type, metadata=metadata)
+    pq.write_table(pa.table([struct], pa.schema([field])), tmp_path / "t.parquet")
+    df = di.read_parquet(str(tmp_path / "t.parquet"), on_error="null")
+    assert df.image.img.mean().compute().isna().tolist() == [True, False]
+    found = df.compute().image
+    assert found.img.path.tolist() == ["a.png", "b.png"]
+    assert found.img.error.str.contains("are not those of the cell's shape").tolist()[:1] == [True]
+    assert found.iloc[1].to_numpy().tobytes() == b"abcdef"
+    assert df.img.errors().compute().path.tolist() == ["a.png"]
+    with pytest.raises(ValueError, match=r"cell's shape \(a\.png\)"):
+        di.read_parquet(str(tmp_path / "t.parquet")).image.img.mean().compute()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "garbage",
+        "{}",
+        "[1]",
+        '{"dtype": 7}',
+        '{"dtype": "image[nope]"}',
+        '{"dtype": "image[file]", "source": ["s3://b"]}',
+        '{"dtype": "image[file]", "on_error": "maybe"}',
+    ],
+)
+def test_metadata_of_a_stranger(text, tmp_path):
+    with pytest.raises(ValueError, match=r"no dtype of an image column|on_error is"):
+        di.ImageDtype.from_json(text)
+    column = pa.array(["a.png"])
+    metadata = {"ARROW:extension:name": "daskimg.image", "ARROW:extension:metadata": text}
+    field = pa.field("image", column.type, metadata=metadata)
+    pq.write_table(pa.table([column], pa.schema([field])), tmp_path / "t.parquet")
+    with pytest.raises(ValueError, match=r"t\.parquet"):
+        di.read_parquet(str(tmp_path / "t.parquet"))
+
+
+def test_metadata_of_a_later_version():
+    text = json.dumps({**json.loads(di.ImageDtype("file", on_error="null").to_json()), "new": 1})
+    assert di.ImageDtype.from_json(text).on_error == "null"
