@@ -11,7 +11,7 @@ from PIL import Image
 
 from daskimg.kernels.pixels import (
     Pixels,
-    by_channel,
+    by_place,
     check_pixels,
     check_room,
     fitted,
@@ -196,9 +196,7 @@ def rotate(
         image = to_pil(pixels)
         color = values if len(image.getbands()) > 1 else values[0]
         return shaped(from_pil(image.rotate(degrees, expand=expand, fillcolor=color)), pixels)
-    return by_channel(
-        pixels, lambda one, n: one.rotate(degrees, expand=expand, fillcolor=values[n])
-    )
+    return by_place(pixels, lambda one: one.rotate(degrees, expand=expand, fillcolor=-1), values)
 
 
 def turn(pixels: Pixels, orientation: int) -> Pixels:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ __all__ = [
     "MAX_PIXELS",
     "Pixels",
     "by_channel",
+    "by_place",
     "check_pixels",
     "check_room",
     "drop_alpha",
@@ -221,7 +222,21 @@ def pillow_holds(pixels: Pixels) -> bool:
     return pixels.dtype == np.uint8 and (pixels.ndim == 2 or pixels.shape[2] <= 4)
 
 
-def by_channel(pixels: Pixels, change: Callable[[Image.Image, int], Image.Image]) -> Pixels:
+def by_place(
+    pixels: Pixels, change: Callable[[Image.Image], Image.Image], fill: Sequence[float] = (0,)
+) -> Pixels:
+    """Apply `change`, which only moves pixels: any values stay what they are.
+
+    `fill` stands, one for each channel, where `change` has put -1.
+    """
+    h, w = pixels.shape[:2]
+    index = np.asarray(change(Image.fromarray(np.arange(h * w, dtype=np.int32).reshape(h, w))))
+    moved: Pixels = pixels.reshape(h * w, *pixels.shape[2:])[index]
+    moved[index < 0] = fill
+    return moved
+
+
+def by_channel(pixels: Pixels, change: Callable[[Image.Image], Image.Image]) -> Pixels:
     """Apply `change` to each channel as 32 bits, and go back to the dtype of `pixels`."""
     planes = pixels if pixels.ndim == 3 else pixels[:, :, None]
     # floats hold integers up to 24 bits; Pillow has 32-bit integers, with a sign
@@ -229,7 +244,7 @@ def by_channel(pixels: Pixels, change: Callable[[Image.Image, int], Image.Image]
     whole = whole and planes.min() >= -(2**31) and planes.max() < 2**31
     wide = np.int32 if whole else np.float32
     changed = [
-        np.asarray(change(Image.fromarray(np.ascontiguousarray(planes[:, :, n], wide)), n))
+        np.asarray(change(Image.fromarray(np.ascontiguousarray(planes[:, :, n], wide))))
         for n in range(planes.shape[2])
     ]
     return fitted(np.stack(changed, axis=2) if pixels.ndim == 3 else changed[0], pixels.dtype)

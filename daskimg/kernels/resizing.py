@@ -17,6 +17,7 @@ from daskimg.kernels.geometry import centred, pad, turn
 from daskimg.kernels.pixels import (
     Pixels,
     by_channel,
+    by_place,
     check_pixels,
     check_room,
     from_pil,
@@ -268,7 +269,9 @@ def _resize(
     if pillow_holds(pixels):
         image = to_pil(pixels).resize(size[::-1], resample, edges)
         return shaped(from_pil(image), pixels)
-    return by_channel(pixels, lambda one, n: one.resize(size[::-1], resample, edges))
+    if resample is Image.Resampling.NEAREST:
+        return by_place(pixels, lambda one: one.resize(size[::-1], resample, edges))
+    return by_channel(pixels, lambda one: one.resize(size[::-1], resample, edges))
 
 
 @functools.cache

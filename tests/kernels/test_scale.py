@@ -170,6 +170,30 @@ def test_large_integers_stay_exact():
         pixels.to_pil(np.array([[2**31]], np.uint32))
 
 
+@pytest.mark.parametrize("dtype", ["uint16", "uint32", "int64", "uint64", "float64", "float16"])
+@pytest.mark.parametrize("axes", [(), (1,), (3,), (5,)])
+def test_what_only_moves_pixels_keeps_their_values(dtype, axes):
+    raw = rng.integers(0, 256, (7, 9, *axes, np.dtype(dtype).itemsize), dtype=np.uint8)
+    values = raw.view(dtype)[..., 0]
+    values = np.where(np.isfinite(values), values, 1).astype(dtype)
+    places = np.arange(63, dtype=np.int32).reshape(7, 9)
+    for move in (
+        lambda one: geometry.rotate(one, 90, expand=True),
+        lambda one: geometry.rotate(one, 33),
+        lambda one: resizing.resize(one, 20, 5, resample="nearest"),
+        lambda one: resizing.resize(one, 4, 4, fit="cover", resample="nearest"),
+        geometry.flip,
+    ):
+        place = move(places)
+        found = move(values)
+        inside = place > 0
+        np.testing.assert_array_equal(
+            found[inside], values.reshape(63, *axes)[place][inside], strict=True
+        )
+    filled = geometry.rotate(values, 45, fill=[7] * (axes or (1,))[0])
+    assert (filled[0, 0] == 7).all()
+
+
 def test_fills_are_on_the_scale_of_the_pixels():
     assert geometry.pad(np.zeros((1, 1), np.float32), 0, 1, 0, 0, fill=0.5)[0, 1] == 0.5
     assert geometry.pad(np.zeros((1, 1), np.uint8), 0, 1, 0, 0, fill=300)[0, 1] == 255
