@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 
-__all__ = ["ALL", "EVERY_STEP", "amount"]
+__all__ = ["ALL", "EVERY_STEP", "REST", "amount"]
 
 ALL = bool(os.environ.get("DASKIMG_TEST_ALL"))
+REST = os.environ.get("DASKIMG_TEST_ALL") == "rest"  # all but the cases that `make test` runs
 EVERY_STEP = 1 if ALL else 5  # of those that a writer is killed at
 
 

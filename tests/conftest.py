@@ -8,7 +8,7 @@ import dask
 import pytest
 from distributed import Nanny
 
-from tests.amount import ALL
+from tests.amount import ALL, REST
 from tests.clusters import client, cluster
 from tests.patience import PATIENCE
 
@@ -21,7 +21,7 @@ MADE_ONCE = {"client", "photo", "report"}  # those that the tests of a module sh
 def pytest_terminal_summary(terminalreporter, config):
     """Say what ran: how much of it is asked for by `make`, see `tests.amount`."""
     chosen = config.getoption("markexpr") or "all"
-    cases = "all cases" if ALL else "a sample of the cases"
+    cases = "the other cases" if REST else "all cases" if ALL else "a sample of the cases"
     terminalreporter.write_line(f"tests: {chosen}; {cases} of sampled ones (make test-all: all)")
 
 
@@ -34,8 +34,11 @@ def pytest_collection_modifyitems(config, items):
 
     def stays(item) -> bool:
         mark = item.get_closest_marker("sampled")
-        one_in = 1 if ALL or mark is None else mark.kwargs.get("one_in", 1)
-        return zlib.crc32(item.nodeid.encode()) % one_in == 0
+        one_in = 1 if mark is None else mark.kwargs.get("one_in", 1)
+        sample = zlib.crc32(item.nodeid.encode()) % one_in == 0
+        if not ALL or one_in == 1:
+            return sample
+        return not (REST and sample) or item.get_closest_marker("long") is not None
 
     chosen = [item for item in items if stays(item)]
     if len(chosen) < len(items):
