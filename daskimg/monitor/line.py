@@ -21,7 +21,7 @@ from daskimg.monitor.tally import Figures, added
 
 __all__ = ["Line", "in_notebook", "write_line"]
 
-EVERY = 0.2  # seconds between two looks
+EVERY = 0.5  # seconds between two looks
 WINDOW = 3.0  # seconds that "now" is
 LEAST = 0.4  # of the time that a stage takes to be waited for
 BAR = "{desc} {percentage:3.0f}%|{bar:20}|{postfix}"
