@@ -1,8 +1,9 @@
 """Look-alikes of a frame: pairs, groups, one of each.
 
-The rows of a frame are numbered in one pass that makes their hashes. A row for each band of a hash
-is shuffled by what stands in the band, so that near rows meet; what a partition finds is merged
-up a tree, as forests: a link for each row at most.
+The rows of a frame are numbered in one pass that makes their hashes. Those of several partitions
+are put together; where they are more than one task should compare, a row for each band of a hash is
+shuffled by what stands in the band, so that near rows meet. What a partition finds is merged up a
+tree, as forests: a link for each row at most.
 """
 
 from __future__ import annotations
@@ -49,7 +50,8 @@ def near_duplicates(
     """Every pair of rows whose pictures look alike: their hashes differ in few bits.
 
     Exact: hashes are split into bands, rows that agree in one are compared, and each pair within
-    `bits` is found, once. Pictures are opened once. No step needs all rows in one place.
+    `bits` is found, once. Pictures are opened once. No step needs all rows in one place; hashes,
+    24 bytes each, of up to 128 partitions of pictures are compared by one task.
 
     Parameters
     ----------
