@@ -129,6 +129,26 @@ def test_many_small_partitions_are_few_tasks(folder, one_thread):
     assert beside.path[beside.dark].tolist() == want.path[want.dark].tolist()
 
 
+@pytest.mark.long
+def test_more_hashes_than_one_task_compares(folder, monkeypatch, one_thread):
+    df = di.read_images(folder, on_error="null", files_per_partition=5)
+
+    def alike():
+        pairs = df.img.near_duplicates().compute()
+        groups = df.img.duplicate_groups().compute()
+        return sorted(pairs.values.tolist()), groups.drop(columns="image")
+
+    (pairs, groups), table = alike(), table_of(df.img.audit())
+    monkeypatch.setattr("daskimg.curate.groups.SEARCHED", 2)
+    assert "shuffle" in str([*df.img.duplicate_groups().optimize().dask])
+    again = alike()
+    assert len(pairs) == 2
+    assert again[0] == pairs
+    pd.testing.assert_frame_equal(again[1], groups)
+    found = table_of(df.img.audit()).drop(columns="image")
+    pd.testing.assert_frame_equal(found, table.drop(columns="image"))
+
+
 def test_rows_of_unknown_divisions_stay_in_their_partitions(folder, one_thread):
     df = di.read_images(folder, files_per_partition=1).clear_divisions()
     table = df.img.audit().table
