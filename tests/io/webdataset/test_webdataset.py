@@ -405,7 +405,7 @@ def test_two_columns_of_one_member_lose_neither(tmp_path, extra):
 def test_names_that_occur_twice_are_refused(tmp_path):
     frame = pd.DataFrame([[1, 2]], columns=["a", "a"])
     for write in (frame.img.write_webdataset, frame.img.write_tfrecords):
-        with pytest.raises(ValueError, match=r"names of their own.*\['a', 'a'\]"):
+        with pytest.raises(ValueError, match="several columns are named 'a'"):
             write(tmp_path / "out")
 
 
