@@ -123,6 +123,7 @@ def test_a_killed_worker_changes_nothing(many, tmp_path):
     assert 2 <= len(made) == len(set(made)) <= 3
 
 
+@pytest.mark.long
 def test_a_gpu_stage_runs_where_the_gpus_are(frame, tmp_path):
     here = {"host": "127.0.0.1", "dashboard": False}
     scheduler = {"cls": Scheduler, "options": here}

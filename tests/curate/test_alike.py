@@ -27,6 +27,7 @@ def numbers(pairs):
     return sorted(zip(*found, strict=True))
 
 
+@pytest.mark.sampled(one_in=2)
 @pytest.mark.parametrize("made", [random, clustered])
 @pytest.mark.parametrize("bits", [0, 5])
 @pytest.mark.parametrize("confirm", [None, "c"])

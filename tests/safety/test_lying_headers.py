@@ -204,6 +204,7 @@ SLOW = {
 }
 
 
+@pytest.mark.sampled(one_in=2)
 @pytest.mark.parametrize(
     "name, processes", [*((name, False) for name in SLOW), ("wide.webp", True), ("scans.jpg", True)]
 )

@@ -18,6 +18,7 @@ from tests.stream.conftest import ROWS, gathered, uniform
 SIZES = [1, 6, 7, 32, 100]
 
 
+@pytest.mark.sampled(one_in=2)
 @pytest.mark.parametrize("scheduler", ["threads", "sync"])
 @pytest.mark.parametrize("per_partition", [1, 7, 100])
 @pytest.mark.parametrize("size", SIZES)

@@ -95,6 +95,7 @@ def source_at(url: str, **more: Any) -> Source:
     return Source({**SECRET, "endpoint_url": url, **more})
 
 
+@pytest.mark.sampled(one_in=2)
 @pytest.mark.parametrize(
     "what, kind, told, tries",
     [

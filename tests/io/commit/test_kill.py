@@ -21,7 +21,7 @@ from tests.amount import amount
 
 PARTITIONS, PICTURES = 12, 24
 WRITERS = ("write_parquet", "write_numpy", "write_images")
-MOMENTS = [(WRITERS[n % 3], n) for n in range(amount("DASKIMG_KILLS", 5, 20))]
+MOMENTS = [(WRITERS[n % 3], n) for n in range(amount("DASKIMG_KILLS", 3, 20))]
 
 # Children are forked from one process that imported everything and has no threads.
 processes = multiprocessing.get_context("forkserver")

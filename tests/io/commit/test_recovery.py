@@ -366,6 +366,7 @@ def test_errors_asked_for_on_resume(pictures, place, monkeypatch):
 
 
 # -- power cuts -----------------------------------------------------------------------------------
+@pytest.mark.sampled(one_in=2)
 @pytest.mark.parametrize("pattern", ["*.parquet", "0*.json", "query.json", "commit-*"])
 @pytest.mark.parametrize("left", [b"", b"{", b"[1]", b"null", b'{"partition": 0}'])
 def test_files_cut_between_death_and_resume(pictures, tmp_path, monkeypatch, pattern, left):
@@ -445,6 +446,7 @@ def store(request, tmp_path):
     return f"s3://{bucket}/o", options
 
 
+@pytest.mark.sampled(one_in=2)
 @pytest.mark.parametrize("writer", ["write_parquet", "write_images", "write_csv"])
 def test_of_two_writes_one_says_written_and_its_rows_are_there(pictures, tmp_path, store, writer):
     make_images(tmp_path / "q", 6, size=(9, 9), formats=["png"])
