@@ -128,7 +128,8 @@ def check(cell: Image, dtype: ImageDtype) -> Any:
     data = cell.data
     if dtype.cells == "file" or (dtype.cells == "mixed" and data is None):
         if cell.path is None:
-            raise TypeError(f"a cell of image[file] is a path; got {quoted(cell)}")
+            hint = '; astype("image[encoded]") takes bytes' if isinstance(data, bytes) else ""
+            raise TypeError(f"a cell of image[file] is a path; got {quoted(cell)}{hint}")
         return cell.path
     if dtype.cells == "mixed" and isinstance(data, bytes):
         return data

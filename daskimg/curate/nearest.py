@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from daskimg.column.dtype import ImageDtype
 from daskimg.curate.compared import ID, ROWS, light
 from daskimg.curate.vectors import Vectors, best, check, measured, scaled, vectors_of
 from daskimg.errors import quoted
@@ -31,8 +32,9 @@ def nearest(
     Parameters
     ----------
     queries : array, DataFrame, str or list of str
-        Vectors, ``(n, d)`` or ``(d,)``; a frame with a column of that name (of Dask it is
-        computed at once: queries are few); or the paths of rows of this frame (column ``path``).
+        Vectors, ``(n, d)`` or ``(d,)``; a column of them, or a frame with a column of that name (of
+        Dask they are computed at once: queries are few); or the paths of rows of this frame (column
+        ``path``).
     column : str
         The vectors, ``tensor[float32, d]``.
     k : int
@@ -83,6 +85,10 @@ def _beside(frame: Any, column: str) -> list[Any]:
 
 def _queries(frame: Any, queries: Any, column: str) -> tuple[list[Any], Vectors]:
     """The names of queries, and their vectors, those that are good."""
+    if isinstance(getattr(queries, "dtype", None), ImageDtype):  # a column of vectors
+        queries = queries.to_frame(column) if hasattr(queries, "index") else list(queries)
+    elif isinstance(queries, pd.Series | pd.Index):
+        queries = queries.tolist()
     if isinstance(queries, str) or (
         isinstance(queries, Sequence) and len(queries) and isinstance(queries[0], str)
     ):

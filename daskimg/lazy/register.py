@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ from daskimg.column.array import ImageArray
 from daskimg.column.dtype import ImageDtype
 from daskimg.column.image import Image
 from daskimg.column.lists import ImageListArray, ImageListDtype
+from daskimg.kernels import codec
 from daskimg.lazy.bare import Column, Table
 from daskimg.lazy.chunks import Results
 from daskimg.lazy.expr import unlock
@@ -23,15 +26,24 @@ __all__: list[str] = []
 unlock()  # what Dask has imported by now, and ours
 
 
+SIDE = 64  # of what Dask tries functions on: most crops fit in
+
+
+@cache
+def _black() -> bytes:
+    return codec.encode(np.zeros((SIDE, SIDE, 3), np.uint8), "png")
+
+
 @make_array_nonempty.register(ImageDtype)
 def _nonempty(dtype: ImageDtype) -> ImageArray:
-    """Two cells that Dask may try its functions on."""
+    """Two cells that Dask may try a user's functions on: black pictures, no file is opened."""
     if dtype.holds_paths:
-        cell = Image(path="picture.png")
+        cell = Image(path=f"data:image/png;base64,{b64encode(_black()).decode()}")
     elif dtype.cells == "encoded":
-        cell = Image(b"not a picture", path="picture.png")
+        cell = Image(_black(), path="picture.png")
     else:
-        shape = dtype.shape or ((2,) if dtype.tensor else (2, 2, 3))
+        axis = () if dtype.channels == 0 else (dtype.channels or 3,)
+        shape = dtype.shape or ((2,) if dtype.tensor else (SIDE, SIDE, *axis))
         cell = Image(np.zeros(shape, dtype.cell_dtype or np.uint8), path="picture.png")
     return ImageArray.of([cell, cell], dtype)
 

@@ -192,3 +192,22 @@ def test_wrong_words():
     ]:
         with pytest.raises(error, match=told):
             call()
+
+
+@pytest.mark.parametrize("kind", ["Series", "Dask", "objects", "array", "paths", "index of paths"])
+def test_queries_of_a_column(kind):
+    frame = frame_of(vectors(30))
+    few = frame.embedding.iloc[[3, 4]].rename("other")
+    queries = {
+        "Series": few,
+        "Dask": dd.from_pandas(few, npartitions=1, sort=False),
+        "objects": pd.Series(list(few)),
+        "array": few.array,
+        "paths": frame.path.iloc[[3, 4]],
+        "index of paths": pd.Index(frame.path.iloc[[3, 4]]),
+    }[kind]
+    found = frame.img.nearest(queries, k=3)
+    assert found["n"].tolist() == frame.img.nearest(vectors(30)[3:5], k=3)["n"].tolist()
+    named = {"Series": [3, 4], "Dask": [3, 4], "objects": [0, 1], "array": [0, 1]}
+    wanted = named.get(kind, ["shop/3.jpg", "shop/4.jpg"])
+    assert found["query"].tolist() == np.repeat(wanted, 3).tolist()

@@ -126,3 +126,11 @@ def test_lists_of_pictures_are_pictures(tmp_path):
     with pytest.raises(TypeError, match="holds no pictures"):
         pd.DataFrame({"row": [1, 2, 3], "views": lists}).img.write_csv(tmp_path / "out.csv")
     assert not any(tmp_path.iterdir())
+
+
+def test_a_column_of_lists_of_pictures_is_refused(tmp_path):
+    paths = make_images(tmp_path / "in", 2, size=(8, 8))
+    frame = pd.DataFrame({"images": pd.Series([paths, None]).astype("list[image]")})
+    with pytest.raises(TypeError, match=r"'images' is list\[image\[file\]\], and a CSV file holds no"):
+        frame.img.write_csv(tmp_path / "out.csv")
+    assert not (tmp_path / "out.csv").exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dask.dataframe as dd
 import numpy as np
 import pandas as pd
 import pytest
@@ -98,3 +99,33 @@ def test_columns_named_as_what_the_layer_asks_for(tmp_path):
     assert widths.width.tolist() == [6] * 4
     made = df.img.map_batches(lambda b: {"n": b["varies"] + 1}, columns=["varies", "image"])
     assert made.n.compute().tolist() == [2] * 4
+
+
+@pytest.mark.parametrize(
+    "kind", ["file", "encoded", "pixels", "uint8", "grey", "one shape", "list"]
+)
+def test_dask_tries_functions_on_pictures_that_open(tmp_path, kind):
+    """Without ``meta=`` Dask runs a function on two rows that it makes up."""
+    make_images(tmp_path, 3, size=(9, 8))
+    frame = di.read_images(tmp_path)
+    ways = {
+        "file": lambda s: s,
+        "encoded": lambda s: s.img.read(),
+        "pixels": lambda s: s.img.decode(),
+        "uint8": lambda s: s.img.decode("RGB"),
+        "grey": lambda s: s.img.decode("L"),
+        "one shape": lambda s: s.img.decode("RGB").img.resize(4, 5),
+    }
+    if kind == "list":
+        rows = pd.DataFrame({"images": frame.path.compute().map(lambda path: [path])})
+        frame = dd.from_pandas(rows.astype({"images": "list[image]"}), npartitions=1)
+        found = frame.map_partitions(lambda part: part.explode("images").images.img.mean())
+    else:
+        frame = frame.assign(image=ways[kind](frame.image), k=1)
+        found = frame.map_partitions(lambda part: part.image.img.crop(1, 1, 3, 3).img.mean())
+        same = frame.apply(lambda row: float(row.image.to_numpy()[1:4, 1:4].mean()), axis=1)
+        mapped = frame.image.map(lambda cell: float(cell.to_numpy()[1:4, 1:4].mean()))
+        assert found.compute().round(9).tolist() == same.compute().round(9).tolist()
+        assert mapped.compute().round(9).tolist() == same.compute().round(9).tolist()
+    assert found.dtype == "float64"
+    assert found.compute().notna().all()

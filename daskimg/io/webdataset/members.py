@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import datetime
+import decimal
 import io
 import json
 import os
+import pathlib
 import tarfile
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -24,6 +28,10 @@ from daskimg.io.webdataset.samples import KEY, kind_of, split
 from daskimg.kernels import headers
 
 __all__ = ["tar_of"]
+
+# What is told in JSON as its text.
+DAYS = (datetime.date, datetime.time, datetime.timedelta, pd.Period, pd.Interval)
+TOLD = (*DAYS, decimal.Decimal, complex, pathlib.PurePath, uuid.UUID)
 
 BINARY = ("binary[pyarrow]", "large_binary[pyarrow]")
 
@@ -191,7 +199,14 @@ def _simple(value: Any) -> Any:
         return [_simple(item) for item in value]
     if _is_null(value):
         return None
-    return value if isinstance(value, bool | int | float | str) else str(value)
+    if isinstance(value, TOLD):
+        return str(value)
+    if not isinstance(value, bool | int | float | str):
+        raise TypeError(
+            f"the member json holds no {type(value).__name__}, such as {quoted(value)}: pictures "
+            "and bytes need a column of their own"
+        )
+    return value
 
 
 def _is_null(value: Any) -> bool:

@@ -441,3 +441,25 @@ def test_what_json_cannot_hold_is_named(tmp_path, number):
     frame = pd.DataFrame({"score": [1.0, number]})
     with pytest.raises(ValueError, match=r"holds no infinity, and .*score.*: replace it"):
         frame.img.write_webdataset(tmp_path / "out")
+
+
+@pytest.mark.parametrize("kind", ["picture", "Pillow", "bytes", "object"])
+def test_what_json_cannot_hold_is_not_written_as_its_repr(tmp_path, kind):
+    picture = di.Image(png())
+    value, what = {
+        "picture": ([picture], "Image"),
+        "Pillow": ({"a": [picture.to_pil()]}, "Image"),
+        "bytes": ([b"bytes"], "bytes"),
+        "object": (object(), "object"),
+    }[kind]
+    frame = pd.DataFrame({"txt": ["a", "b"], "more": [value] * 2})
+    with pytest.raises(TypeError, match=f"the member json holds no {what}, such as"):
+        frame.img.write_webdataset(tmp_path / "bad")
+
+
+def test_what_json_holds_as_text(tmp_path):
+    value = {"day": pd.Timestamp("2020-01-02"), "n": np.int8(3), "x": float("nan"), "p": Path("a")}
+    frame = pd.DataFrame({"txt": ["a"], "more": [value]})
+    frame.img.write_webdataset(tmp_path / "good")
+    told = di.read_webdataset(tmp_path / "good").compute().json[0]
+    assert told == {"more": {"day": "2020-01-02 00:00:00", "n": 3, "x": None, "p": "a"}}
