@@ -9,15 +9,15 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
-from daskimg.io.parquet.tensors import tensors_of
+from daskimg.io.parquet.tensors import plain_types, tensors_of
 from daskimg.secrets import mask_url
 
 __all__ = ["common_schema", "nulls", "schemas_of"]
 
 
 def schemas_of(footers: Sequence[Any]) -> list[pa.Schema]:
-    """The schema of each file."""
-    return [footer.schema.to_arrow_schema() for footer in footers]
+    """The schema of each file, without types that other libraries registered."""
+    return [plain_types(footer.schema.to_arrow_schema()) for footer in footers]
 
 
 def common_schema(paths: Sequence[str], schemas: Sequence[pa.Schema]) -> pa.Schema:

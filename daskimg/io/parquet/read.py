@@ -48,12 +48,13 @@ def read_parquet(
     """Read Parquet files whose image columns any of several programs wrote.
 
     Image columns are those that `write_parquet` or ``dd.to_parquet`` wrote, Hugging Face's
-    (``struct<bytes, path>``; some rows may hold bytes and others a path), tensors as Arrow and Ray
-    Data write them (``(H, W)`` and ``(H, W, 1|3|4)`` are pictures, other shapes tensors; of several
-    shapes, all with two or three axes), and columns of bytes or paths that are named. Lists of
-    such structs, Hugging Face's ``List(Image)``, are ``list[image[encoded]]``: `explode` makes them
-    an image column. Structs of pictures are ``json`` columns of dicts, whose ``{"bytes", "path"}``
-    are cells for ``astype("image[encoded]")``. A column that nobody uses is not read.
+    (``struct<bytes, path>``; some rows may hold bytes and others a path), tensors as Arrow, Ray
+    Data and Hugging Face (``Array3D``) write them (``(H, W)`` and ``(H, W, 1|3|4)`` are pictures,
+    other shapes tensors; of several shapes, all with two or three axes), and columns of bytes or
+    paths that are named. Lists of such structs, Hugging Face's ``List(Image)``, are
+    ``list[image[encoded]]``: `explode` makes them an image column. Structs of pictures are ``json``
+    columns of dicts, whose ``{"bytes", "path"}`` are cells for ``astype("image[encoded]")``. A
+    column that nobody uses is not read.
 
     Where files differ, a column's type is the one that Arrow promotes theirs to (whole numbers and
     fractions: fractions), and null in the rows of a file that lacks it.

@@ -19,6 +19,7 @@ from daskimg.io.parquet.common_schema import nulls
 from daskimg.io.parquet.plain import plain_frame
 from daskimg.io.parquet.scan import Dnf, Rows
 from daskimg.io.parquet.schema import PANDAS, Column, told
+from daskimg.io.parquet.tensors import plain_types
 from daskimg.transport import fetch
 from daskimg.wanted import looking
 
@@ -41,7 +42,7 @@ class Reader:
     @cached_property
     def schema(self) -> pa.Schema:
         """Of the files."""
-        return pa.ipc.read_schema(pa.BufferReader(self.layout))
+        return plain_types(pa.ipc.read_schema(pa.BufferReader(self.layout)))
 
     @property
     def no_rows(self) -> pa.Table:

@@ -23,7 +23,7 @@ from daskimg.io.listing.partitions import parse_partitions
 from daskimg.io.listing.walk import own_part
 from daskimg.io.parquet.common_schema import nulls
 from daskimg.io.parquet.schema import KEY, told
-from daskimg.io.parquet.tensors import tensors_of
+from daskimg.io.parquet.tensors import stored_as, tensors_of, unregistered
 from daskimg.secrets import mask_url
 from daskimg.transport import fetch
 
@@ -156,7 +156,8 @@ def read_group(path: str, file: pq.ParquetFile, group: int, fields: list[pa.Fiel
         if field.name not in there:
             columns[field] = nulls(n, field.type)
             continue
-        own, values = table.schema.field(field.name), table.column(field.name)
+        own = unregistered(table.schema.field(field.name))
+        values = stored_as(table.column(field.name))
         if own.type == field.type or tensors_of(field) is not None:
             columns[own] = values
         else:

@@ -11,6 +11,8 @@ ray.data.arrow_variable_shaped_tensor  ``struct<data: large_list<T>, shape: list
                                        number of axes, if they have one
 daft.super_extension                   ``fixed_size_list<T>``, or a struct of data and shape (of
                                        pictures: channel, height, width); JSON: the Daft type
+datasets...Array2DExtensionType, 3D..  lists of lists of ``T``; JSON: the shape, of which the first
+                                       number may be null, and the name of T
 =====================================  =========================================================
 
 Where nobody registered an extension type, its name and metadata stand in the field's metadata. Ray
@@ -24,6 +26,7 @@ import json
 import math
 import pickle
 import re
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,12 +35,13 @@ import pyarrow as pa
 from daskimg.column.dtype import ImageDtype, is_picture_shape
 from daskimg.column.storage import CODES, Ragged, Uniform
 
-__all__ = ["Tensors", "tensors_of", "values_of"]
+__all__ = ["Tensors", "plain_types", "stored_as", "tensors_of", "unregistered", "values_of"]
 
 ARROW_ANY = "arrow.variable_shape_tensor"
 RAY_FIXED = ("ray.data.arrow_tensor", "ray.data.arrow_tensor_v2")
 RAY_ANY = "ray.data.arrow_variable_shaped_tensor"
 DAFT = "daft.super_extension"
+HUGGING_FACE = re.compile(r"datasets\.features\.features\.Array[2-5]DExtensionType")
 DAFT_CHANNELS = {
     **{"L": 1, "LA": 2, "RGB": 3, "RGBA": 4, "L16": 1, "LA16": 2, "RGB16": 3, "RGBA16": 4},
     **{"RGB32F": 3, "RGBA32F": 4},
@@ -97,6 +101,9 @@ def tensors_of(field: pa.Field) -> Tensors | None:
             known = _parameters(field.type) if told == b"" else json.loads(told)
             shape = known.get("uniform_shape") or [None] * kind.field("shape").type.list_size
             return _tensors(_values_type(kind), shape, known.get("permutation"))
+        if HUGGING_FACE.fullmatch(name):
+            shape = json.loads(told)[0]
+            return _tensors(_leaf(kind, len(shape)), shape)
         if name == DAFT:
             return _of_daft(kind, json.loads(told)["datatype"])
     except (ValueError, TypeError, KeyError, AttributeError, pickle.UnpicklingError) as error:
@@ -105,6 +112,42 @@ def tensors_of(field: pa.Field) -> Tensors | None:
             "of such a column"
         ) from error
     return None
+
+
+def unregistered(field: pa.Field) -> pa.Field:
+    """A field as it is where nobody registered its extension type.
+
+    What a file holds does not depend on which other libraries a process has imported.
+    """
+    kind = field.type
+    if not _is_foreign(kind):
+        return field
+    told = {
+        b"ARROW:extension:name": kind.extension_name.encode(),
+        b"ARROW:extension:metadata": kind.__arrow_ext_serialize__(),
+    }
+    return field.with_type(kind.storage_type).with_metadata({**(field.metadata or {}), **told})
+
+
+def plain_types(schema: pa.Schema) -> pa.Schema:
+    """A schema whose fields are all `unregistered`."""
+    return pa.schema(map(unregistered, schema), metadata=schema.metadata)
+
+
+def stored_as(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The values of a column whose field is `unregistered`."""
+    if not _is_foreign(values.type):
+        return values
+    return pa.chunked_array([one.storage for one in values.chunks], values.type.storage_type)
+
+
+def _is_foreign(kind: pa.DataType) -> bool:
+    """Whether a type is a class in Python of another library."""
+    return isinstance(kind, pa.ExtensionType) and not kind.extension_name.startswith("daskimg.")
+
+
+def _leaf(kind: pa.DataType, depth: int) -> pa.DataType:
+    return kind if depth == 0 else _leaf(kind.value_type, depth - 1)
 
 
 def _parameters(kind: pa.DataType) -> dict[str, Any]:
@@ -165,8 +208,17 @@ def values_of(column: pa.Array, tensors: Tensors) -> tuple[Any, Uniform | Ragged
     valid = storage.is_valid().to_numpy(zero_copy_only=False)
     if pa.types.is_struct(storage.type):
         return valid, _ragged(storage, valid, tensors)
+    if pa.types.is_nested(storage.type.value_type):
+        start, length, flat = _nested(storage, tensors.stored or ())
+        if tensors.stored is not None and None in tensors.stored:
+            rest = [int(n or 0) for n in tensors.stored[1:]]
+            shape = np.full((len(valid), max(3, 1 + len(rest))), -1, np.int32)
+            shape[valid, 1 : 1 + len(rest)] = rest
+            shape[valid, 0] = length[valid] // max(1, math.prod(rest))
+            return valid, _cells_of(valid, start, length, flat, shape)
+    else:
+        start, length, flat = _lists(storage)
     stored = [int(n or 0) for n in tensors.stored or ()]
-    start, length, flat = _lists(storage)
     size = math.prod(stored)
     _check_sizes(length[valid], size)
     values = flat[start[0] : start[0] + len(start) * size] if len(start) else flat[:0]
@@ -184,17 +236,43 @@ def _ragged(storage: pa.StructArray, valid: Any, tensors: Tensors) -> Ragged:
     start, length, flat = _lists(storage.field("data"))
     shape = _shapes(storage, valid)
     _check_sizes(length[valid], np.where(shape < 0, 1, shape).prod(axis=1, dtype=np.int64)[valid])
-    length = np.where(valid, length, 0)
-    item = flat.dtype.itemsize
-    code = np.where(valid, CODES[flat.dtype], 0).astype(np.uint8)
-    bytes_of = flat.view(np.uint8) if flat.size else np.empty(0, np.uint8)
-    cells = Ragged(bytes_of, start * item, length * item, shape, code)
+    cells = _cells_of(valid, start, length, flat, shape)
     if tensors.order is None:
         return cells
     order = tensors.order
     return Ragged.of_cells(
         cells.cell(row).transpose(order) if valid[row] else None for row in range(len(valid))
     )
+
+
+def _cells_of(valid: Any, start: Any, length: Any, flat: Any, shape: Any) -> Ragged:
+    length = np.where(valid, length, 0)
+    item = flat.dtype.itemsize
+    code = np.where(valid, CODES[flat.dtype], 0).astype(np.uint8)
+    bytes_of = flat.view(np.uint8) if flat.size else np.empty(0, np.uint8)
+    return Ragged(bytes_of, start * item, length * item, shape, code)
+
+
+def _nested(lists: pa.Array, shape: Sequence[int | None]) -> tuple[Any, Any, Any]:
+    """Where the values of each list of lists start, how many there are, and all values."""
+    ends, inner = _ends(lists), lists.values
+    for size in shape[1:]:
+        own = _ends(inner)
+        lengths = np.diff(own)[ends[0] : ends[-1]]
+        if (lengths != size).any():
+            wrong = lengths[lengths != size][0]
+            raise ValueError(f"a tensor holds a list of {wrong:,} values, where {size} belong")
+        ends, inner = own[ends], inner.values
+    if inner.null_count:
+        raise ValueError("a tensor holds nulls among its values")
+    return ends[:-1], np.diff(ends), inner.to_numpy(zero_copy_only=False)
+
+
+def _ends(lists: pa.Array) -> Any:
+    """Where each list ends in the values of all, and before it where the first one starts."""
+    if not pa.types.is_fixed_size_list(lists.type):
+        return lists.offsets.to_numpy().astype(np.int64)
+    return (lists.offset + np.arange(len(lists) + 1, dtype=np.int64)) * lists.type.list_size
 
 
 def _shapes(storage: pa.StructArray, valid: Any) -> Any:

@@ -237,3 +237,104 @@ def test_tensors_can_be_left_alone(tmp_path):
     df = di.read_parquet(tmp_path / "t.parquet", image_columns=[])
     assert df.x.dtype == "json"
     assert df.compute().x[0] == FIXED[0].reshape(-1).tolist()
+
+
+def hugging_face(rows, shape, value="uint8", large=False) -> tuple[pa.Field, pa.Array]:
+    """What `datasets` writes of ``Array2D`` to ``Array5D``: lists of lists."""
+    kind = pa.from_numpy_dtype(value)
+    for _ in shape:
+        wide = pa.large_list if large else pa.list_
+        kind = wide(kind)
+    made = pa.array([None if row is None else np.asarray(row).tolist() for row in rows], kind)
+    name = f"datasets.features.features.Array{len(shape)}DExtensionType"
+    return extension(made, name, json.dumps([shape, value]).encode())
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_what_hugging_face_writes(tmp_path, large):
+    tall = [FIXED[n][: n + 1] for n in range(5)]
+    chw = FIXED.transpose(0, 3, 1, 2)
+    masks = FIXED[..., 0].astype("float32")
+    gaps = [FIXED[0], None, FIXED[2], None, FIXED[4]]
+    df = write(
+        tmp_path / "hf.parquet",
+        hugging_face(FIXED, [4, 6, 3], large=large),
+        hugging_face(gaps, [4, 6, 3], large=large),
+        hugging_face(tall, [None, 6, 3], large=large),
+        hugging_face(chw, [3, 4, 6], large=large),
+        hugging_face(masks, [4, 6], "float32", large=large),
+        hugging_face([*tall[:2], None, *tall[3:]], [None, 6, 3], large=large),
+    )
+    assert df.dtypes.astype(str).tolist() == [
+        *["image[uint8, 4x6x3]"] * 2,
+        "image[uint8]",
+        "tensor[uint8, 3x4x6]",
+        "image[float32, 4x6]",
+        "image[uint8]",
+    ]
+    assert len(df) == 5
+    got = df.compute()
+    np.testing.assert_array_equal(got.x.img.to_numpy(), FIXED)
+    np.testing.assert_array_equal(got.x1.dropna().img.to_numpy(), FIXED[[0, 2, 4]])
+    assert got.x1.isna().tolist() == [False, True, False, True, False]
+    for cell, one in zip(got.x2, tall, strict=True):
+        np.testing.assert_array_equal(cell.to_numpy(), one)
+    np.testing.assert_array_equal(np.stack(got.x3.tolist()), chw)
+    np.testing.assert_array_equal(got.x4.img.to_numpy(), masks)
+    assert got.x5.isna().tolist() == [False, False, True, False, False]
+    np.testing.assert_array_equal(got.x5.iloc[4].to_numpy(), tall[4])
+
+
+def test_lists_that_are_not_what_hugging_face_announces(tmp_path):
+    other = [FIXED[0].transpose(1, 0, 2), FIXED[1]]  # as many values
+    holes = [FIXED[0].tolist(), FIXED[1].tolist()]
+    holes[1][2][3][1] = None
+    for n, (rows, told) in enumerate([(other, "a list of 4 values"), (holes, "nulls among its")]):
+        kind = pa.list_(pa.list_(pa.list_(pa.uint8())))
+        made = pa.array([np.asarray(row, object).tolist() for row in rows], kind)
+        name = "datasets.features.features.Array3DExtensionType"
+        column = extension(made, name, b'[[4, 6, 3], "uint8"]')
+        with pytest.raises(ValueError, match=told):
+            write(tmp_path / f"{n}.parquet", column).compute()
+
+
+def test_what_another_library_registered_changes_nothing(tmp_path):
+    """A pandas dtype of its own would be one here, and none on a worker that lacks the library."""
+
+    class Registered(pa.ExtensionType):
+        def __init__(self):
+            nested = pa.list_(pa.list_(pa.list_(pa.uint8())))
+            super().__init__(nested, "datasets.features.features.Array3DExtensionType")
+
+        def __arrow_ext_serialize__(self):
+            return b'[[4, 6, 3], "uint8"]'
+
+        @classmethod
+        def __arrow_ext_deserialize__(cls, storage, serialized):
+            return cls()
+
+        def to_pandas_dtype(self):
+            raise AssertionError("nobody asks")
+
+    class Other(Registered):
+        def __init__(self):
+            pa.ExtensionType.__init__(self, pa.int64(), "other.units")
+
+    df = write(
+        tmp_path / "x.parquet",
+        hugging_face(FIXED, [4, 6, 3]),
+        extension(pa.array([*range(5)]), "other.units", b"[]"),
+    )
+    pa.register_extension_type(Registered())
+    pa.register_extension_type(Other())
+    try:
+        again = di.read_parquet(tmp_path / "x.parquet")
+        assert again.dtypes.astype(str).tolist() == df.dtypes.astype(str).tolist()
+        assert again.dtypes.astype(str).tolist() == ["image[uint8, 4x6x3]", "int64"]
+        for one in (df, again):
+            got = one.compute()
+            np.testing.assert_array_equal(got.x.img.to_numpy(), FIXED)
+            assert got.x1.tolist() == [*range(5)]
+    finally:
+        pa.unregister_extension_type("datasets.features.features.Array3DExtensionType")
+        pa.unregister_extension_type("other.units")
