@@ -196,6 +196,8 @@ def reason_of(stage: str, error: BaseException) -> str:
     >>> reason_of("decode", OSError("cannot identify image file <_io.BytesIO object at 0x7f>"))
     'decode: OSError: cannot identify image file <_io.BytesIO>'
     """
+    if isinstance(error, ImageError):  # one cell's, which told all of it
+        return error.reason
     stage = getattr(error, "stage", stage)  # some errors know better
     text = brief(" ".join(_ADDRESS.sub(r"<\1>", message_of(error)).split()))
     return (

@@ -139,6 +139,8 @@ class Image:
         ------
         ImageError
             When the cell is a failure.
+        OSError
+            When its file cannot be read.
         """
         if isinstance(self._data, np.ndarray):
             return codec.encode(self._data, "png")
@@ -164,10 +166,18 @@ class Image:
         ------
         ImageError
             When the cell is a failure.
+        OSError, ValueError
+            When its file cannot be read, or decoded; a note names the file.
         """
         if isinstance(self._data, np.ndarray):
             return self._data
-        pixels = _decoded(self._bytes())
+        data = self._bytes()
+        try:
+            pixels = _decoded(data)
+        except Exception as error:
+            if self.path is not None:
+                error.add_note(f"The picture is {brief(mask_url(self.path), 300)}")
+            raise
         pixels.flags.writeable = False
         return pixels
 

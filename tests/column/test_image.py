@@ -176,3 +176,18 @@ def test_what_is_no_picture():
         di.Image("a.png")
     with pytest.raises(TypeError, match="got an array of object"):
         di.Image(np.array([None, 3], object))
+
+
+@pytest.mark.parametrize("act", ["to_numpy", "to_pil"])
+def test_a_cell_that_cannot_be_decoded_names_its_file(tmp_path, act):
+    junk = tmp_path / "junk.png"
+    junk.write_bytes(b"no picture")
+    for cell in (di.Image(path=junk), di.Image(b"no picture", path=junk)):
+        with pytest.raises(PIL.UnidentifiedImageError, match="begin with") as told:
+            getattr(cell, act)()
+        assert told.value.__notes__ == [f"The picture is {junk}"]
+    with pytest.raises(PIL.UnidentifiedImageError) as told:
+        getattr(di.Image(b"no picture", path="https://host/a.png?X-Amz-Signature=beef"), act)()
+    assert "beef" not in told.value.__notes__[0]
+    with pytest.raises(FileNotFoundError, match=r"gone\.png"):
+        getattr(di.Image(path=tmp_path / "gone.png"), act)()
