@@ -154,7 +154,8 @@ class ColorOps(Accessor):
         Parameters
         ----------
         mask : Series
-            A mask of each picture's size: an image column, or (H, W) arrays.
+            A mask of each picture's size: an image column, or (H, W) arrays; a null row colours
+            nothing.
         color : str or (red, green, blue)
         alpha : float
             0 shows the picture alone, 1 the colour alone.

@@ -10,6 +10,7 @@ from daskimg.accessor.color import ColorOps
 from daskimg.accessor.geometry import GeometryOps
 from daskimg.engine.program import PATH
 from daskimg.errors import quoted
+from daskimg.kernels.augment import RANDOM
 
 __all__ = ["RandomOps"]
 
@@ -182,15 +183,6 @@ class RandomOps(Accessor):
                 options = {"seed": seed, "epoch": epoch, "key": key, **options}
             column = getattr(column.img, name)(*values, **options)
         return column
-
-
-RANDOM = (
-    "random_flip",
-    "random_rotation",
-    "random_crop",
-    "random_resized_crop",
-    "color_jitter",
-)
 
 
 STEPS = sorted(

@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from daskimg import metrics
 from daskimg.column.array import ImageArray
+from daskimg.column.cells import is_missing
 from daskimg.column.dtype import ImageDtype
 from daskimg.engine import opening
 from daskimg.engine.gauge import Gauge, gauge_of
@@ -134,7 +135,7 @@ def _plan_of(programs: Sequence[Program]) -> Plan:
 def _values(arg: pd.Series) -> list[Any]:
     """A value for each row; a picture as its pixels, what is missing as None."""
     if not isinstance(arg.dtype, ImageDtype):
-        return [None if value is pd.NA else value for value in arg.tolist()]
+        return [None if is_missing(value) else value for value in arg.tolist()]
     cells: ImageArray = arg.array
     return [cell.to_numpy() if ok else None for cell, ok in zip(cells, cells.valid, strict=True)]
 
@@ -223,7 +224,10 @@ class Walk:
                 if child.rows:
                     params = params.copy()
                     for k, slot in child.rows:
-                        params[k] = self.args[slot][i] if slot >= 0 else self._path(i)
+                        given = self.args[slot][i] if slot >= 0 else self._path(i)
+                        if given is None and not child.takes_null:
+                            raise ValueError("the value that it is given in this row is null")
+                        params[k] = given
                 result = child.kernel(value, *params, **options)
             except Exception as error:
                 self._fail(child, i, depth, error)

@@ -14,6 +14,7 @@ from daskimg.engine.ops import OPS
 from daskimg.engine.program import RECORDS, Program, Row, Step
 from daskimg.engine.sinks import ImageSink, ReasonSink, Sink, make_sink
 from daskimg.kernels import codec
+from daskimg.kernels.augment import RANDOM
 from daskimg.kernels.resizing import SMOOTH, Size
 
 __all__ = ["Held", "Node", "Plan"]
@@ -22,6 +23,8 @@ COUNTED = ("fetch", "header", "decode")
 OPENING = ("fetch", "header", "size", "exif")  # their first parameter is with what a path is opened
 HELD = 2**22  # bytes of scratch that a plan keeps from one partition to the next
 REDUCED = 1  # the parameter of a decode that lets it give less than the whole
+# Steps that know what to do where a row has no value; the others fail there.
+TAKE_NULL = ("draw_boxes", "draw_mask", "export", *RANDOM)
 SIDES = {"header_height": 0, "header_width": 1}
 
 
@@ -30,7 +33,7 @@ class Node:
 
     __slots__ = (
         "children", "counted", "kernel", "options", "otherwise", "params", "rows", "runs", "sides",
-        "sinks", "step", "steps", "target",
+        "sinks", "step", "steps", "takes_null", "target",
     )  # fmt: skip
 
     def __init__(self, step: Step) -> None:
@@ -38,6 +41,7 @@ class Node:
         self.counted, self.runs = step.name in COUNTED, 0
         self.kernel = OPS[step.name].kernel
         self.params = list(step.params)
+        self.takes_null = step.name in TAKE_NULL
         self.rows = [(k, p.slot) for k, p in enumerate(step.params) if isinstance(p, Row)]
         self.children: list[Node] = []
         self.steps: list[Node] = []  # the children that run when this one has

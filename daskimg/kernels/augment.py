@@ -16,6 +16,7 @@ from daskimg.kernels import color, geometry, resizing
 from daskimg.kernels.pixels import Pixels, check_pixels
 
 __all__ = [
+    "RANDOM",
     "color_jitter",
     "random_crop",
     "random_flip",
@@ -24,6 +25,8 @@ __all__ = [
     "rng_for",
 ]
 
+# By name: those that keep the size first.
+RANDOM = ("random_flip", "random_rotation", "color_jitter", "random_crop", "random_resized_crop")
 Range = float | Sequence[float]
 
 

@@ -230,7 +230,7 @@ def draw_mask(
     Parameters
     ----------
     pixels : ndarray
-    mask : array-like of shape (H, W)
+    mask : array-like of shape (H, W), or None
     color : str or tuple of int, default "red"
         A name or ``#rrggbb`` that Pillow knows, or ``(red, green, blue)``.
     alpha : float, default 0.5
@@ -251,6 +251,8 @@ def draw_mask(
     >>> draw_mask(np.zeros((1, 2), np.uint8), [[True, False]])[0].tolist()
     [[128, 0, 0], [0, 0, 0]]
     """
+    if mask is None:
+        return convert(pixels, "RGB")
     chosen = np.asarray(mask)
     if chosen.ndim == 3 and chosen.shape[2] == 1:
         chosen = chosen[:, :, 0]

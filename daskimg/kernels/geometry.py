@@ -124,6 +124,7 @@ def pad(
            [9, 1, 1]], dtype=uint8)
     """
     h, w = check_pixels(pixels).shape[:2]
+    top, right, bottom, left = map(_whole, (top, right, bottom, left))
     if min(top, right, bottom, left) < 0:
         raise ValueError(
             f"expected borders of 0 or above, got top {top}, right {right}, bottom {bottom}, "

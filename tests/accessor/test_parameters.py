@@ -125,3 +125,55 @@ def test_numbers_of_many_kinds():
     assert number(0, a=np.float32(1), b=True, c=np.int64(3)) == [1, True, 3]
     assert span("x", np.array([1, 2])) == (1.0, 2.0)
     assert span("x", np.float64(3)) == 3.0
+
+
+NULL = "the value that it is given in this row is null"
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+@pytest.mark.parametrize("dtype", ["float64", "Int64", "float32"])
+@pytest.mark.parametrize(
+    ("op", "rest"),
+    [
+        ("rotate", ()),
+        ("adjust_brightness", ()),
+        ("adjust_contrast", ()),
+        ("adjust_saturation", ()),
+        ("blur", ()),
+        ("sharpen", ()),
+        ("edges", (200,)),
+        ("center_crop", (3,)),
+        ("crop", (0, 2, 3)),
+        ("pad", (0, 1, 0)),
+    ],
+)
+def test_a_row_without_a_value_fails(op, rest, dtype, lazy):
+    """A join leaves nulls, and makes floats of whole numbers: rotate() by NaN gave some picture."""
+    pixels = [np.arange(90, dtype="uint8").reshape(6, 5, 3)] * 3
+    frame = pd.DataFrame({"image": pd.Series(pixels, dtype="image")})
+    frame["n"] = pd.Series([1, None, 2], dtype=dtype)
+    frame = dd.from_pandas(frame, npartitions=1) if lazy else frame
+    done = getattr(frame.image.img.on_error("null").img, op)(frame.n, *rest)
+    done = done.compute() if lazy else done
+    assert done.isna().tolist() == [False, True, False]
+    assert done.img.error.iloc[1] == f"{op}: ValueError: {NULL}"
+    alone = getattr(pd.Series(pixels[:1], dtype="image").img, op)(2, *rest)
+    np.testing.assert_array_equal(done.iloc[2].to_numpy(), alone.iloc[0].to_numpy())
+
+
+def test_a_row_without_boxes_or_a_mask_is_drawn_without():
+    pixels = np.zeros((6, 5, 3), "uint8")
+    column = pd.Series([pixels] * 2, dtype="image")
+    boxes = pd.Series([[[0, 0, 3, 3]], None])
+    mask = pd.Series([np.ones((6, 5), bool), None])
+    for drawn in (column.img.draw_boxes(boxes), column.img.draw_mask(mask)):
+        assert drawn.img.max().tolist()[1] == 0
+        assert drawn.img.max().tolist()[0] > 0
+
+
+@pytest.mark.parametrize("nothing", [None, float("nan"), pd.NA])
+def test_a_row_without_a_key_fails(nothing):
+    column = pd.Series([np.zeros((2, 2), "uint8")] * 2, dtype="image").img.on_error("null")
+    flipped = column.img.random_flip(0.5, key=pd.Series([1, nothing], dtype=object))
+    assert flipped.isna().tolist() == [False, True]
+    assert "give key=" in flipped.img.error[1]
