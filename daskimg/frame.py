@@ -62,7 +62,10 @@ class FrameAccessor:
         names = self._given.columns
         if not names.is_unique:
             twice = ", ".join(map(repr, dict.fromkeys(names[names.duplicated()])))
-            raise ValueError(f"several columns are named {twice}: rename them first")
+            raise ValueError(
+                f"several columns are named {twice}: rename them, .img needs columns with names of "
+                f"their own; got {list(names)}"
+            )
         return self._given
 
     map = _method(batch.map)

@@ -115,7 +115,9 @@ def test_columns_of_one_name(frame, lazy):
         lambda: twice.img.write_parquet("nowhere"),
         lambda: twice.img.to_torch("image"),
     ):
-        with pytest.raises(ValueError, match=r"several columns are named 'path', 'image': rename"):
+        with pytest.raises(
+            ValueError, match=r"several columns are named 'path', 'image': rename them"
+        ):
             ask()
 
 
