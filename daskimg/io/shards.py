@@ -111,12 +111,9 @@ def read_range(shard: Shard, source: fetch.Source, start: int, end: int) -> byte
                 return file.read(end - start)
 
         return fetch.retrying(read, shard.path, retries)
-    fs, name = source.filesystem(shard.path)
-    return bytes(
-        fetch.retrying(
-            lambda: fs.cat_file(name, start=start, end=end), shard.path, retries, source.mask
-        )
-    )
+    with fetch.open_ranges(shard.path, source, retries=retries) as file:
+        file.seek(start)
+        return file.read(end - start)
 
 
 def open_shard(shard: Shard, source: fetch.Source, head: bool = False) -> BinaryIO:

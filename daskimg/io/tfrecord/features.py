@@ -230,6 +230,12 @@ def _is_text(value: bytes) -> bool:
 # -- writing --------------------------------------------------------------------------------------
 def encoders(frame: pd.DataFrame) -> list[Callable[[int, Any], None]]:
     """For each column, what adds the value of a row to the features of an example."""
+    for name, dtype in frame.dtypes.items():
+        if isinstance(dtype, ImageDtype) and dtype.tensor and f"{name}/shape" in frame.columns:
+            raise ValueError(
+                f"the column '{name}/shape' is where the shapes of {quoted(name)} are written: "
+                "rename or drop it"
+            )
     return [_encoder(name, frame[name]) for name in frame.columns]
 
 

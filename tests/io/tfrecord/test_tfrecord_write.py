@@ -185,3 +185,10 @@ def test_a_null_among_text_is_a_feature_that_is_not_there(tmp_path, dtype, null)
     assert made.text.isna().tolist() == [False, True, False]
     assert made.text.dropna().tolist() == ["a", "b"]
     assert made.row.isna().tolist() == [False, True, False]
+
+
+def test_the_shapes_of_tensors_have_a_column_of_their_own(tmp_path):
+    tensors = pd.Series([np.zeros((2, 3, 5), "int64")], dtype="tensor")
+    frame = pd.DataFrame({"t": tensors, "t/shape": [7]})
+    with pytest.raises(ValueError, match="'t/shape' is where the shapes of 't' are written"):
+        frame.img.write_tfrecords(tmp_path / "out")
