@@ -30,13 +30,16 @@ def common_schema(paths: Sequence[str], schemas: Sequence[pa.Schema]) -> pa.Sche
     Raises
     ------
     ValueError
-        When a column's types have nothing in common, or a file has no such index; it names them.
+        When a column's types have nothing in common, a file has no such index, or two columns of
+        one name; it names them.
     """
     first = schemas[0]
     fields = {field.name: field for field in first}
     whence = dict.fromkeys(fields, paths[0])
     index = _index_names(first)
     for path, schema in zip(paths, schemas, strict=True):
+        if len({*schema.names}) < len(schema.names):
+            raise ValueError(f"{mask_url(path)}: two columns have one name, of {schema.names}")
         if schema is first or schema.equals(first, check_metadata=True):
             continue
         for name in index - {*schema.names}:

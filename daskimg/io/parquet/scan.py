@@ -259,8 +259,8 @@ def _may_hold(dnf: Dnf, bounds: Mapping[str, tuple[Any, Any] | None]) -> bool:
         if name not in bounds:
             return True
         span = bounds[name]
-        if span is None:  # a null passes nothing
-            return False
+        if span is None:  # all are null, which passes nothing else
+            return op == "not in"
         try:
             return OPS[op](span[0], span[1], value)
         except TypeError:  # a date against a string: let the rows tell
@@ -321,10 +321,16 @@ def cut(
 
 
 def _bounds(group: Any, dnf: Dnf) -> dict[str, tuple[Any, Any]]:
-    wanted = {name for one in dnf for name, _, _ in one}
+    ops: dict[str, set[str]] = {}
+    for name, op, _ in (term for one in dnf for term in one):
+        ops.setdefault(name, set()).add(op)
     found = {}
     for column in map(group.column, range(group.num_columns)):
-        known = column.statistics
-        if column.path_in_schema in wanted and known is not None and known.has_min_max:
+        known, asked = column.statistics, ops.get(column.path_in_schema, set())
+        if not asked or known is None or not known.has_min_max:
+            continue
+        # bounds tell of no NaN, which is no number's equal, and of no null, which no list holds
+        nan = column.physical_type in ("FLOAT", "DOUBLE") and asked & {"!=", "not in"}
+        if not nan and not ("not in" in asked and known.null_count != 0):
             found[column.path_in_schema] = (known.min, known.max)
     return found

@@ -546,3 +546,31 @@ def test_no_columns_are_no_columns(tmp_path):
     found = di.read_parquet(tmp_path / "table", columns=[])
     assert found.compute().shape == (2, 0)
     assert len(found) == 2
+
+
+@pytest.mark.parametrize("rows", [1, 2, 4])
+@pytest.mark.parametrize("op", ["!=", "not in"])
+@pytest.mark.parametrize("other", [None, float("nan")])
+def test_what_a_filter_passes_does_not_depend_on_row_groups(tmp_path, rows, op, other):
+    values = pa.array([5.0, other, 5.0, 1.0] if other else [5, None, 5, 1])
+    table = pa.table({"x": values, "row": range(4)})
+    whole = [("x", op, 5 if op == "!=" else [5])]
+    pq.write_table(table, tmp_path / "x.parquet", row_group_size=rows)
+    found = di.read_parquet(tmp_path / "x.parquet", filters=whole)
+    assert found.row.compute().tolist() == ([3] if op == "!=" and other is None else [1, 3])
+
+
+def test_a_null_folder_is_not_in_a_list(tmp_path):
+    frame = pd.DataFrame({"key": pd.array([1, None, 3], "Int64"), "row": range(3)})
+    frame.img.write_parquet(tmp_path / "table", partition_cols="key")
+    for values, rows in (([1], [1, 2]), ([1, 3], [1]), ([7], [0, 1, 2])):
+        found = di.read_parquet(tmp_path / "table", filters=[("key", "not in", values)])
+        assert sorted(found.row.compute()) == rows
+    found = di.read_parquet(tmp_path / "table", filters=[("key", "!=", 1)])
+    assert found.row.compute().tolist() == [2]
+
+
+def test_two_columns_of_one_name_are_told(tmp_path):
+    pq.write_table(pa.table([pa.array([1]), pa.array([2])], ["a", "a"]), tmp_path / "x.parquet")
+    with pytest.raises(ValueError, match="two columns have one name"):
+        di.read_parquet(tmp_path / "x.parquet")
