@@ -104,7 +104,7 @@ def write_csv(
         header = partial(_header, part.header(frame._meta))
         return write_single(frame, part.rows, Whole(header, packed), out)
     part = replace(part, head=part.header(frame._meta))
-    return write_committed(frame, part, out, "csv", Blank(part, frame._meta))
+    return write_committed(frame, part, out, "csv", partial(part.files, frame._meta))
 
 
 def _header(text: bytes, nbytes: int) -> bytes:
@@ -122,8 +122,7 @@ class Part:
 
     def __call__(self, frame: pd.DataFrame, run: Run, number: int) -> dict[str, Any]:
         ticket = count(frame, []).ticket()
-        files = [self.file(frame, run, number)] if len(frame) else []
-        return {**ticket, "files": files}
+        return {**ticket, "files": self.files(frame, run, number) if len(frame) else []}
 
     def refuse_others(self, target: Target, names: Iterable[str]) -> None:
         """Stop where a file with another first line is."""
@@ -139,10 +138,12 @@ class Part:
                 f"{quoted(mine)}. Nothing was written: write into another folder"
             )
 
-    def file(self, frame: pd.DataFrame, run: Run, number: int) -> dict[str, Any]:
+    def files(self, frame: pd.DataFrame, run: Run, number: int = 0) -> list[dict[str, Any]]:
         """Put a file with a header; its line of the manifest."""
-        data = self.pack(self.header(frame) + self.rows(frame))
-        return run.put(run.part_name(number, ".csv.gz" if self.packed else ".csv"), data)
+        data = self.header(frame) + self.rows(frame)
+        if self.packed:  # always to the same bytes
+            data = gzip.compress(data, 6, mtime=0)
+        return [run.put(run.part_name(number, ".csv.gz" if self.packed else ".csv"), data)]
 
     def rows(self, frame: pd.DataFrame) -> bytes:
         """The lines of a frame, without a header."""
@@ -152,21 +153,6 @@ class Part:
         """The first line."""
         return self._text(frame.iloc[:0], header=True)
 
-    def pack(self, data: bytes) -> bytes:
-        """Compressed if asked for, always to the same bytes."""
-        return gzip.compress(data, 6, mtime=0) if self.packed else data
-
     def _text(self, frame: pd.DataFrame, header: bool) -> bytes:
         text = frame.to_csv(sep=self.sep, index=self.index, header=header, lineterminator="\n")
         return text.encode()
-
-
-@dataclass(frozen=True)
-class Blank:
-    """A header alone, for a frame without rows."""
-
-    part: Part
-    meta: pd.DataFrame
-
-    def __call__(self, run: Run) -> list[dict[str, Any]]:
-        return [self.part.file(self.meta.iloc[:0], run, 0)]

@@ -105,7 +105,7 @@ def write_numpy(
     beside = frame._meta.drop(columns=name)
     layout = Layout.of(beside) if len(beside.columns) else None
     part = Part(name, dtype, None if layout is None else ParquetPart(layout, "zstd"))
-    return write_committed(frame, part, out, "numpy", Blank(part, frame._meta))
+    return write_committed(frame, part, out, "numpy", partial(part.files, frame._meta))
 
 
 def _column(frame: Any, column: str | None) -> str:
@@ -143,7 +143,7 @@ class Part:
         rows = np.flatnonzero(frame[self.column].array.valid)
         return {**ticket, "files": self.files(frame.iloc[rows], run, number) if len(rows) else []}
 
-    def files(self, frame: pd.DataFrame, run: Run, number: int) -> list[dict[str, Any]]:
+    def files(self, frame: pd.DataFrame, run: Run, number: int = 0) -> list[dict[str, Any]]:
         """Put the files of these rows; their lines of the manifest."""
         data = array_bytes(values_of(frame[self.column].array))
         files = [run.put(run.part_name(number, ".npy"), data)]
@@ -151,17 +151,6 @@ class Part:
             index = self.beside.encode(frame.drop(columns=self.column))
             files.append(run.put(f"{INDEX}/{run.part_name(number, '.parquet')}", index))
         return files
-
-
-@dataclass(frozen=True)
-class Blank:
-    """An array without rows."""
-
-    part: Part
-    meta: pd.DataFrame
-
-    def __call__(self, run: Run) -> list[dict[str, Any]]:
-        return self.part.files(self.meta, run, 0)
 
 
 @dataclass(frozen=True)

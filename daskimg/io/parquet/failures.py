@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -14,7 +15,7 @@ from daskimg.io.commit.query import query_of
 from daskimg.io.commit.run import Run
 from daskimg.io.commit.target import Target
 from daskimg.io.commit.write import Job, Output, submit
-from daskimg.io.parquet.part import Blank, Part
+from daskimg.io.parquet.part import Part
 from daskimg.io.parquet.schema import Layout
 from daskimg.lazy.prune import pruned
 from daskimg.words import WRITERS, known_as
@@ -58,7 +59,7 @@ def failures_job(
     like = failed_rows(meta, count(meta, names))
     failures = Failures(Part(Layout.of(like), compression), names)
     run = out._replace(path=out.errors).run("parquet", query, failures)
-    return Job(run, failures, Blank(like, compression))
+    return Job(run, failures, partial(failures.part.blank, like))
 
 
 @known_as(WRITERS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from daskimg.io.parquet.common_schema import schemas_of
 from daskimg.io.parquet.scan import read_footers
 from daskimg.io.parquet.schema import Layout
 
-__all__ = ["Blank", "Part", "split"]
+__all__ = ["Part", "split"]
 
 GROUP_BYTES = 32 * 2**20  # of a row group in memory
 GROUP_ROWS = 2**20
@@ -52,6 +52,14 @@ class Part:
             {**run.put(name, self.encode(piece)), "rows": len(piece)}
             for name, (_, piece) in zip(names, pieces, strict=True)
         ]
+
+    def blank(self, meta: pd.DataFrame, run: Run) -> list[dict[str, Any]]:
+        """A file without rows, which has the columns all the same; it goes when rows come.
+
+        In no folder of `partition_cols`: of one for nulls alone, pyarrow cannot tell the type.
+        """
+        plain = replace(self, layout=Layout.of(meta))
+        return [{**run.put(run.part_name(0, ".parquet"), plain.encode(meta)), "rows": 0}]
 
     def encode(self, frame: pd.DataFrame) -> pa.Buffer:
         """The bytes of a Parquet file of these rows."""
@@ -95,18 +103,3 @@ def _group_rows(frame: pd.DataFrame) -> int:
     size = sum(frame[name].array.row_bytes for name in picture_columns(frame))
     per_row = max(1, size // max(1, len(frame)))
     return int(min(max(1, GROUP_BYTES // per_row), GROUP_ROWS))
-
-
-@dataclass(frozen=True)
-class Blank:
-    """Writes a file without rows, which has the columns all the same; it goes when rows come.
-
-    In no folder of `partition_cols`: of one for nulls alone, pyarrow cannot tell the type.
-    """
-
-    meta: pd.DataFrame
-    compression: str | None
-
-    def __call__(self, run: Run) -> list[dict[str, Any]]:
-        part = Part(Layout.of(self.meta), self.compression)
-        return [{**run.put(run.part_name(0, ".parquet"), part.encode(self.meta)), "rows": 0}]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -19,7 +20,7 @@ from daskimg.io.commit.failures import assigned, picture_columns
 from daskimg.io.commit.write import Output, as_dask
 from daskimg.io.commit.writing import Mode
 from daskimg.io.parquet.failures import write_committed
-from daskimg.io.parquet.part import Blank, Part
+from daskimg.io.parquet.part import Part
 from daskimg.io.parquet.read import read_parquet
 from daskimg.io.parquet.schema import Layout
 from daskimg.lazy.tree import anchor
@@ -102,7 +103,7 @@ def write_parquet(
         frame = assigned(frame, {name: _embedded(frame[name]) for name in names})
     part = Part(Layout.of(frame._meta, _has_range(frame), keys), compression)
     out = Output(path, mode, storage_options, compute, errors)
-    blank = Blank(frame._meta, compression)
+    blank = partial(part.blank, frame._meta)
     return write_committed(frame, part, out, "parquet", blank, compression=compression)
 
 

@@ -221,8 +221,8 @@ def example_class() -> Any:
         field(message(name), "value", 1, kind, repeated=True).options.packed = True
     feature = message("Feature")
     feature.oneof_decl.add(name="kind")
-    for number, name in enumerate(("BytesList", "FloatList", "Int64List"), 1):
-        field(feature, _snake(name), number, name).oneof_index = 0
+    for number, kind in enumerate(("bytes", "float", "int64"), 1):
+        field(feature, f"{kind}_list", number, f"{kind.title()}List").oneof_index = 0
     features = message("Features")
     entry = message("FeatureEntry", features.nested_type)
     entry.options.map_entry = True
@@ -233,7 +233,3 @@ def example_class() -> Any:
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
     return message_factory.GetMessageClass(pool.FindMessageTypeByName("tensorflow.Example"))
-
-
-def _snake(name: str) -> str:
-    return {"BytesList": "bytes_list", "FloatList": "float_list", "Int64List": "int64_list"}[name]
