@@ -14,7 +14,7 @@ from typing import Any
 from daskimg import config
 from daskimg.errors import quoted
 from daskimg.io.commit.names import FileNameError
-from daskimg.io.listing.walk import no_slash
+from daskimg.io.listing.walk import as_url, no_slash
 from daskimg.secrets import mask_url
 from daskimg.transport import fetch
 
@@ -40,7 +40,7 @@ class Target:
         url: str | os.PathLike[str],
         storage_options: Mapping[str, Any] | fetch.Source | None = None,
     ) -> None:
-        given = os.fspath(url)
+        given = as_url(os.fspath(url))
         local = fetch.local_path(given)
         self.url = no_slash(given) if local is None else os.path.abspath(os.path.expanduser(local))
         options = storage_options

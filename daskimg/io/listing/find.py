@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -20,7 +19,7 @@ import pyarrow.compute as pc
 from daskimg.column.dtype import common_root
 from daskimg.errors import brief, quoted
 from daskimg.io.listing.braces import expanded
-from daskimg.io.listing.walk import Found, Local, Remote, Tree, name_of, own_part
+from daskimg.io.listing.walk import Found, Local, Remote, Tree, as_url, name_of, own_part
 from daskimg.kernels.headers import EXTENSIONS
 from daskimg.secrets import mask_url
 from daskimg.transport.fetch import Source, local_path
@@ -341,10 +340,6 @@ def given_paths(urlpath: UrlPath | Iterable[UrlPath], source: Source) -> list[st
     return entries
 
 
-# How a URL begins; a file's may name this machine.
-_SCHEME = re.compile(r"\A(file://)localhost(?=/)|\A([a-z][a-z0-9+.-]+:/)", re.IGNORECASE)
-
-
 def _exists(path: str, source: Source) -> bool:
     local = local_path(path)
     tree: Tree = Local() if local is not None else Remote([path], source)
@@ -364,7 +359,7 @@ def _entries(urlpath: UrlPath | Iterable[UrlPath]) -> list[str]:
                 "urlpath: expected a path (str or os.PathLike) or a list of these, got "
                 f"{type(one).__name__}"
             )
-        path = _SCHEME.sub(lambda found: (found[1] or found[2]).lower(), path)
+        path = as_url(path)
         if not path:
             raise ValueError("urlpath: an empty string is no path; the current folder is '.'")
         entries.append(path)

@@ -19,7 +19,7 @@ from fsspec.utils import glob_translate
 from daskimg.transport.fetch import Source
 from daskimg.transport.retry import retrying
 
-__all__ = ["Found", "Local", "Remote", "Tree", "name_of", "no_slash", "own_part"]
+__all__ = ["Found", "Local", "Remote", "Tree", "as_url", "name_of", "no_slash", "own_part"]
 
 #: Names below a folder that are not data; so are those that start with a dot.
 SKIPPED = frozenset(
@@ -34,6 +34,9 @@ WEB = ("http://", "https://")
 NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)
 
 Accept = Callable[[str], bool]
+
+# How a URL begins; a file's may name this machine.
+_SCHEME = re.compile(r"\A(file://)localhost(?=/)|\A([a-z][a-z0-9+.-]+:/)", re.IGNORECASE)
 
 # Paths that are absolute, and as short as they can be written, on systems of "/".
 _PLAIN = re.compile(r"(/(?!\.{1,2}(/|\Z))[^/]+)+\Z") if os.sep == "/" else re.compile(r"\Z.")
@@ -246,6 +249,17 @@ class Remote:
 def _as_found(url: str, info: dict[str, Any]) -> Found:
     folder = info["type"] == "directory"
     return Found(no_slash(url) if folder else url, info.get("size"), folder)
+
+
+def as_url(path: str) -> str:
+    """A path as filesystems take it: a scheme in small letters, no name of this machine.
+
+    Examples
+    --------
+    >>> as_url("file://localhost/data/1.jpg"), as_url("S3://Bucket/1.jpg"), as_url("C:/1.jpg")
+    ('file:///data/1.jpg', 's3://Bucket/1.jpg', 'C:/1.jpg')
+    """
+    return _SCHEME.sub(lambda found: (found[1] or found[2]).lower(), path)
 
 
 def no_slash(url: str) -> str:

@@ -66,6 +66,16 @@ def test_the_home_folder_is_meant_by_its_sign(tmp_path, monkeypatch):
         di.read_parquet("~/table")
 
 
+@pytest.mark.parametrize("start", ["FILE://", "file://localhost", "File:", "MEMORY:/"])
+def test_urls_as_people_write_them(memory, tmp_path, monkeypatch, start):
+    monkeypatch.chdir(tmp_path)
+    TABLE.img.write_parquet(f"{start}{tmp_path}/out")
+    TABLE.img.write_csv(f"{start}{tmp_path}/out.csv")
+    assert di.read_parquet(f"{start}{tmp_path}/out").compute().a.tolist() == [1, 2, 3]
+    there = [] if start.startswith("M") else ["out", "out.csv"]
+    assert sorted(os.listdir(tmp_path)) == there
+
+
 # -- what counts in a folder, however it is named -------------------------------------------------
 def write(path: Path, **kwargs) -> None:
     dd.from_pandas(TABLE, npartitions=2).img.write_parquet(path, **kwargs)
