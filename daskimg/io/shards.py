@@ -196,12 +196,12 @@ def with_bytes(frame: dd.DataFrame, where: str) -> dd.DataFrame:
     ------
     ValueError
         For pixels that PNG cannot hold, lists of pictures, and names of columns that are no
-        strings or occur twice.
+        strings.
     """
     made = {}
-    names = list(frame.columns)
-    if not all(isinstance(name, str) for name in names) or len({*names}) < len(names):
-        raise ValueError(f"columns of {where} have names of their own, strings; got {names}")
+    for name in frame.columns:
+        if not isinstance(name, str):
+            raise ValueError(f"columns of {where} have names that are strings; got {name!r}")
     for name, dtype in frame.dtypes.items():
         if isinstance(dtype, ImageListDtype):
             raise ValueError(
