@@ -121,8 +121,10 @@ class Uniform:
 
     @staticmethod
     def concat(parts: Sequence[Uniform]) -> Uniform:
-        """Rows of `parts`, one after the other."""
-        return Uniform(np.concatenate([part.values for part in parts]))
+        """Rows of `parts`, one after the other: where they lie so already, a view of them."""
+        values = [part.values for part in parts]
+        whole = _in_a_row(values)
+        return Uniform(np.concatenate(values) if whole is None else whole)
 
     @staticmethod
     def empty(n: int, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Uniform:
@@ -350,6 +352,26 @@ def _plain(cell: Array) -> Array:
     if dtype not in CODES:
         raise TypeError(f"pixels are numbers or booleans; got an array of {cell.dtype}")
     return np.ascontiguousarray(cell, dtype).reshape(cell.shape)
+
+
+def _in_a_row(parts: list[Array]) -> Array | None:
+    """The rows of `parts` where they lie one after the other in an array that has few besides."""
+    whole = parts[0].base
+    if not isinstance(whole, np.ndarray) or not whole.flags.c_contiguous:
+        return None
+    first = parts[0].ctypes.data - whole.ctypes.data
+    at = first
+    for part in parts:
+        same = part.base is whole and part.dtype == whole.dtype and part.flags.c_contiguous
+        if not same or part.shape[1:] != whole.shape[1:]:
+            return None
+        if part.ctypes.data - whole.ctypes.data != at:
+            return None
+        at += part.nbytes
+    if first % max(whole[:1].nbytes, 1) or 2 * (at - first) < whole.nbytes or not at - first:
+        return None
+    start = first // whole[:1].nbytes
+    return whole[start : start + sum(map(len, parts))]
 
 
 def _join(flat: list[Array]) -> npt.NDArray[np.uint8]:

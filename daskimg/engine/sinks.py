@@ -15,6 +15,7 @@ from daskimg.column.array import ImageArray
 from daskimg.column.dtype import ImageDtype
 from daskimg.column.storage import Ragged, Uniform
 from daskimg.column.text import places
+from daskimg.engine import rooms
 from daskimg.engine.program import Program
 
 __all__ = ["ImageSink", "ReasonSink", "Sink", "make_sink"]
@@ -195,13 +196,14 @@ class ImageSink(Sink):
         self.errors: list[str | None] | None = None
         self.valid = np.zeros(n, bool)
         if self.uniform:
-            self.out = np.empty((n, *dtype.shape), dtype.cell_dtype)
+            self.out = rooms.empty(n, dtype.shape, dtype.cell_dtype)
+            self.memory = self.out if self.out.base is None else self.out.base
         else:
             self.parts: list[Any] = [None] * n
 
     def put(self, i: int, value: Any) -> None:
         if self.uniform:
-            if value.base is not self.out:  # else the kernel wrote it here
+            if value.base is not self.memory:  # else the kernel wrote it here
                 self.out[i] = value
         else:
             self.parts[i] = value
@@ -225,7 +227,7 @@ class ImageSink(Sink):
             if not self.valid.all():
                 self.out[~self.valid] = 0  # whatever the memory held
             data = Uniform(self.out)
-            del self.out
+            del self.out, self.memory
         else:
             data = (Ragged.of_bytes if self.encoded else Ragged.of_cells)(self.parts)
             del self.parts

@@ -122,7 +122,8 @@ def row_frames(
     seed: Any = None,
 ) -> Any:
     """A generator of the frames that batches are cut from; closing it ends the run."""
-    found = pieces(work, run, ahead=ahead, batch=max(batch, shuffle_buffer or 0), most=most)
+    rows = max(batch, shuffle_buffer or 0)
+    found = pieces(work, run, ahead=ahead, batch=rows, most=most, whole=shuffle_buffer is None)
     try:
         frames: Iterator[Frame] = dropped(found) if drop else found
         with metrics.job(work.total):

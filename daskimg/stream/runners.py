@@ -8,6 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from itertools import count
 from typing import Any, NamedTuple
 
+from daskimg.engine.rooms import Place
 from daskimg.lazy.bare import Frame, joined, some_rows
 from daskimg.transport.ahead import Feeds, feeding
 from daskimg.wanted import Run
@@ -34,6 +35,11 @@ class Span(NamedTuple):
 
 def _cut(rows: Rows, *spans: Span) -> Frame:
     return rows(joined([span.rows() for span in spans]))
+
+
+def _at(place: Place | None) -> tuple[Any, ...]:
+    """How `_cut` is called: its pictures are made in a place, where there is one."""
+    return (_cut,) if place is None else (place.around, _cut)
 
 
 def _ahead(work: Any, *frames: Frame) -> Feeds | None:
@@ -76,8 +82,11 @@ class Runner:
         """Rows of a source."""
         raise AssertionError("a runner counts")
 
-    def run(self, rows: Rows, spans: Sequence[Span]) -> Any:
-        """Begin the work on some rows of a source, or of several light ones."""
+    def run(self, rows: Rows, spans: Sequence[Span], place: Place | None = None) -> Any:
+        """Begin the work on some rows of a source, or of several light ones.
+
+        Its pictures may be made in a `place` that has been kept for them.
+        """
         raise AssertionError("a runner runs")
 
     def result(self, future: Any) -> Frame:
@@ -107,8 +116,8 @@ class Here(Runner):
     def count(self, loaded: Any) -> int:
         return len(loaded.result())
 
-    def run(self, rows: Rows, spans: Sequence[Span]) -> Any:
-        return _Later(_cut, _bare(rows), *map(_here, spans))
+    def run(self, rows: Rows, spans: Sequence[Span], place: Place | None = None) -> Any:
+        return _Later(*_at(place), _bare(rows), *map(_here, spans))
 
 
 def _here(span: Span) -> Span:
@@ -168,9 +177,12 @@ class Threads(Runner):
     def count(self, loaded: Any) -> int:
         return len(loaded.result())
 
-    def run(self, rows: Rows, spans: Sequence[Span]) -> Future[Frame]:
+    def run(
+        self, rows: Rows, spans: Sequence[Span], place: Place | None = None
+    ) -> Future[Frame]:
         here = [*map(_here, spans)]
-        return self._begin(_ahead(rows, *(span.rows() for span in here)), _cut, _bare(rows), *here)
+        feeds = _ahead(rows, *(span.rows() for span in here))
+        return self._begin(feeds, *_at(place), _bare(rows), *here)
 
     def _begin(self, feeds: Feeds | None, work: Callable[..., Frame], *args: Any) -> Future[Frame]:
         """Work whose files are on their way already."""
@@ -235,7 +247,7 @@ class Cluster(Runner):
     def count(self, loaded: Any) -> int:
         return int(loaded[1].result()) if isinstance(loaded, tuple) else len(loaded.result())
 
-    def run(self, rows: Rows, spans: Sequence[Span]) -> Any:
+    def run(self, rows: Rows, spans: Sequence[Span], place: Place | None = None) -> Any:
         if isinstance(spans[0].loaded, tuple):
             bounds = [(span.start, span.stop) for span in spans]
             task: tuple[Any, ...] = (_cut_held, rows, bounds, *(s.loaded[0] for s in spans))

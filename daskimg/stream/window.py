@@ -21,6 +21,7 @@ import pandas as pd
 import pyarrow as pa
 
 from daskimg.column.dtype import ImageDtype
+from daskimg.engine.rooms import Place, Room
 from daskimg.errors import ImageError
 from daskimg.io.commit.failures import assigned
 from daskimg.lazy.bare import Frame, arrays_of
@@ -124,9 +125,12 @@ class _Size:
         workers: int = 0,
         left: int | None = None,
         weight: float = 0.0,
+        whole: bool = True,
     ) -> None:
         self.batch, self.most, self.workers = batch, most, workers
         self.left, self.weight = left, weight  # rows not handed out yet, bytes of a row's file
+        self.at, self.whole = 0, whole  # rows handed out; whether batches are made in one array
+        self.room: tuple[int, Room] | None = None  # of the batch that is being handed out
         kinds = [dtype for dtype in meta.dtypes if isinstance(dtype, ImageDtype)]
         known = [
             int(np.prod(kind.shape)) * kind.cell_dtype.itemsize
@@ -156,7 +160,7 @@ class _Size:
         """Whole batches, each of which is a view of a piece, or equal parts of one."""
         if n >= self.batch:
             return n // self.batch * self.batch
-        return max(self.batch // -(-self.batch // max(n, 1)), 1)
+        return -(-self.batch // -(-self.batch // max(n, 1)))
 
     def merged(self, source: int) -> int:
         """Rows of a piece where those of small sources, such as this one, may be put together.
@@ -166,10 +170,24 @@ class _Size:
         n = min(self.rows(), max(source, MERGED))
         return self._even(n) if n >= self.batch else min(n, max(source, 1))
 
-    def took(self, rows: int) -> None:
-        """So many rows have been handed out."""
+    def up_to(self, n: int) -> int:
+        """Of the next `n` rows those up to the last end of a batch among them."""
+        over = (self.at + n) % self.batch
+        return n - over if n > over else n
+
+    def took(self, rows: int) -> Place | None:
+        """So many rows have been handed out; the place for what is made of a part of a batch."""
+        at, self.at = self.at, self.at + rows
+        before = self.left
         if self.left is not None:
             self.left = max(self.left - rows, 0)
+        start = at % self.batch
+        if not self.whole or rows >= self.batch or start + rows > self.batch:
+            return None
+        if self.room is None or at // self.batch != self.room[0]:
+            most = self.batch if before is None else min(self.batch, start + before)
+            self.room = at // self.batch, Room(most)
+        return Place(self.room[1], start, rows)
 
     def saw(self, piece: Frame) -> None:
         if len(piece):
@@ -179,7 +197,13 @@ class _Size:
 
 
 def pieces(
-    work: Work, run: Runner, *, ahead: int = 2, batch: int = 1, most: int | None = None
+    work: Work,
+    run: Runner,
+    *,
+    ahead: int = 2,
+    batch: int = 1,
+    most: int | None = None,
+    whole: bool = True,
 ) -> Iterator[Frame]:
     """The rows of `work`, in order, piece by piece.
 
@@ -194,6 +218,8 @@ def pieces(
         Rows that are wanted at once: so many are under way in any case.
     most : int, optional
         Rows of a piece at most.
+    whole : bool
+        Whether they are wanted as they come: pieces of one batch are then made in one array.
     """
     with _short_switch_interval(), run:
         window = max(run.workers + ahead, 1) if run.workers else 1
@@ -206,7 +232,7 @@ def pieces(
             while waiting:
                 yield run.result(waiting.popleft())
             return
-        size = _Size(work.meta, batch, most, run.workers, work.total, work.weight)
+        size = _Size(work.meta, batch, most, run.workers, work.total, work.weight, whole)
         yield from _sliced(work, work.rows, run, window, size)
 
 
@@ -228,26 +254,28 @@ class _Rows:
     def _most(self, size: _Size) -> int:
         return size.merged(self.end) if self.light else size.rows()
 
-    def take(self, size: _Size, wait: bool) -> list[Span]:
-        """Spans of the next piece; none at the end, and, unless told to `wait`, not yet."""
+    def take(self, size: _Size, wait: bool) -> tuple[list[Span], Place | None]:
+        """Spans of the next piece; none at the end, and, unless told to `wait`, not yet.
+
+        With the place for what is made of them.
+        """
         while self.start < self.end or self.loading:
             if self.start >= self.end:
                 if not wait and not self.run.ready(self.loading[0]):
-                    return []
+                    return [], None
                 self.loaded, self.start = self.loading.popleft(), 0
                 self.end = self.run.count(self.loaded)
                 wanted = self.ahead * min(-(-self._most(size) // max(self.end, 1)), 16)
                 self.loading.extend(islice(self.sources, max(wanted - len(self.loading), 1)))
                 continue
-            have, most = sum(map(len, self.held)), self._most(size)
+            have, most = sum(map(len, self.held)), size.up_to(self._most(size))
             stop = min(self.start + max(most - have, 1), self.end)
             self.held.append(Span(self.loaded, self.start, stop))
             self.start = stop
             if have + len(self.held[-1]) >= most or not self.light:
                 break
         found, self.held = self.held, []
-        size.took(sum(map(len, found)))
-        return found
+        return found, size.took(sum(map(len, found)))
 
 
 def _sliced(work: Work, rows: Rows, run: Runner, window: int, size: _Size) -> Iterator[Frame]:
@@ -258,10 +286,10 @@ def _sliced(work: Work, rows: Rows, run: Runner, window: int, size: _Size) -> It
             len(under_way) < window
             or sum(len(span) for piece in under_way for span in piece.spans) < size.batch
         ):
-            spans = left.take(size, wait=not under_way)
+            spans, place = left.take(size, wait=not under_way)
             if not spans:
                 break
-            under_way.append(_Piece(spans, run.run(rows, spans)))
+            under_way.append(_Piece(spans, run.run(rows, spans, place)))
         if not under_way:
             return
         piece = under_way.popleft()
