@@ -31,13 +31,15 @@ Index = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 Text: TypeAlias = pa.LargeStringArray | None
 
+_TEXT = pa.large_string()
+
 
 def of(values: Sequence[str | None] | Text) -> Text:
     """An Arrow array of strings; None when there is none in it."""
     if values is None:
         return None
     if isinstance(values, pa.Array):
-        return values.cast(pa.large_string())
+        return values if values.type == _TEXT else values.cast(_TEXT)
     if all(value is None for value in values):
         return None
     return pa.array(values, pa.large_string())

@@ -109,7 +109,8 @@ def reduction(height: int, width: int, sizes: tuple[Size, ...], orientation: int
 def convert(picture: Pixels | Draft, mode: str) -> Pixels | Draft:
     """As `color.convert`; a draft stays one."""
     if isinstance(picture, Draft):
-        return picture._replace(pixels=color.convert(picture.pixels, mode))
+        pixels = color.convert(picture.pixels, mode)
+        return picture if pixels is picture.pixels else picture._replace(pixels=pixels)
     return color.convert(picture, mode)
 
 
@@ -193,12 +194,12 @@ def resize(
     shape, inner, box = _placed(*draft.upright, height, width, fit)
     if resample not in RESAMPLES:
         raise ValueError(f"expected a resample out of {', '.join(RESAMPLES)}, got {resample!r}")
+    if draft.orientation == 1 and inner == shape:  # nothing to turn or to add
+        return give(_resize(draft, shape, RESAMPLES[resample], box, out), out)
     new = inner
     if draft.orientation > 4:
         new, box = new[::-1], box and (box[1], box[0], box[3], box[2])
-    straight = draft.orientation == 1 and inner == shape
-    small = _resize(draft, new, RESAMPLES[resample], box, out if straight else None)
-    small = turn(small, draft.orientation)
+    small = turn(_resize(draft, new, RESAMPLES[resample], box), draft.orientation)
     if inner != shape:
         top, left = centred(shape, inner)
         small = pad(small, top, shape[1] - inner[1] - left, shape[0] - inner[0] - top, left)
@@ -294,14 +295,12 @@ def _resize_torch(
     shape = (*size, *pixels.shape[2:])
     fits = out is not None and out.shape == shape and out.dtype == np.uint8 and out.flags.carray
     result = out if fits and out is not None else np.empty(shape, np.uint8)
-    pixels = np.ascontiguousarray(pixels)
-    if not pixels.flags.writeable:  # PyTorch warns of such arrays, though it only reads here
-        memory = (ctypes.c_uint8 * pixels.nbytes).from_address(pixels.ctypes.data)
-        source: Pixels = np.frombuffer(memoryview(memory), np.uint8).reshape(pixels.shape)
-    else:
-        source = pixels
-    batch, target = (torch.from_numpy(_channels_last(array)) for array in (source, result))
-    _resample(torch)(batch, size, False, *steps, out=target)
+    source: Pixels = np.ascontiguousarray(pixels)
+    if not source.flags.writeable:  # PyTorch warns of such arrays, though it only reads here
+        memory = (ctypes.c_uint8 * source.nbytes).from_address(source.ctypes.data)
+        source = np.frombuffer(memoryview(memory), np.uint8).reshape(source.shape)
+    batch, target = _channels_last(source), _channels_last(result)
+    _resample(torch)(torch.from_numpy(batch), size, False, *steps, out=torch.from_numpy(target))
     return result
 
 
