@@ -177,9 +177,7 @@ class Threads(Runner):
     def count(self, loaded: Any) -> int:
         return len(loaded.result())
 
-    def run(
-        self, rows: Rows, spans: Sequence[Span], place: Place | None = None
-    ) -> Future[Frame]:
+    def run(self, rows: Rows, spans: Sequence[Span], place: Place | None = None) -> Future[Frame]:
         here = [*map(_here, spans)]
         feeds = _ahead(rows, *(span.rows() for span in here))
         return self._begin(feeds, *_at(place), _bare(rows), *here)

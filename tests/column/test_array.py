@@ -416,3 +416,40 @@ def test_what_is_outside_is_named():
             cells.take(index)
     assert cells[1, ...] is cells[..., 1] is pd.NA
     assert len(cells[..., :2]) == len(cells[:2, ...]) == 2
+
+
+def of_one_shape(n=6):
+    return column("image[uint8, 4x6x3]", n, nulls=False)
+
+
+@pytest.mark.parametrize("cuts", [(0, 2, 6), (0, 1, 3, 6), (1, 3, 6), (0, 0, 3, 6)])
+def test_rows_that_lie_side_by_side_are_joined_where_they_are(cuts):
+    cells = of_one_shape()
+    parts = [cells[a:b] for a, b in zip(cuts, cuts[1:], strict=False)]
+    joined = di.ImageArray._concat_same_type(parts)
+    assert_images_equal(pd.Series(joined), pd.Series(cells[cuts[0] : cuts[-1]]))
+    assert np.shares_memory(joined.data.values, cells.data.values)
+    joined[0] = cells[5]  # which changes none of the others
+    assert (cells.data.values[:, 0, 0, 0] == range(6)).all()
+    assert (parts[-1].data.values[:, 0, 0, 0] == range(cuts[-2], cuts[-1])).all()
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        lambda c: [c[3:], c[:3]],
+        lambda c: [c[:2], c[3:]],
+        lambda c: [c[:3], c[:3]],
+        lambda c: [c[:4], c[3:]],
+        lambda c: [c[::-1], c],
+        lambda c: [c[:3], of_one_shape()[3:]],
+        lambda c: [c[:1], c[1:2]],  # of an array that would be kept for few rows
+    ],
+)
+def test_other_rows_are_joined_in_memory_of_their_own(parts):
+    cells = of_one_shape()
+    given = parts(cells)
+    joined = di.ImageArray._concat_same_type(given)
+    expected = np.concatenate([part.data.values for part in given])
+    assert (joined.data.values == expected).all()
+    assert not np.shares_memory(joined.data.values, cells.data.values)

@@ -14,6 +14,7 @@ import pytest
 import daskimg as di
 from daskimg import metrics
 from daskimg.stream import window
+from daskimg.testing import make_images
 from tests.patience import PATIENCE, until
 from tests.stream.conftest import ROWS, gathered, uniform
 
@@ -168,6 +169,83 @@ def test_few_large_pictures_are_many_pieces():
 @pytest.mark.parametrize("workers", [0, 1])
 def test_one_thread_has_its_pieces_whole(workers):
     assert handed_out(64, workers, 128, 20_000) == [64, 64]
+
+
+@pytest.fixture
+def small_pieces(monkeypatch):
+    """Pieces of so many rows, whatever pictures weigh."""
+
+    def cut(rows):
+        monkeypatch.setattr(window._Size, "rows", lambda size: size._even(rows))
+
+    return cut
+
+
+def memory_of(pixels):
+    return pixels if pixels.base is None else memory_of(pixels.base)
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+@pytest.mark.parametrize("rows", [1, 3, 5])
+def test_pieces_of_a_batch_are_made_in_one_array(frame, answer, small_pieces, threads, rows):
+    small_pieces(rows)
+    scheduler = "threads" if threads > 1 else "sync"
+    with dask.config.set(num_workers=threads, scheduler=scheduler):
+        batches = list(frame.img.iter_batches(16))
+    assert [memory_of(batch["image"]).nbytes for batch in batches] == [1440, 1440, 720]
+    assert (gathered(batches) == answer).all()
+    assert gathered(batches, "n").tolist() == list(range(ROWS))
+
+
+@pytest.mark.parametrize("batch", [5, 16])
+def test_pieces_of_two_columns_are_made_apart(frame, answer, small_pieces, batch):
+    small_pieces(3)
+    both = frame.assign(other=frame.image.img.flip(), again=frame.image)
+    batches = list(both.img.iter_batches(batch))
+    for name in ("image", "again"):
+        assert (gathered(batches, name) == answer).all()
+    assert (gathered(batches, "other") == answer[:, :, ::-1]).all()
+    memory = {id(memory_of(batch[name])) for batch in batches for name in ("image", "other")}
+    assert len(memory) == 2 * len(batches)
+
+
+def test_pieces_that_lose_rows_are_put_together(folder, small_pieces):
+    small_pieces(4)
+    frame = uniform(folder)
+    frame = frame[frame.image.img.mean() > 100]
+    whole = frame.compute(scheduler="sync")
+    assert 5 < len(whole) < ROWS
+    batches = list(frame.img.iter_batches(6))
+    assert {len(batch["n"]) for batch in batches[:-1]} == {6}
+    assert gathered(batches, "n").tolist() == whole["n"].tolist()
+    assert (gathered(batches) == whole["image"].img.to_numpy()).all()
+
+
+@pytest.mark.parametrize("on_null", ["fill", "drop"])
+def test_a_null_among_pieces_made_in_one_array(tmp_path, small_pieces, on_null):
+    make_images(tmp_path, 12, size=(20, 24))
+    bad = sorted(tmp_path.iterdir())[5]
+    bad.write_bytes(b"no picture")
+    small_pieces(2)
+    df = di.read_images(tmp_path, on_error="null")
+    df = df.assign(image=df.image.img.decode("RGB").img.resize(6, 5))
+    whole = df.image.compute(scheduler="sync").img
+    batches = list(df.img.iter_batches(8, on_null=on_null))
+    expected = whole.to_numpy(na_value=0)
+    if on_null == "drop":
+        expected = np.delete(expected, 5, axis=0)
+    assert (gathered(batches) == expected).all()
+    assert [len(batch["path"]) for batch in batches] == [8, len(expected) - 8]
+
+
+def test_shuffled_rows_are_not_held_together(frame, small_pieces):
+    small_pieces(4)
+    work = window.work_of(frame)
+    with dask.config.set(scheduler="sync"):
+        found = list(window.pieces(work, window.runner(), batch=20, whole=False))
+    pixels = [piece.arrays["image"].data.values for piece in found]
+    assert len(pixels) == 10
+    assert all(memory_of(each).nbytes == each.nbytes for each in pixels)
 
 
 def test_files_of_a_listing_have_a_weight(tmp_path):
