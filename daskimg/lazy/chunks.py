@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from daskimg import wanted
+from daskimg import metrics, wanted
 from daskimg.guard import limit
 from daskimg.lazy.bare import as_pandas, joined, rows_at
 from daskimg.lazy.evaluate import ALL, Evaluator
@@ -16,11 +16,12 @@ from daskimg.lazy.fusion import bare
 from daskimg.lazy.recipe import Recipe
 from daskimg.transport.ahead import Feeds, feeding
 
-__all__ = ["Hints", "Results", "begun", "mark_of", "narrowed", "run", "taken"]
+__all__ = ["QUEUE", "Hints", "Results", "begun", "mark_of", "narrowed", "run", "taken"]
 
 FIRST = 16  # rows of the first chunk
 CHUNK = 2**26  # bytes of pictures that a chunk keeps, about
 LONGEST = 4096  # rows of a chunk
+QUEUE = "daskimg-queue"  # the plugin of a worker that has hints
 
 
 class Hints:
@@ -61,8 +62,13 @@ def mark_of(recipe: Recipe, rows: Any) -> Any:
 def begun(recipe: Recipe, rows: Any) -> Feeds | None:
     """What was begun for these rows."""
     run = wanted.current()
-    hints = None if run is None else run.begun
-    return hints.take(mark_of(recipe, rows)) if hints is not None and hints.feeds else None
+    if run is not None:
+        hints = run.begun
+        return hints.take(mark_of(recipe, rows)) if hints is not None and hints.feeds else None
+    worker = metrics.worker()  # of a cluster, whose task this is
+    queue = None if worker is None else worker.plugins.get(QUEUE)
+    feeds: Feeds | None = None if queue is None else queue.take(mark_of(recipe, rows))
+    return feeds
 
 
 class Results(dict[str, Any]):

@@ -8,11 +8,15 @@ is hinted is what is opened whatever filters say.
 from __future__ import annotations
 
 import functools
+import logging
+import sys
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from daskimg import wanted
+from daskimg.clients import active_client, ensure, other_clients
 from daskimg.engine import onepass, opening
+from daskimg.engine.program import Step
 from daskimg.lazy import chunks
 from daskimg.lazy.bare import array_of, arrays_of
 from daskimg.lazy.chunks import Hints, mark_of
@@ -20,8 +24,25 @@ from daskimg.lazy.expr import Task, TaskRef
 from daskimg.lazy.fusion import is_light, run_bare, run_in_order
 from daskimg.lazy.recipe import Recipe
 from daskimg.transport.ahead import Feeds, hungry
+from daskimg.transport.source import Source
 
-__all__ = ["Region", "feeds_of", "hint", "region_in", "watch"]
+__all__ = ["Cache", "Region", "Wanted", "feeds_of", "hint", "region_in", "wants", "watch"]
+
+logger = logging.getLogger("daskimg.lazy.hints")
+
+
+class Cache(Protocol):
+    """What tasks have made."""
+
+    def get(self, key: Any) -> Any:
+        """It; None where it is not at hand."""
+
+
+class Wanted(NamedTuple):
+    """What a task will want: None, where that is all local."""
+
+    mark: Any
+    feeds: Feeds | None
 
 
 class Region(NamedTuple):
@@ -32,11 +53,11 @@ class Region(NamedTuple):
     tasks: Mapping[Any, Any]
     given: Mapping[Any, Any]  # keys of what comes from outside, by their keys inside
 
-    def rows(self, cache: Mapping[Any, Any]) -> Any:
+    def rows(self, cache: Cache) -> Any:
         """Its rows, where making them takes no work; None elsewhere."""
         return self._value(self.key, cache)
 
-    def _value(self, key: Any, cache: Mapping[Any, Any]) -> Any:
+    def _value(self, key: Any, cache: Cache) -> Any:
         task = self.tasks.get(key)
         if task is None:
             return cache.get(self.given.get(key, key))
@@ -83,14 +104,29 @@ def feeds_of(recipe: Recipe, rows: Any) -> Feeds | None:
     return feeds if feeds.found else None
 
 
-def watch() -> None:
-    """See that a computation in threads of this process reads ahead of its tasks.
+def watch(recipe: Recipe) -> None:
+    """See that a computation about to start reads ahead of its tasks.
 
-    It is said each time: Dask forgets callbacks when two computations overlap.
+    In threads of this process it is said each time: Dask forgets callbacks when two computations
+    overlap.
     """
     from dask.callbacks import Callback
 
     Callback(pretask=_before).register()
+    if "distributed" in sys.modules and any(map(_elsewhere, recipe.opened)):
+        from daskimg.lazy.queued import Queue
+
+        client = active_client()
+        try:
+            ensure(Queue, [client, *other_clients(client)])
+        except Exception as error:  # workers that may not be given plugins: all else works
+            logger.warning("workers do not read ahead of their tasks: %s", error)
+
+
+def _elsewhere(opened: tuple[Any, Step]) -> bool:
+    """Whether files may be on other machines."""
+    _, step = opened
+    return not (step.params[0] or Source.default).is_here
 
 
 def _before(key: Any, graph: Mapping[Any, Any], state: Mapping[str, Any]) -> None:
@@ -107,14 +143,21 @@ def _before(key: Any, graph: Mapping[Any, Any], state: Mapping[str, Any]) -> Non
             hint(hints, graph[after], state["cache"])
 
 
-def hint(hints: Hints, task: Any, cache: Mapping[Any, Any]) -> None:
+def hint(hints: Hints, task: Any, cache: Cache) -> None:
     """Begin what a task will want."""
+    found = wants(task, cache)
+    if found is None:
+        return
+    if found.feeds is None:
+        hints.local = True  # local files: no more questions
+    else:
+        hints.put(found.mark, found.feeds)
+
+
+def wants(task: Any, cache: Cache) -> Wanted | None:
+    """What a task will want, begun; None where that is not known yet."""
     region = region_in([task])
     rows = None if region is None else region.rows(cache)
     if region is None or rows is None:
-        return
-    feeds = feeds_of(region.recipe, rows)
-    if feeds is None:
-        hints.local = True  # local files: no more questions
-    else:
-        hints.put(mark_of(region.recipe, rows), feeds)
+        return None
+    return Wanted(mark_of(region.recipe, rows), feeds_of(region.recipe, rows))

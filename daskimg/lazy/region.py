@@ -185,7 +185,7 @@ class Region(Pictures):
     def _lower(self) -> None:
         crashes.watch()
         wanted.watch()
-        hints.watch()
+        hints.watch(self.recipe)
 
     def siblings(self, dependents: Any) -> dict[str, Region]:
         """The regions over the same rows on the same level, this one too."""

@@ -150,6 +150,12 @@ class Source:
         held: dict[str, Any] = {"allowed": self._allowed or other._allowed, "for_paths": True}
         return Source(self._options, stores=other._stores, **held)
 
+    @property
+    def is_here(self) -> bool:
+        """Whether all that it opens is on this machine, or in this process."""
+        stores = None if self._stores is None else _places((*self._stores, *self._allowed))
+        return stores is not None and all(store.protocol in HERE for store in stores)
+
     def for_cell(self, path: str) -> Source:
         """With what a path that a cell holds is opened.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import pickle
 
 import numpy as np
@@ -425,7 +426,7 @@ def of_one_shape(n=6):
 @pytest.mark.parametrize("cuts", [(0, 2, 6), (0, 1, 3, 6), (1, 3, 6), (0, 0, 3, 6)])
 def test_rows_that_lie_side_by_side_are_joined_where_they_are(cuts):
     cells = of_one_shape()
-    parts = [cells[a:b] for a, b in zip(cuts, cuts[1:], strict=False)]
+    parts = [cells[a:b] for a, b in itertools.pairwise(cuts)]
     joined = di.ImageArray._concat_same_type(parts)
     assert_images_equal(pd.Series(joined), pd.Series(cells[cuts[0] : cuts[-1]]))
     assert np.shares_memory(joined.data.values, cells.data.values)

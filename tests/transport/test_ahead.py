@@ -8,7 +8,7 @@ import io
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import dask
 import numpy as np
@@ -18,6 +18,7 @@ from PIL import Image
 
 import daskimg as di
 from daskimg.transport import ahead
+from daskimg.transport.source import Source
 from tests.patience import PATIENCE
 
 
@@ -40,12 +41,17 @@ class Pictures:
         self.together = 0  # at once, before any is answered
         self.late: range = range(0)  # those that are not answered before `go_on`
         self.go_on = threading.Event()
+        self.first = 0  # files that are asked for before the first one is answered
+        self.waited: list[bool] = []
         self.seen = threading.Condition()
         self.url = ""
 
     def wait_for(self, path: str) -> bool:
+        return self.wait_until(lambda: self.asked[path] > 0)
+
+    def wait_until(self, true: Callable[[], bool]) -> bool:
         with self.seen:
-            return self.seen.wait_for(lambda: self.asked[path] > 0, PATIENCE)
+            return self.seen.wait_for(true, PATIENCE)
 
     def all_asked(self) -> int:
         """Requests that came, once no more come: one may be cancelled on its way here."""
@@ -66,6 +72,7 @@ class Pictures:
             self.asked[handler.path] += 1
             self.order.append(handler.path)
             self.seen.notify_all()
+            first = self.first > 0 and self.order == [handler.path]
         number = int(handler.path[1:-4])
         try:
             with self.seen:
@@ -73,6 +80,8 @@ class Pictures:
             if number in self.late:
                 self.go_on.wait(PATIENCE)
             time.sleep(self.delay)
+            if first:
+                self.waited.append(self.wait_until(lambda: len(self.asked) >= self.first))
             status = next(iter(self.failing.get(handler.path, [])[:1]), 200)
             if status != 200:
                 self.failing[handler.path].pop(0)
@@ -166,6 +175,66 @@ def test_the_next_partition_is_on_its_way(pictures, how):
     assert found == [*range(3 if how == "filtered" else 0, 8)]
     assert set(pictures.asked.values()) == {1}
     assert until(idle)
+
+
+def queue_of(dask_worker):
+    """What a worker has begun for tasks that have not run."""
+    queue = dask_worker.plugins["daskimg-queue"]
+    return len(queue.begun), len(queue.running), len(queue.ready)
+
+
+@pytest.mark.parametrize("how", ["listing", "filtered", "frame", "headers"])
+def test_a_worker_reads_ahead_of_its_next_task(pictures, client, how):
+    """The first picture comes when one of another partition has been asked for."""
+    pictures.first = 3
+    paths = pictures.paths(*range(8))
+    image = di.read_images(paths.tolist(), files_per_partition=2).image
+    if how == "frame":
+        df = dask.dataframe.from_pandas(pd.DataFrame({"path": paths}), npartitions=4)
+        image = di.images(df.path)
+    wanted = (image.img.height * 0 + 4 if how == "headers" else image.img.mean()).rename("mean")
+    if how == "filtered":
+        wanted = wanted[wanted > 2]
+    if how == "frame":  # else Dask gives a worker the rows of a partition when it has no other
+        wanted = wanted.optimize()
+    (worker, *_) = client.scheduler_info(n_workers=-1)["workers"]
+    found = client.compute(wanted, workers=[worker], allow_other_workers=False).result()
+    expected = {"headers": [4] * 8, "filtered": [*range(3, 8)]}
+    assert found.tolist() == expected.get(how, [*range(8)])
+    assert pictures.waited == [True]
+    assert set(pictures.asked.values()) == {1}
+    assert client.run(queue_of, workers=[worker]) == {worker: (0, 0, 0)}
+
+
+def test_what_a_worker_has_begun_ends_with_its_task(pictures, client):
+    """Tasks that are cancelled while they wait leave no request and no bytes behind."""
+    pictures.first = 20  # never: the first task is under way until it is cancelled
+    df = di.read_images(pictures.paths(*range(8)).tolist(), files_per_partition=2)
+    (worker, *_) = client.scheduler_info(n_workers=-1)["workers"]
+    future = client.compute(df.image.img.mean(), workers=[worker], allow_other_workers=False)
+    assert pictures.wait_until(lambda: len(pictures.asked) >= 3)
+    client.cancel(future)
+    pictures.first = 0
+    with pictures.seen:
+        pictures.seen.notify_all()
+    assert until(lambda: client.run(queue_of, workers=[worker]) == {worker: (0, 0, 0)})
+    assert until(lambda: client.run(idle_there, workers=[worker]) == {worker: True})
+
+
+def idle_there():
+    from daskimg.transport import ahead
+
+    home = ahead._process()
+    return home.active == home.held == 0 and not home.feeds
+
+
+def test_local_files_need_no_queue():
+    for text, here in [("file:///a/1.png", True), ("memory://a/1.png", True), ("/a/", True)]:
+        assert Source(stores=[text]).is_here is here
+    for text in ("s3://bucket/a", "http://example.org/1.png"):
+        assert not Source(stores=[text]).is_here
+        assert not Source(stores=["/a/"], allowed=[text]).is_here
+    assert not Source.default.is_here  # cells may be anywhere
 
 
 def test_headers_are_asked_for_ahead_and_once(pictures):
