@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import weakref
 from collections.abc import Callable, Iterable
@@ -9,8 +10,15 @@ from typing import Any
 
 import dask
 
-__all__ = ["active_client", "ensure", "other_clients"]
+__all__ = ["active_client", "ensure", "other_clients", "tell_of_threads", "threads"]
 
+logger = logging.getLogger("daskimg.clients")
+
+FED = 16  # threads that one process can feed: docs/deployment.md, "Many cores"
+A_WORKER = 4  # threads of a process that `start_cluster` starts
+
+_IN_THREADS = (None, "threads", "threading")
+_told = False
 _registered: weakref.WeakKeyDictionary[Any, set[Any]] = weakref.WeakKeyDictionary()
 
 
@@ -52,3 +60,29 @@ def ensure(plugin: Callable[[], Any], clients: Iterable[Any]) -> None:
             if plugin not in done:
                 client.register_plugin(plugin())
                 done.add(plugin)
+
+
+def threads() -> int:
+    """Threads that Dask computes with in this process."""
+    number: int = dask.config.get("num_workers", None) or dask.system.CPU_COUNT
+    return number
+
+
+def tell_of_threads() -> None:
+    """One line, once: a computation in threads of this process has more of them than it can feed.
+
+    Between two calls of a codec a thread needs the interpreter, which they share.
+    """
+    global _told
+    number = threads()
+    if _told or number <= FED or dask.config.get("scheduler", None) not in _IN_THREADS:
+        return
+    active = active_client()
+    if active is None and not other_clients(active):
+        _told = True
+        logger.warning(
+            "%d threads are more than one process can feed where pictures are small: "
+            "di.start_cluster() starts %d processes of %d threads "
+            "(dask.config.set(num_workers=%d): no more than that, and this is not said)",
+            *(number, number // A_WORKER, A_WORKER, FED),
+        )

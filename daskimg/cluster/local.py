@@ -17,6 +17,7 @@ from distributed.security import Security
 from distributed.system import MEMORY_LIMIT
 
 from daskimg import config
+from daskimg.clients import A_WORKER
 from daskimg.stage.call import visible_gpus
 
 __all__ = ["LocalClient", "start"]
@@ -49,7 +50,7 @@ def start(
         if number is not None and number < 1:
             raise ValueError(f"{name} is a number above 0, or None; got {number!r}")
     devices = _devices(gpus)
-    count = n_workers or max(1, CPU_COUNT // (threads_per_worker or 4))
+    count = n_workers or max(1, CPU_COUNT // (threads_per_worker or A_WORKER))
     threads = threads_per_worker or max(1, CPU_COUNT // count)
     options = dict(options)
     security = options.pop("security", None)

@@ -8,27 +8,19 @@ is hinted is what is opened whatever filters say.
 from __future__ import annotations
 
 import functools
-import logging
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, Protocol
 
-from daskimg import wanted
-from daskimg.clients import active_client, ensure, other_clients
 from daskimg.engine import onepass, opening
-from daskimg.engine.program import Step
 from daskimg.lazy import chunks
 from daskimg.lazy.bare import array_of, arrays_of
 from daskimg.lazy.chunks import Hints, mark_of
 from daskimg.lazy.expr import Task, TaskRef
 from daskimg.lazy.fusion import is_light, run_bare, run_in_order
 from daskimg.lazy.recipe import Recipe
-from daskimg.transport.ahead import Feeds, hungry
-from daskimg.transport.source import Source
+from daskimg.transport.ahead import Feeds
 
-__all__ = ["Cache", "Region", "Wanted", "feeds_of", "hint", "region_in", "wants", "watch"]
-
-logger = logging.getLogger("daskimg.lazy.hints")
+__all__ = ["Cache", "Region", "Wanted", "feeds_of", "hint", "region_in", "wants"]
 
 
 class Cache(Protocol):
@@ -102,45 +94,6 @@ def feeds_of(recipe: Recipe, rows: Any) -> Feeds | None:
         values = array_of(rows) if name is None else dict(arrays_of(rows))[name]
         opening.expect(feeds, onepass.as_cells(values), step.name, step.params)
     return feeds if feeds.found else None
-
-
-def watch(recipe: Recipe) -> None:
-    """See that a computation about to start reads ahead of its tasks.
-
-    In threads of this process it is said each time: Dask forgets callbacks when two computations
-    overlap.
-    """
-    from dask.callbacks import Callback
-
-    Callback(pretask=_before).register()
-    if "distributed" in sys.modules and any(map(_elsewhere, recipe.opened)):
-        from daskimg.lazy.queued import Queue
-
-        client = active_client()
-        try:
-            ensure(Queue, [client, *other_clients(client)])
-        except Exception as error:  # workers that may not be given plugins: all else works
-            logger.warning("workers do not read ahead of their tasks: %s", error)
-
-
-def _elsewhere(opened: tuple[Any, Step]) -> bool:
-    """Whether files may be on other machines."""
-    _, step = opened
-    return not (step.params[0] or Source.default).is_here
-
-
-def _before(key: Any, graph: Mapping[Any, Any], state: Mapping[str, Any]) -> None:
-    """A task is about to start: what those that come next will want is begun."""
-    run = wanted.current()
-    if run is None:
-        return
-    hints = run.begun = run.begun or Hints()
-    for after in reversed(state["ready"]):
-        if hints.local or (hints.feeds and not hungry()):
-            return
-        if after not in hints.keys:
-            hints.keys.add(after)
-            hint(hints, graph[after], state["cache"])
 
 
 def hint(hints: Hints, task: Any, cache: Cache) -> None:

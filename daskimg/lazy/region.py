@@ -18,8 +18,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from daskimg import wanted
+from daskimg.clients import tell_of_threads
 from daskimg.guard import crashes
-from daskimg.lazy import hints
+from daskimg.lazy import foresight
 from daskimg.lazy.chunks import narrowed, run, taken
 from daskimg.lazy.compile import compiled
 from daskimg.lazy.expr import (
@@ -185,7 +186,9 @@ class Region(Pictures):
     def _lower(self) -> None:
         crashes.watch()
         wanted.watch()
-        hints.watch(self.recipe)
+        foresight.watch(self.recipe)
+        if any(program.decodes for program in self.recipe.programs):
+            tell_of_threads()
 
     def siblings(self, dependents: Any) -> dict[str, Region]:
         """The regions over the same rows on the same level, this one too."""

@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from daskimg.clients import active_client, tell_of_threads, threads
 from daskimg.column.dtype import ImageDtype
 from daskimg.engine.rooms import Place, Room
 from daskimg.errors import ImageError
@@ -104,14 +105,13 @@ def work_of(frame: Any) -> Work:
 
 def runner() -> Runner:
     """Where Dask would compute now: a cluster, this thread, or threads."""
-    from daskimg.clients import active_client
-
     client = active_client()
     if client is not None:
         return Cluster(client)
     if dask.config.get("scheduler", None) in ("sync", "synchronous", "single-threaded"):
         return Here()
-    return Threads(dask.config.get("num_workers", None) or dask.system.CPU_COUNT)
+    tell_of_threads()
+    return Threads(threads())
 
 
 class _Size:
