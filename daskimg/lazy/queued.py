@@ -18,7 +18,6 @@ from daskimg.transport.ahead import Feeds, hungry
 __all__ = ["Queue"]
 
 RUNS = ("executing", "long-running")
-LIGHT = 2**22  # bytes of what a task is given up to which it is looked at
 
 
 class Queue(WorkerPlugin):
@@ -64,15 +63,8 @@ class Queue(WorkerPlugin):
             del self.ready[key]
             task = self.worker.state.tasks.get(key)
             if task is not None:
-                given = {below: self._given(below) for below in task.run_spec.dependencies}
-                self.begun[key] = self.thread.submit(wants, task.run_spec, given)
-
-    def _given(self, key: Any) -> Any:
-        """What a task is given by another, where that is small."""
-        task = self.worker.state.tasks.get(key)
-        if task is None or task.state != "memory" or (task.nbytes or LIGHT) >= LIGHT:
-            return None
-        return self.worker.data.get(key)
+                # (what other tasks have made may be on disk: rows that come with the task count)
+                self.begun[key] = self.thread.submit(wants, task.run_spec, {})
 
     def take(self, mark: Any) -> Feeds | None:
         """What was begun for the task of this thread, and rows that have a mark."""

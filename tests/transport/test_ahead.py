@@ -183,22 +183,18 @@ def queue_of(dask_worker):
     return len(queue.begun), len(queue.running), len(queue.ready)
 
 
-@pytest.mark.parametrize("how", ["listing", "filtered", "frame", "headers"])
+@pytest.mark.parametrize("how", ["pixels", "filtered", "headers"])
 def test_a_worker_reads_ahead_of_its_next_task(pictures, client, how):
     """The first picture comes when one of another partition has been asked for."""
     pictures.first = 3
     paths = pictures.paths(*range(8))
+    (worker, *_) = client.scheduler_info(n_workers=-1)["workers"]
+    there = {"workers": [worker], "allow_other_workers": False}
     image = di.read_images(paths.tolist(), files_per_partition=2).image
-    if how == "frame":
-        df = dask.dataframe.from_pandas(pd.DataFrame({"path": paths}), npartitions=4)
-        image = di.images(df.path)
     wanted = (image.img.height * 0 + 4 if how == "headers" else image.img.mean()).rename("mean")
     if how == "filtered":
         wanted = wanted[wanted > 2]
-    if how == "frame":  # else Dask gives a worker the rows of a partition when it has no other
-        wanted = wanted.optimize()
-    (worker, *_) = client.scheduler_info(n_workers=-1)["workers"]
-    found = client.compute(wanted, workers=[worker], allow_other_workers=False).result()
+    found = client.compute(wanted, **there).result()
     expected = {"headers": [4] * 8, "filtered": [*range(3, 8)]}
     assert found.tolist() == expected.get(how, [*range(8)])
     assert pictures.waited == [True]
