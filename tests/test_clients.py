@@ -18,7 +18,8 @@ def frame(tmp_path, monkeypatch):
     monkeypatch.setattr(clients, "_told", False)
     monkeypatch.setattr(clients, "other_clients", lambda active: [])  # of other tests
     monkeypatch.setattr(clients, "active_client", lambda: None)
-    return di.read_images(tmp_path)
+    with dask.config.set(scheduler="threads"):
+        yield di.read_images(tmp_path)
 
 
 def lines(caplog):
