@@ -7,6 +7,7 @@ import inspect
 import os
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import cached_property
 from typing import Any
@@ -20,6 +21,7 @@ from daskimg.transport import fetch
 
 __all__ = ["Target"]
 
+AT_ONCE = 16  # files that are removed from a store
 FEW = 256  # files that are waited for one by one
 NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 TRIES = 3  # of a file whose folder goes while it is written
@@ -250,12 +252,17 @@ class Target:
 
     def remove(self, names: Iterable[str]) -> None:
         """Remove files; those that are gone already are none of our business."""
-        for name in names:
-            self._refuse_links(name)
-            try:
-                self._try(lambda name=name: self.fs.rm_file(self.at(name)), name)
-            except FileNotFoundError:
-                continue
+        if self.renames:
+            for name in names:
+                self._remove(name)
+            return
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            list(pool.map(self._remove, names))
+
+    def _remove(self, name: str) -> None:
+        self._refuse_links(name)
+        with suppress(FileNotFoundError):
+            self._try(lambda: self.fs.rm_file(self.at(name)), name)
 
     def prune(self, below: str = "") -> None:
         """Remove empty folders, on a disk."""

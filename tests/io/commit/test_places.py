@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 
 import dask.dataframe as dd
@@ -14,6 +15,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 import daskimg as di
 from daskimg.io.commit.target import Target
 from daskimg.testing import make_images
+from tests.patience import PATIENCE
 
 TABLE = pd.DataFrame({"a": [1, 2, 3]})
 
@@ -24,6 +26,21 @@ def memory(monkeypatch):
     monkeypatch.setattr(MemoryFileSystem, "store", {})
     monkeypatch.setattr(MemoryFileSystem, "pseudo_dirs", [""])
     return MemoryFileSystem()
+
+
+def test_files_of_a_store_are_removed_side_by_side(memory, monkeypatch):
+    target, both, remove = Target("memory://bin"), threading.Barrier(2), MemoryFileSystem.rm_file
+
+    def together(self, path):
+        both.wait(PATIENCE)
+        remove(self, path)
+
+    for name in ("a", "b", "kept"):
+        target.put(name, b"1")
+    monkeypatch.setattr(MemoryFileSystem, "rm_file", together)
+    target.remove(["a", "b"])
+    target.remove(["a", "gone"])
+    assert [*target.files()] == ["kept"]
 
 
 @pytest.mark.parametrize("url", ["memory://", "memory:///"])
