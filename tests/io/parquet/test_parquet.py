@@ -529,7 +529,7 @@ def test_images_inside_decode(pictures, tmp_path):
         pd.array([2**63 + 1, 2**64 - 1, 5], "uint64"),
         pd.array([True, None, False], "boolean"),
         pd.array([2**62 + 1, 2**62 + 2, None], "Int64"),
-        pd.array(["007", "7", None], "string"),
+        pd.array(["007", "7", None], "string[pyarrow]"),
     ],
     ids=lambda values: str(values.dtype),
 )
