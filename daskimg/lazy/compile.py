@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import Any, NamedTuple
 
@@ -30,7 +31,6 @@ from daskimg.lazy.recipe import (
     Given,
     Named,
     Op,
-    Part,
     Pick,
     Recipe,
     Root,
@@ -84,7 +84,7 @@ class _Maker:
 
     def domain(self, one: Domain) -> int:
         """The number of a domain; there is one of a kind."""
-        key = ("domain", one.base, one.parent, tuple((p.value, p.token) for p in one.parts))
+        key = "domain", one
         if key not in self.numbers:
             self.numbers[key] = len(self.domains)
             self.domains.append(one)
@@ -166,7 +166,7 @@ class _Maker:
             columns = isinstance(expr, Loc) and expr.operand("cindexer") is not None
             if columns or any(part.domain != below.domain for part in each):
                 return None
-            parts = [Part(part.value) for part in each]
+            parts = [part.value for part in each]
         else:
             subset = expr.operand("subset") if "subset" in expr._parameters else None
             used = below.value
@@ -177,9 +177,11 @@ class _Maker:
         domain = Domain(self.domains[below.domain].base, below.domain, tuple(parts))
         return Made(below.value, self.domain(domain))
 
-    def _leaving(self, expr: Expr, frame: int) -> Part:
-        """A part that is told by what an expression leaves of a frame."""
-        return Part(frame, _task(expr, {expr.operand("frame")._name: "rows"}), expr._name)
+    def _leaving(self, expr: Expr, frame: int) -> int:
+        """A mask of the rows that an expression leaves of a frame."""
+        task = functools.partial(_left, _task(expr, {expr.operand("frame")._name: "rows"}))
+        call = Call(task, ("rows",), (frame,), None, False)
+        return self.put(call, self.bases[frame], ("left", expr._name, frame))
 
     def _some(self, frame: int, names: list[Any]) -> int:
         return self.table(frame, names, [self.pick(frame, name) for name in names])
@@ -245,7 +247,7 @@ class _Maker:
             keys.append("item")
         task = Task(
             "constant",
-            _one_value,
+            _set,
             TaskRef("rows"),
             name,
             TaskRef("item") if len(inputs) > 1 else item,
@@ -339,8 +341,11 @@ def _task(expr: Expr, keys: dict[str, str]) -> Any:
     return Task(expr._name, expr.operation, *args, **expr._kwargs)
 
 
-def _one_value(frame: pd.DataFrame, name: Any, item: Any) -> pd.DataFrame:
-    return frame.assign(**{name: item}) if isinstance(name, str) else _set(frame, name, item)
+def _left(task: Any, given: dict[str, pd.DataFrame]) -> pd.Series:
+    rows = given["rows"]
+    numbered = rows.set_axis(pd.RangeIndex(len(rows)), axis=0)
+    left = task({"rows": numbered}).index
+    return pd.Series(numbered.index.isin(left), index=rows.index)
 
 
 def _set(frame: pd.DataFrame, name: Any, item: Any) -> pd.DataFrame:

@@ -18,7 +18,7 @@ import pandas as pd
 from daskimg.engine import kept, onepass
 from daskimg.errors import ImageError
 from daskimg.lazy.bare import Column, Table, array_of, as_pandas, rows_at
-from daskimg.lazy.recipe import Call, Columns, Given, Named, Op, Part, Pick, Recipe, moved
+from daskimg.lazy.recipe import Call, Columns, Given, Named, Op, Pick, Recipe, moved
 
 __all__ = ["ALL", "Evaluator"]
 
@@ -87,7 +87,7 @@ class Evaluator:
     def rows(self, domain: int) -> _Rows:
         """The rows of a domain, by their places in its base."""
         if domain not in self.passed:
-            parts: tuple[Part, ...] = ()
+            parts: tuple[int, ...] = ()
             below = domain
             while below not in self.passed and self.recipe.domains[below].parent is not None:
                 one = self.recipe.domains[below]
@@ -97,12 +97,12 @@ class Evaluator:
             )
         return self.passed[domain]
 
-    def passing(self, parts: list[Part], rows: _Rows) -> _Rows:
+    def passing(self, parts: list[int], rows: _Rows) -> _Rows:
         """The rows that pass all parts."""
         doubtful: dict[int, str] = {}
         for place, part in enumerate(parts):
-            lenient = place + 1 < len(parts) and self.recipe.raises(part.value)
-            blamed = self._blamed(part.value, rows) if lenient else None
+            lenient = place + 1 < len(parts) and self.recipe.raises(part)
+            blamed = self._blamed(part, rows) if lenient else None
             at = self._kept_by(part, rows)
             if blamed is not None:
                 places = np.arange(len(blamed)) if rows.at is None else rows.at
@@ -117,17 +117,12 @@ class Evaluator:
                 raise ImageError(reason, path or None)
         return rows
 
-    def _kept_by(self, part: Part, rows: _Rows) -> Any:
+    def _kept_by(self, part: int, rows: _Rows) -> Any:
         """The places of the rows that pass a part; `rows.at` where all do."""
-        value = as_pandas(self.value(part.value, rows))
-        if part.of is None:
-            passes = value.fillna(False).to_numpy(bool)
-            if passes.all():
-                return rows.at
-            return np.flatnonzero(passes) if rows.at is None else rows.at[passes]
-        left = part.of({"rows": value.set_axis(pd.RangeIndex(len(value)), axis=0)})
-        places = left.index.to_numpy()
-        return places if rows.at is None else rows.at[places]
+        passes = as_pandas(self.value(part, rows)).fillna(False).to_numpy(bool)
+        if passes.all():
+            return rows.at
+        return np.flatnonzero(passes) if rows.at is None else rows.at[passes]
 
     def _blamed(self, number: int, rows: _Rows) -> pd.Series | None:
         """Which rows of a value that raises fail, and why: it is computed all the same."""

@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from graphlib import TopologicalSorter
 from typing import Any
 
 from daskimg.lazy.bare import Column, Table, as_pandas, joined
@@ -107,18 +108,11 @@ def fusion(root: Expr, dependents: Any, bare: bool = False) -> Fusion | None:
         if below._name not in names
     }
     single = tuple(name for name, below in outside.items() if below.npartitions == 1)
-    return Fusion(_in_order(group), tuple(outside), single, bare, *outside.values())
-
-
-def _in_order(group: list[Expr]) -> tuple[Expr, ...]:
-    """What others need comes first."""
-    left = {node._name: node for node in group}
-    ordered: list[Expr] = []
-    while left:
-        for name, node in list(left.items()):
-            if all(below._name not in left for below in node.dependencies()):
-                ordered.append(left.pop(name))
-    return tuple(ordered)
+    inside = {node._name: node for node in group}
+    needs = {name: [x._name for x in inside[name].dependencies()] for name in inside}
+    order = TopologicalSorter(needs).static_order()  # what others need comes first
+    exprs = tuple(inside[name] for name in order if name in inside)
+    return Fusion(exprs, tuple(outside), single, bare, *outside.values())
 
 
 class Fusion(Blockwise):  # type: ignore[misc]

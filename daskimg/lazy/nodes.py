@@ -34,6 +34,7 @@ from daskimg.lazy.expr import (
 __all__ = [
     "ImageNode",
     "Once",
+    "Persisted",
     "PlacedStage",
     "Stage",
     "computed",
@@ -41,12 +42,15 @@ __all__ = [
     "files_of",
     "gather",
     "numbered",
+    "opens",
+    "replaced",
     "sort_key",
     "stable",
     "stage",
     "steady",
     "together",
     "with_operand",
+    "with_operands",
 ]
 
 
@@ -112,6 +116,11 @@ def stable(expr: Expr) -> bool:
     return all(isinstance(node, Blockwise) for node in expr.walk())
 
 
+def opens(node: Expr) -> bool:
+    """Whether it opens pictures itself."""
+    return isinstance(node, ImageNode) and bool(node.program.decodes)
+
+
 def files_of(expr: Expr) -> list[str]:
     """The files that one of Dask's own readers reads: Parquet and text."""
     if not RULES:
@@ -160,7 +169,7 @@ def together(frame: Any, several: int) -> Any:
     """
     if not RULES:
         return frame.repartition(npartitions=-(-frame.npartitions // several))
-    return new_collection(Together(frame.expr, several))
+    return new_collection(Beside(frame.expr, several))
 
 
 def steady(frame: Any) -> bool:
@@ -190,10 +199,38 @@ def sort_key(expr: Expr) -> Expr | None:
     return key if isinstance(key, Expr) else Projection(expr.operand("frame"), key)
 
 
+# -- expressions made of others -------------------------------------------------------------------
+def with_operands(expr: Expr, put: Callable[[Any], Any]) -> Expr:
+    """`expr` of what is `put` for each operand; of the same columns, so it keeps its meta.
+
+    (No recursion within a function: what calls itself would hold expressions, and what they hold,
+    until it is found to be garbage.)
+    """
+    operands = [put(x) for x in expr.operands]
+    if all(a is b for a, b in zip(operands, expr.operands, strict=True)):
+        return expr
+    made = type(expr)(*operands)
+    if "_meta" in vars(expr):
+        vars(made).setdefault("_meta", expr._meta)
+    return made
+
+
 def with_operand(parent: Expr, old: Expr, new: Expr) -> Expr:
     """`parent` of `new` where it was one of `old`."""
-    operands = [new if isinstance(x, Expr) and x._name == old._name else x for x in parent.operands]
-    return type(parent)(*operands)
+    name = old._name
+    return with_operands(parent, lambda x: new if isinstance(x, Expr) and x._name == name else x)
+
+
+def replaced(expr: Expr, new: Callable[[Expr], Expr | None], done: dict[str, Expr]) -> Expr:
+    """`expr` with the nodes for which there is a `new` one replaced, from the top down."""
+    if expr._name not in done:
+        found = new(expr)
+        if found is None:
+            found = with_operands(
+                expr, lambda x: replaced(x, new, done) if isinstance(x, Expr) else x
+            )
+        done[expr._name] = found
+    return done[expr._name]
 
 
 def _above(expr: Expr, dependents: Any) -> Iterator[Expr]:
@@ -231,7 +268,7 @@ class Stage(Elemwise):  # type: ignore[misc]
         if isinstance(parent, Projection) and self.keeps(parent):
             return Projection(self.frame, *parent.operands[1:])  # which takes no call
         if not isinstance(parent, Once) and any(map(self._cuts, _above(self, dependents))):
-            return with_operand(parent, self, Once(self, _Made(self._name)))
+            return with_operand(parent, self, Once(self, Persisted(self)))
         return None
 
     def keeps(self, chosen: Expr) -> bool:
@@ -239,10 +276,11 @@ class Stage(Elemwise):  # type: ignore[misc]
         return {*chosen.columns} <= self.call.kept
 
     def _cuts(self, expr: Expr) -> bool:
-        """Whether what it makes tells where `expr`, a sort, cuts its rows."""
+        """Whether what it or a picture makes tells where `expr`, a sort, cuts its rows."""
         key = sort_key(expr)
         return key is not None and any(
-            isinstance(node, Stage) and node.call is self.call for node in key.simplify().walk()
+            node.call is self.call if isinstance(node, Stage) else opens(node)
+            for node in key.simplify().walk()
         )
 
     def _task(self, name: Any, index: int) -> Task:
@@ -256,13 +294,9 @@ class Stage(Elemwise):  # type: ignore[misc]
         return PlacedStage(*self.operands)
 
 
-class Once(Expr):  # type: ignore[misc]
-    """The rows of a stage by whose results they are sorted above, computed when first needed.
+class _Apart(Expr):  # type: ignore[misc]
+    """The rows of a frame, made apart from it: no Blockwise, which fuses with its neighbours."""
 
-    Dask asks for the key of all rows, to know where to cut them, and then for the rows.
-    """
-
-    _parameters = ["frame", "made"]  # noqa: RUF012
     _is_length_preserving = True
 
     @functools.cached_property
@@ -272,45 +306,44 @@ class Once(Expr):  # type: ignore[misc]
     def _divisions(self) -> Any:
         return self.frame.divisions
 
-    def _simplify_up(self, parent: Expr, dependents: Any) -> Expr | None:
-        stage = self.operand("frame")
-        if isinstance(parent, Projection) and stage.keeps(parent):
-            return Projection(stage.frame, *parent.operands[1:])
-        return None
+
+class Once(_Apart):
+    """Rows that are sorted above by what is dear of them, computed when first needed.
+
+    Dask asks for the key of all rows, to know where to cut them, and then for the rows.
+    """
+
+    _parameters = ["frame", "made"]  # noqa: RUF012
 
     def _lower(self) -> Expr:
         return self.operand("made").of(self.frame)
 
 
-class _Made:
-    """What a stage of this name made, for as long as a query is about to read it."""
+class Persisted:
+    """What an expression made, for as long as a query is about to read it."""
 
-    def __init__(self, name: str) -> None:
-        self._name, self._rows = name, dict[Any, Expr]()
+    def __init__(self, expr: Expr) -> None:
+        self._name, self._rows = expr._name, dict[Any, Expr]()
 
-    def of(self, stage: Expr) -> Expr:
-        """The rows, computed; however its input is said by now, they are the same."""
-        frame = new_collection(stage)
-        place = get_scheduler(collections=[frame]), stage.npartitions
+    def of(self, expr: Expr) -> Expr:
+        """The rows, computed; however the expression is said by now, they are the same."""
+        frame = new_collection(expr)
+        place = get_scheduler(collections=[frame]), expr.npartitions
         if place not in self._rows:
             self._rows[place] = frame.persist().expr
         return self._rows[place]
 
     def __dask_tokenize__(self) -> tuple[str, str]:
-        return "daskimg-made", self._name
+        return "daskimg-persisted", self._name
 
 
-class PlacedStage(Expr):  # type: ignore[misc]
-    """A stage about to run. Not a Blockwise, so that it never fuses with its neighbours."""
+class PlacedStage(_Apart):
+    """A stage about to run."""
 
     _parameters = ["frame", "call", "meta", "prepare"]  # noqa: RUF012
-    _is_length_preserving = True
     _meta = Stage._meta
     _name = Stage._name
     _task = Stage._task
-
-    def _divisions(self) -> Any:
-        return self.frame.divisions
 
     def _simplify_up(self, parent: Expr, dependents: Any) -> Expr | None:
         if isinstance(parent, Partitions):
@@ -319,35 +352,20 @@ class PlacedStage(Expr):  # type: ignore[misc]
         return None
 
 
-class Numbered(Expr):  # type: ignore[misc]
-    """A function of every partition and its number.
-
-    Not a Blockwise: to take some partitions of it does not number them anew.
-    """
+class Numbered(_Apart):
+    """A function of every partition and its number: to take some does not number them anew."""
 
     _parameters = ["frame", "call", "meta"]  # noqa: RUF012
-    _is_length_preserving = True
-
-    @functools.cached_property
-    def _meta(self) -> pd.DataFrame:
-        return self.operand("meta")
-
-    def _divisions(self) -> Any:
-        return self.frame.divisions
+    _meta = Stage._meta
 
     def _task(self, name: Any, index: int) -> Task:
         return Task(name, self.call, TaskRef((self.frame._name, index)), index)
 
 
-class Together(Expr):  # type: ignore[misc]
-    """`several` partitions as one."""
+class Beside(_Apart):
+    """`several` partitions that lie beside each other as one."""
 
     _parameters = ["frame", "several"]  # noqa: RUF012
-    _is_length_preserving = True
-
-    @functools.cached_property
-    def _meta(self) -> pd.DataFrame:
-        return self.frame._meta
 
     def _divisions(self) -> Any:
         *starts, end = self.frame.divisions

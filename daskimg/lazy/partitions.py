@@ -21,21 +21,19 @@ from daskimg.lazy.expr import (
     RULES,
     Alias,
     Apply,
-    BaseSetIndexSortValues,
     Blockwise,
     Expr,
     Map,
     MapPartitions,
     convert_legacy_graph,
     new_collection,
-    operand,
     optimize_blockwise_fusion,
 )
 from daskimg.lazy.fusion import run_bare, twin_of, unfused
 from daskimg.lazy.hints import feeds_of, region_in
-from daskimg.lazy.nodes import ImageNode, Once, PlacedStage, Stage, sort_key
+from daskimg.lazy.nodes import PlacedStage, Stage, replaced, with_operands
 from daskimg.lazy.prune import pruned
-from daskimg.lazy.region import Region, Take, every_node
+from daskimg.lazy.region import Region, Take, decodes, every_node
 from daskimg.lazy.rowwise import drops_rows, is_rowwise
 from daskimg.lazy.source import row_counts, row_weight
 from daskimg.transport.ahead import Feeds
@@ -129,7 +127,7 @@ class Parts:
         self._expr, self._below = expr, below
         self.rows, self.filters = rows, filters
         self.source: Any = None if below is None else below._meta
-        self.dear = below is None or _decodes(below)
+        self.dear = below is None or decodes(below)
         self.plain = below is not None and _plain(below)
         self.counts = None if below is None else row_counts(new_collection(below))
         self.weight = 0.0 if below is None else row_weight(new_collection(below))
@@ -149,9 +147,8 @@ def settled(frame: Any, **options: Any) -> Any:
     """`frame` lowered, with what several partitions need (a shuffle, a small table) computed."""
     if not RULES:
         return in_plain.settled(frame, **options)
-    frame = new_collection(_with_keys(pruned(frame).expr, options))
-    with unfused():
-        expr = frame.optimize(fuse=False).expr
+    with unfused(), dask.config.set(options):  # (a sort computes what it has to know)
+        expr = pruned(frame).optimize(fuse=False).expr
     if expr.dependencies() and not isinstance(expr, Blockwise) and _shares(expr):
         return new_collection(expr).persist(**options)
     todo, seen = [expr], set()
@@ -167,53 +164,7 @@ def settled(frame: Any, **options: Any) -> Any:
                 todo.append(below)
             elif below.dependencies() and below._name not in held:
                 held[below._name] = new_collection(below).persist(**options).expr
-    return new_collection(_replaced(expr, lambda node: held.get(node._name)))
-
-
-def _with_keys(expr: Expr, options: dict[str, Any]) -> Expr:
-    """`expr` with the rows computed that are to be sorted by what is dear.
-
-    Dask asks for the key of all rows first, to know where to cut them, and would then make the
-    rows, and their key, once more.
-    """
-
-    sorts = any(isinstance(node, BaseSetIndexSortValues) for node in expr.walk())
-    return _cut(expr.simplify(), options, {}) if sorts else expr
-
-
-def _cut(expr: Expr, options: dict[str, Any], done: dict[str, Expr]) -> Expr:
-    """`expr` with the rows computed that are to be cut by what is dear, from the bottom up."""
-    if isinstance(expr, Once):
-        return _cut(expr.frame, options, done)
-    if expr._name not in done:
-        node = _with_operands(expr, lambda x: _cut(x, options, done) if isinstance(x, Expr) else x)
-        if rows := _rows_to_cut(node):
-            made = [one.expr for one in dask.persist(*map(new_collection, rows), **options)]
-            node = type(node)(*made, *node.operands[len(made) :])
-        done[expr._name] = node
-    return done[expr._name]
-
-
-def _with_operands(expr: Expr, put: Callable[[Any], Any]) -> Expr:
-    """`expr` of what is `put` for each operand.
-
-    (No recursion within a function: what calls itself would hold expressions, and what they hold,
-    until it is found to be garbage.)
-    """
-    operands = [put(x) for x in expr.operands]
-    same = all(a is b for a, b in zip(operands, expr.operands, strict=True))
-    return expr if same else type(expr)(*operands)
-
-
-def _rows_to_cut(expr: Expr) -> list[Expr]:
-    """What an expression sorts, where the key is dear."""
-    key = sort_key(expr)
-    if key is None:
-        return []
-    rows, other = expr.operand("frame"), operand(expr, "_other")
-    if rows.npartitions == 1 or _plain(key.simplify()):
-        return []
-    return [rows, other] if isinstance(other, Expr) else [rows]
+    return new_collection(replaced(expr, lambda node: held.get(node._name), {}))
 
 
 def _shares(expr: Expr) -> bool:
@@ -239,14 +190,6 @@ def _shares(expr: Expr) -> bool:
     return False
 
 
-def _replaced(expr: Expr, new: Callable[[Expr], Expr | None]) -> Expr:
-    """`expr` with each node for which there is a `new` one replaced, from the top down."""
-    found = new(expr)
-    if found is not None:
-        return found
-    return _with_operands(expr, lambda x: _replaced(x, new) if isinstance(x, Expr) else x)
-
-
 def with_programs(frame: Any, change: Callable[[Program], Program]) -> Any:
     """A lowered frame with each of its image programs changed; itself, where none is."""
     if not RULES:
@@ -264,7 +207,7 @@ def _changed(expr: Expr, change: Callable[[Program], Program], done: dict[str, E
         return change(value) if isinstance(value, Program) else value
 
     if expr._name not in done:
-        done[expr._name] = _with_operands(expr, put)
+        done[expr._name] = with_operands(expr, put)
     return done[expr._name]
 
 
@@ -276,7 +219,7 @@ def parts(frame: Any) -> Parts:
     regions = {node._name: node for node in expr.walk() if isinstance(node, Region)}
     if len(regions) == 1:
         narrowed = {name: region.narrowed() for name, region in regions.items()}
-        expr = _replaced(expr, lambda node: narrowed.get(node._name))
+        expr = replaced(expr, lambda node: narrowed.get(node._name), {})
     # rows that are dropped before any picture is opened are dropped where rows are read
     sources, filters = _sources(expr, _drops_unseen)
     if len(sources) > 1:
@@ -342,7 +285,7 @@ def _filters(expr: Expr) -> bool:
 
 
 def _drops_unseen(expr: Expr) -> bool:
-    return drops_rows(expr) and not _decodes(expr)
+    return drops_rows(expr) and not decodes(expr)
 
 
 def _rowwise(expr: Expr) -> bool:
@@ -366,8 +309,4 @@ def counted(frame: Any) -> Any:
 
 def _plain(expr: Expr) -> bool:
     calls = (MapPartitions, Map, Apply, Stage, PlacedStage)
-    return not _decodes(expr) and not any(isinstance(node, calls) for node in every_node(expr))
-
-
-def _decodes(expr: Expr) -> bool:
-    return any(node.program.decodes for node in every_node(expr) if isinstance(node, ImageNode))
+    return not decodes(expr) and not any(isinstance(node, calls) for node in every_node(expr))

@@ -68,7 +68,7 @@ def _passing(region: Region, source: Source) -> Any:
     domain = recipe.roots[0].domain
     told, used = [], set[Any]()
     for part in recipe.chain(domain):
-        names = _columns(recipe, part.value, held)
+        names = _columns(recipe, part, held)
         if names and names <= {*source.known_columns}:
             told.append(part)
             used |= names

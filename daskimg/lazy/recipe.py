@@ -9,6 +9,7 @@ for the rows that are asked for, and a filter makes no value of its own.
 from __future__ import annotations
 
 import functools
+import itertools
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
@@ -22,7 +23,6 @@ __all__ = [
     "Given",
     "Named",
     "Op",
-    "Part",
     "Pick",
     "Recipe",
     "Root",
@@ -86,20 +86,12 @@ class Columns(NamedTuple):
 Value: TypeAlias = Given | Pick | Named | Op | Call | Columns
 
 
-class Part(NamedTuple):
-    """A predicate: a mask, or (`of`) what leaves the rows of a frame out, as ``dropna`` does."""
-
-    value: int
-    of: Any = None
-    token: str = ""
-
-
 class Domain(NamedTuple):
-    """The rows of a domain that pass all parts; without a parent, those of a base."""
+    """The rows of a domain that pass all parts, which are masks; without a parent, of a base."""
 
     base: int
     parent: int | None
-    parts: tuple[Part, ...] = ()
+    parts: tuple[int, ...] = ()
 
 
 class Root(NamedTuple):
@@ -172,15 +164,15 @@ class Recipe:
                     todo += self.op(one).args
         return found
 
-    def in_order(self, parts: tuple[Part, ...]) -> list[Part]:
+    def in_order(self, parts: tuple[int, ...]) -> list[int]:
         """What needs no picture first, then what cannot raise, then by work.
 
         A user's function is called for no row that would not come so far as it was written.
         """
-        ordered: list[Part] = []
-        block: list[Part] = []
+        ordered: list[int] = []
+        block: list[int] = []
         for part in (*parts, None):
-            if part is None or self.calls_users(part.value):
+            if part is None or self.calls_users(part):
                 ordered += sorted(block, key=self._rank)
                 ordered += [] if part is None else [part]
                 block = []
@@ -188,9 +180,9 @@ class Recipe:
                 block.append(part)
         return ordered
 
-    def _rank(self, part: Part) -> tuple[int, int]:
-        work = self.work(part.value)
-        return (0 if work == NOTHING else 1 + self.raises(part.value)), work
+    def _rank(self, part: int) -> tuple[int, int]:
+        work = self.work(part)
+        return (0 if work == NOTHING else 1 + self.raises(part)), work
 
     def calls_users(self, number: int) -> bool:
         """Whether a user's function makes a value."""
@@ -201,16 +193,14 @@ class Recipe:
             return any(step.name == "apply" for step in value.program.steps)
         return any(map(self.calls_users, inputs(value)))
 
-    def cheap(self, domain: int) -> list[Part]:
+    def cheap(self, domain: int) -> list[int]:
         """The parts that narrow a domain before any picture is opened."""
-        parts: list[Part] = []
-        for part in self.in_order(self.chain(domain)):
-            if self.work(part.value) > NOTHING or self.calls_users(part.value):
-                break
-            parts.append(part)
-        return parts
+        return list(itertools.takewhile(self._is_cheap, self.in_order(self.chain(domain))))
 
-    def chain(self, domain: int) -> tuple[Part, ...]:
+    def _is_cheap(self, part: int) -> bool:
+        return self.work(part) == NOTHING and not self.calls_users(part)
+
+    def chain(self, domain: int) -> tuple[int, ...]:
         """All that the rows of a domain pass, the lowest filter's first."""
         one = self.domains[domain]
         return () if one.parent is None else (*self.chain(one.parent), *one.parts)
@@ -250,7 +240,7 @@ class Recipe:
         parts = self.in_order(self.chain(root.domain))
         if not parts:
             return [root.value]
-        return [] if self.cheap(root.domain) else [parts[0].value]
+        return [] if self.cheap(root.domain) else parts[:1]
 
     @property
     def aligns(self) -> bool:
@@ -265,7 +255,7 @@ class Recipe:
         # where values are asked for: by a part, by roots of one domain, by what pandas aligns
         asked: list[tuple[Any, int]] = []
         for domain, one in enumerate(self.domains):
-            asked += [(("part", domain, place), p.value) for place, p in enumerate(one.parts)]
+            asked += [(("part", domain, place), part) for place, part in enumerate(one.parts)]
         asked += [(("root", root.domain), root.value) for root in self.roots]
         for place, value in enumerate(self.values):
             if isinstance(value, Call) and value.domains is not None:

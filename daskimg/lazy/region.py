@@ -31,24 +31,33 @@ from daskimg.lazy.expr import (
     TaskRef,
 )
 from daskimg.lazy.fusion import Together, fusion
-from daskimg.lazy.nodes import ImageNode, with_operand
+from daskimg.lazy.nodes import (
+    ImageNode,
+    Once,
+    Persisted,
+    opens,
+    replaced,
+    sort_key,
+    with_operand,
+    with_operands,
+)
 from daskimg.lazy.rowwise import Hole, Pictures, is_rowwise
 from daskimg.lazy.tree import is_column, users_of
 
-__all__ = ["Region", "Take", "every_node", "take_of"]
+__all__ = ["Region", "Take", "decodes", "every_node", "take_of"]
 
 
 def take_of(expr: Expr) -> Take | None:
     """`expr`, if it is row-wise, with all such work below it as one region over one source."""
     if not (isinstance(expr, ImageNode) or is_rowwise(expr)):
         return None
-    expr = _expanded(expr, {})
+    expr = replaced(expr, _unfolded, {})
     rows, others = _frontier(expr)
     if len(rows) != 1:
         return None
     below = [*rows.values(), *others.values()]
     holes = {node._name: Hole(_like(node), place) for place, node in enumerate(below)}
-    root = _put(expr, lambda node: holes.get(node._name), {})
+    root = replaced(expr, lambda node: holes.get(node._name), {})
     return Take(Region((root,), *below), (root,))
 
 
@@ -75,38 +84,21 @@ def _frontier(expr: Expr) -> tuple[dict[str, Expr], dict[str, Expr]]:
     return rows, others
 
 
-def _put(expr: Expr, new: Any, done: dict[str, Expr]) -> Expr:
-    """`expr` with the nodes for which there is a `new` one replaced."""
-    if expr._name not in done:
-        found = new(expr)
-        if found is None:
-            operands = [_put(x, new, done) if isinstance(x, Expr) else x for x in expr.operands]
-            found = _rebuilt(expr, operands)
-        done[expr._name] = found
-    return done[expr._name]
+def _unfolded(node: Expr) -> Expr | None:
+    """What a region's part of row-wise work was made of; what is not row-wise stays."""
+    if isinstance(node, Take) and node.is_open:
+        return node.whole()
+    return None if is_rowwise(node) or isinstance(node, ImageNode) else node
 
 
-def _expanded(expr: Expr, done: dict[str, Expr]) -> Expr:
-    """`expr` with the regions in its row-wise part as the expressions they were made of."""
-    if expr._name not in done:
-        if isinstance(expr, Take) and expr.is_open:
-            done[expr._name] = expr.whole()
-        elif not (is_rowwise(expr) or isinstance(expr, ImageNode)):
-            done[expr._name] = expr
-        else:
-            operands = [_expanded(x, done) if isinstance(x, Expr) else x for x in expr.operands]
-            done[expr._name] = _rebuilt(expr, operands)
-    return done[expr._name]
-
-
-def _rebuilt(expr: Expr, operands: list[Any]) -> Expr:
-    """`expr` of other operands that are the same columns; its meta need not be made again."""
-    if all(a is b for a, b in zip(operands, expr.operands, strict=True)):
-        return expr
-    made = type(expr)(*operands)
-    if "_meta" in vars(expr):
-        vars(made).setdefault("_meta", expr._meta)
-    return made
+def _cut_once(expr: Expr) -> Expr | None:
+    """A sort by what is made of pictures, of rows that are made, with their key, at once."""
+    key = sort_key(expr)
+    if key is None or not decodes(replaced(key, _unfolded, {}).simplify()):
+        return None
+    return with_operands(
+        expr, lambda x: Once(x, Persisted(x)) if isinstance(x, Take) and x.is_open else x
+    )
 
 
 def every_node(expr: Expr) -> Iterator[Expr]:
@@ -116,6 +108,11 @@ def every_node(expr: Expr) -> Iterator[Expr]:
         if isinstance(node, Region):
             for root in node.operand("roots"):
                 yield from root.walk()
+
+
+def decodes(expr: Expr) -> bool:
+    """Whether pictures are opened for it."""
+    return any(map(opens, every_node(expr)))
 
 
 class Region(Pictures):
@@ -218,7 +215,7 @@ class Region(Pictures):
                 below = region.operands[1 + place]._name
                 return Hole(node.operand("like"), places[below]) if place else node
 
-            return _put(root, hole, {})
+            return replaced(root, hole, {})
 
         roots = {
             root._name: root
@@ -280,12 +277,13 @@ class Take(Blockwise):  # type: ignore[misc]
         def outside(node: Expr) -> Expr | None:
             return region.operands[1 + node.operand("place")] if isinstance(node, Hole) else None
 
-        return _put(root, outside, {})
+        return replaced(root, outside, {})
 
     def _tune_up(self, parent: Expr) -> Expr | None:
         if isinstance(parent, Region | Take) or not self.is_open:
             return None
-        return take_of(parent)
+        cut = _cut_once(parent)
+        return take_of(parent) if cut is None else cut
 
     def _simplify_up(self, parent: Expr, dependents: Any) -> Expr | None:
         """Once its region is whole, what stands below other work than ours becomes one task."""

@@ -26,7 +26,8 @@ def computed(x: Any) -> Any:
     """The values of whatever a case returned."""
     if isinstance(x, list):
         return [computed(y) for y in x]
-    return x.compute() if hasattr(x, "dask") else x
+    # (to ask for its `dask` is to make a graph: a sort would look at its keys)
+    return x.compute() if hasattr(x, "compute") else x
 
 
 @pytest.mark.sampled(one_in=3)
@@ -50,7 +51,6 @@ def test_only_known_cases_cost_more_than_the_best():
         "merge, then filter by an unkept measure",
         "merge, filter by an unkept measure, op",
         "repartition between",
-        "sort by a measure",
     }
     assert all(cost.why for cost in BELOW_BEST.values())
 

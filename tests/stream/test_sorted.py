@@ -84,8 +84,9 @@ def total(chosen, tmp_path):
 
 
 @pytest.mark.parametrize("name", CASES)
-@pytest.mark.parametrize("way", [batches, torch])
+@pytest.mark.parametrize("way", [batches, torch, computed])
 def test_each_row_is_made_once(df, name, way, tmp_path):
+    """Dask asks for the keys of all rows before it sorts any."""
     Model.seen = 0
     metrics.reset()
     with dask.config.set(scheduler="sync"):
@@ -98,12 +99,6 @@ def sees_each_row_once(df, name, way, tmp_path):
     with dask.config.set(scheduler="sync"):
         assert way(CASES[name](df)[["image", "made"]], tmp_path) == ROWS
     assert Model.seen == ROWS
-
-
-@pytest.mark.parametrize("name", CASES)
-def test_a_model_sees_each_row_once(df, name, tmp_path):
-    """Dask asks for the keys of all rows before it sorts any."""
-    sees_each_row_once(df, name, computed, tmp_path)
 
 
 @pytest.mark.sampled(one_in=4)
