@@ -30,13 +30,13 @@ class Hints:
     def __init__(self) -> None:
         self.keys: set[Any] = set()  # of tasks that were looked at
         self.feeds: dict[Any, Feeds] = {}
-        self.local = False  # there is nothing to do for any
+        self.over = False
         self.lock = threading.Lock()
 
     def put(self, mark: Any, feeds: Feeds) -> None:
         with self.lock:
             other = self.feeds.setdefault(mark, feeds)
-        if other is not feeds or self.local:
+        if other is not feeds or self.over:
             feeds.close()
 
     def take(self, mark: Any) -> Feeds | None:
@@ -45,7 +45,7 @@ class Hints:
 
     def close(self) -> None:
         """The run is over."""
-        self.local = True
+        self.over = True
         with self.lock:
             left, self.feeds = [*self.feeds.values()], {}
         for feeds in left:

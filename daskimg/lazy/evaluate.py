@@ -190,12 +190,8 @@ class Evaluator:
         return isinstance(self.recipe.values[number], Given)
 
     def _index(self, number: int, rows: _Rows) -> pd.Index:
-        """The index of a value, for some rows."""
-        value = self.recipe.values[number]
-        while isinstance(value, Op | Named | Pick | Columns):  # of these nothing need be computed
-            number = value[0]  # the cells, the column, the frame, what it is like
-            value = self.recipe.values[number]
-        if not isinstance(value, Given):
+        """The index of a frame, for some rows."""
+        if not self._is_given(number):
             return self.value(number, rows).index
         key = "index", id(rows)
         if key not in self.memo:
@@ -261,12 +257,6 @@ class Evaluator:
         number = self.recipe.op(ops[0]).cells
         cells = self.value(number, rows)
         series = [as_pandas(self.value(arg, rows)) for arg in args]
-        for each in series:
-            if len(each) != len(cells):
-                raise ValueError(
-                    f"a row-wise argument has a value for each picture; got {len(each)} values "
-                    f"for {len(cells)} pictures"
-                )
         array = array_of(cells)
         begin = None
         places = range(len(cells)) if rows.at is None else rows.at

@@ -9,12 +9,10 @@ from typing import Any
 
 from daskimg import wanted
 from daskimg.clients import active_client, ensure, other_clients
-from daskimg.engine.program import Step
 from daskimg.lazy.chunks import Hints
-from daskimg.lazy.hints import hint
+from daskimg.lazy.hints import hint, reaches_out
 from daskimg.lazy.recipe import Recipe
 from daskimg.transport.ahead import hungry
-from daskimg.transport.source import Source
 
 __all__ = ["watch"]
 
@@ -29,8 +27,10 @@ def watch(recipe: Recipe) -> None:
     """
     from dask.callbacks import Callback
 
+    if not reaches_out(recipe):
+        return
     Callback(pretask=_before).register()
-    if "distributed" in sys.modules and any(map(_elsewhere, recipe.opened)):
+    if "distributed" in sys.modules:
         from daskimg.lazy.queued import Queue
 
         client = active_client()
@@ -40,12 +40,6 @@ def watch(recipe: Recipe) -> None:
             logger.warning("workers do not read ahead of their tasks: %s", error)
 
 
-def _elsewhere(opened: tuple[Any, Step]) -> bool:
-    """Whether files may be on other machines."""
-    _, step = opened
-    return not (step.params[0] or Source.default).is_here
-
-
 def _before(key: Any, graph: Mapping[Any, Any], state: Mapping[str, Any]) -> None:
     """A task is about to start: what those that come next will want is begun."""
     run = wanted.current()
@@ -53,8 +47,9 @@ def _before(key: Any, graph: Mapping[Any, Any], state: Mapping[str, Any]) -> Non
         return
     hints = run.begun = run.begun or Hints()
     for after in reversed(state["ready"]):
-        if hints.local or (hints.feeds and not hungry()):
+        if hints.over or (hints.feeds and not hungry()):
             return
         if after not in hints.keys:
             hints.keys.add(after)
-            hint(hints, graph[after], state["cache"])
+            if not hint(hints, graph[after], state["cache"]):
+                return  # one question at a time, where files are local

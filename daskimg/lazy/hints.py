@@ -19,8 +19,9 @@ from daskimg.lazy.expr import Task, TaskRef
 from daskimg.lazy.fusion import is_light, run_bare, run_in_order
 from daskimg.lazy.recipe import Recipe
 from daskimg.transport.ahead import Feeds
+from daskimg.transport.source import Source
 
-__all__ = ["Cache", "Region", "Wanted", "feeds_of", "hint", "region_in", "wants"]
+__all__ = ["Cache", "Region", "Wanted", "feeds_of", "hint", "reaches_out", "region_in", "wants"]
 
 
 class Cache(Protocol):
@@ -31,10 +32,10 @@ class Cache(Protocol):
 
 
 class Wanted(NamedTuple):
-    """What a task will want: None, where that is all local."""
+    """What a task will want."""
 
     mark: Any
-    feeds: Feeds | None
+    feeds: Feeds
 
 
 class Region(NamedTuple):
@@ -60,7 +61,7 @@ class Region(NamedTuple):
 
 
 def region_in(tasks: Iterable[Any]) -> Region | None:
-    """The region that opens files among tasks, those that are fused to one taken apart."""
+    """The region among tasks that opens files elsewhere; what is fused to one is taken apart."""
     found: dict[Any, Any] = {}
     given: dict[Any, Any] = {}
     for task in tasks:
@@ -77,8 +78,14 @@ def region_in(tasks: Iterable[Any]) -> Region | None:
     for task in found.values():
         if getattr(task, "func", None) is chunks.run and isinstance(task.args[1], TaskRef):
             recipe = task.args[0]
-            return Region(recipe, task.args[1].key, found, given) if recipe.opened else None
+            return Region(recipe, task.args[1].key, found, given) if reaches_out(recipe) else None
     return None
+
+
+def reaches_out(recipe: Recipe) -> bool:
+    """Whether a region opens files that may be on other machines."""
+    sources = [step.params[0] or Source.default for _, step in recipe.opened]
+    return not all(source.is_here for source in sources)
 
 
 @functools.cache
@@ -96,21 +103,19 @@ def feeds_of(recipe: Recipe, rows: Any) -> Feeds | None:
     return feeds if feeds.found else None
 
 
-def hint(hints: Hints, task: Any, cache: Cache) -> None:
-    """Begin what a task will want."""
+def hint(hints: Hints, task: Any, cache: Cache) -> bool:
+    """Begin what a task will want; whether that is something."""
     found = wants(task, cache)
-    if found is None:
-        return
-    if found.feeds is None:
-        hints.local = True  # local files: no more questions
-    else:
+    if found is not None:
         hints.put(found.mark, found.feeds)
+    return found is not None
 
 
 def wants(task: Any, cache: Cache) -> Wanted | None:
-    """What a task will want, begun; None where that is not known yet."""
+    """What a task will want, begun; None where that is nothing, or not known yet."""
     region = region_in([task])
     rows = None if region is None else region.rows(cache)
     if region is None or rows is None:
         return None
-    return Wanted(mark_of(region.recipe, rows), feeds_of(region.recipe, rows))
+    feeds = feeds_of(region.recipe, rows)
+    return None if feeds is None else Wanted(mark_of(region.recipe, rows), feeds)

@@ -77,10 +77,7 @@ class Part:
         if region is None:
             return None
         rows = joined(frames) if region.key == self.given else region.rows({})
-        feeds = None if rows is None else feeds_of(region.recipe, rows)
-        if feeds is None:
-            self._opens = None  # local files: no more questions
-        return feeds
+        return None if rows is None else feeds_of(region.recipe, rows)
 
     @functools.cached_property
     def _opens(self) -> Any:
