@@ -103,6 +103,10 @@ class _Maker:
         key = ("table", like, tuple(map(_key, names)), tuple(columns))
         return self.put(Columns(like, tuple(names), tuple(columns)), self.bases[like], key)
 
+    def call_of(self, task: Any, frame: int, key: Any) -> int:
+        """What a task makes of the rows of a frame."""
+        return self.put(Call(task, ("rows",), (frame,), None, False), self.bases[frame], key)
+
     # -- expressions ---------------------------------------------------------------------------
     def make(self, expr: Expr) -> Made:
         if expr._name not in self.made:
@@ -121,6 +125,8 @@ class _Maker:
             made = self._filter(expr)
         elif isinstance(expr, RenameSeries):
             made = self._renamed(expr)
+        elif _is_odd(expr):
+            made = None
         elif isinstance(expr, Projection):
             made = self._projection(expr)
         elif isinstance(expr, Assign):
@@ -180,8 +186,7 @@ class _Maker:
     def _leaving(self, expr: Expr, frame: int) -> int:
         """A mask of the rows that an expression leaves of a frame."""
         task = functools.partial(_left, _task(expr, {expr.operand("frame")._name: "rows"}))
-        call = Call(task, ("rows",), (frame,), None, False)
-        return self.put(call, self.bases[frame], ("left", expr._name, frame))
+        return self.call_of(task, frame, ("left", expr._name, frame))
 
     def _some(self, frame: int, names: list[Any]) -> int:
         return self.table(frame, names, [self.pick(frame, name) for name in names])
@@ -196,17 +201,14 @@ class _Maker:
 
     def _projection(self, expr: Expr) -> Made | None:
         frame = expr.operand("frame")
-        if frame.ndim != 2 or not frame._meta.columns.is_unique:
+        if frame.ndim != 2:
             return None
         below = self.make(frame)
         if expr.ndim == 1:
             name = expr.operand("columns")
             column = self.pick(below.value, name)
             return Made(self._with_name(column, name), below.domain)
-        names = list(expr._meta.columns)
-        if len(set(names)) != len(names) or isinstance(expr._meta.columns, pd.MultiIndex):
-            return None
-        return Made(self._some(below.value, names), below.domain)
+        return Made(self._some(below.value, list(expr._meta.columns)), below.domain)
 
     def _with_name(self, column: int, name: Any) -> int:
         """A column under the name that it has in its frame."""
@@ -218,13 +220,7 @@ class _Maker:
         return self.put(Named(column, name), self.bases[column], ("named", column, _key(name)))
 
     def _assign(self, expr: Expr) -> Made | None:
-        frame = expr.operand("frame")
-        columns = expr._meta.columns
-        if not (columns.is_unique and frame._meta.columns.is_unique):
-            return None
-        if isinstance(columns, pd.MultiIndex):
-            return None
-        below = self.make(frame)
+        below = self.make(expr.operand("frame"))
         put: dict[Any, int] = {}
         for name, item in zip(expr.operands[1::2], expr.operands[2::2], strict=True):
             if not is_column(item):
@@ -235,7 +231,7 @@ class _Maker:
                 return None
             index = isinstance(item._meta, pd.Index)
             put[name] = self._constant(below.value, name, item) if index else made.value
-        names = list(columns)
+        names = list(expr._meta.columns)
         numbers = [put[n] if n in put else self.pick(below.value, n) for n in names]
         return Made(self.table(below.value, names, numbers), below.domain)
 
@@ -256,23 +252,17 @@ class _Maker:
         call = self.put(Call(task, tuple(keys), tuple(inputs), None, False), self.bases[frame], key)
         return self.pick(call, name)
 
-    def _rename(self, expr: Expr) -> Made | None:
-        before, after = expr.operand("frame")._meta.columns, expr._meta.columns
-        if not (before.is_unique and after.is_unique) or len(before) != len(after):
-            return None
-        if isinstance(before, pd.MultiIndex) or isinstance(after, pd.MultiIndex):
-            return None
+    def _rename(self, expr: Expr) -> Made:
         below = self.make(expr.operand("frame"))
-        numbers = [self.pick(below.value, name) for name in before]
-        return Made(self.table(below.value, list(after), numbers), below.domain)
+        numbers = [self.pick(below.value, name) for name in expr.operand("frame")._meta.columns]
+        return Made(self.table(below.value, list(expr._meta.columns), numbers), below.domain)
 
-    def _index(self, expr: Expr) -> Made | None:
+    def _index(self, expr: Expr) -> Made:
         frame = expr.operand("frame")
         below = self.make(frame)
         none = self.table(below.value, [], [])
         task = _task(expr, {frame._name: "rows"})
-        call = Call(task, ("rows",), (none,), None, False)
-        return Made(self.put(call, self.bases[none], ("index", none)), below.domain)
+        return Made(self.call_of(task, none, ("index", none)), below.domain)
 
     def _by_column(self, expr: Expr) -> Made | None:
         """Of a frame, each column by itself: who needs one need not compute the others."""
@@ -280,7 +270,7 @@ class _Maker:
         if len(below) != 1 or not is_column(below[0]) or _users(expr):
             return None
         frame, names = below[0]._meta, list(expr._meta.columns)
-        if frame.ndim != 2 or not frame.columns.is_unique or list(frame.columns) != names:
+        if frame.ndim != 2 or list(frame.columns) != names:
             return None
         made = self.make(below[0])
         task = _task(expr, {below[0]._name: "rows"})
@@ -291,11 +281,9 @@ class _Maker:
             column = self.pick(made.value, name)
             if not isinstance(chosen, dict) or name in chosen:
                 one = self._of_one(expr, name, chosen) if isinstance(chosen, dict) else task
-                call = Call(
-                    one, ("rows",), (self.table(made.value, [name], [column]),), None, False
-                )
-                key = ("by column", expr._name, _key(name))
-                column = self.pick(self.put(call, self.bases[made.value], key), name)
+                alone = self.table(made.value, [name], [column])
+                call = self.call_of(one, alone, ("by column", expr._name, _key(name)))
+                column = self.pick(call, name)
             numbers.append(column)
         return Made(self.table(made.value, names, numbers), made.domain)
 
@@ -321,6 +309,12 @@ class _Maker:
         )
         number = self.put(apart, len(self.values), ("call", expr._name))
         return Made(number, self.domain(Domain(number, None)))
+
+
+def _is_odd(expr: Expr) -> bool:
+    """Whether names do not tell columns apart: some are the same, or on several levels."""
+    frames = [x._meta.columns for x in (expr, *expr.dependencies()) if is_column(x) and x.ndim == 2]
+    return any(not one.is_unique or isinstance(one, pd.MultiIndex) for one in frames)
 
 
 def _users(expr: Expr) -> bool:

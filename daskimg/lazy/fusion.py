@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-import operator
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -18,7 +17,7 @@ from contextvars import ContextVar
 from graphlib import TopologicalSorter
 from typing import Any
 
-from daskimg.lazy.bare import Column, Table, as_pandas, joined
+from daskimg.lazy.bare import as_pandas, joined
 from daskimg.lazy.expr import (
     Blockwise,
     Expr,
@@ -62,18 +61,6 @@ def bare(operation: Any, twin: Callable[..., Any], light: bool = False) -> None:
 def is_light(task: Any) -> bool:
     """Whether a task gives rows without work."""
     return id(getattr(task, "func", None)) in _light
-
-
-def _getitem(value: Any, key: Any) -> Any:
-    if isinstance(value, Table):
-        if isinstance(key, str) and key in value.arrays:
-            return Column(value.index, value.arrays[key], key)
-        if isinstance(key, list) and all(isinstance(k, str) and k in value.arrays for k in key):
-            return Table(value.index, {k: value.arrays[k] for k in key})
-    return as_pandas(value)[as_pandas(key)]
-
-
-bare(operator.getitem, _getitem, light=True)
 
 
 @contextmanager

@@ -93,10 +93,5 @@ def _columns(recipe: Recipe, number: int, held: list[Any]) -> set[Any] | None:
     below = inputs(value)
     if isinstance(value, Op) or recipe.calls_users(number) or not below:
         return None
-    found: set[Any] = set()
-    for one in below:
-        names = _columns(recipe, one, held)
-        if names is None:
-            return None
-        found |= names
-    return found
+    found = [_columns(recipe, one, held) for one in below]
+    return None if None in found else set().union(*filter(None, found))
