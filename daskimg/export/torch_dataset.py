@@ -16,7 +16,7 @@ from daskimg.export.tensors import check_dtypes, dtype_of, nchw, tensor
 from daskimg.stream import OnNull, check_batches, row_frames
 from daskimg.stream.batches import batch_of, cut
 from daskimg.stream.runners import Threads
-from daskimg.stream.shards import Dataset, Place, plan_batches
+from daskimg.stream.shards import Dataset, Reader, plan_batches
 from daskimg.stream.window import runner
 
 __all__ = ["TorchDataset"]
@@ -63,29 +63,31 @@ class TorchDataset(IterableDataset[tuple[Any, Any]]):
         self._epoch.fill_(epoch)
 
     @property
-    def place(self) -> Place:
+    def reader(self) -> Reader:
         """Which reader this is, here and now."""
         rank, ranks = self.ranks or _ranks()
         info = get_worker_info()
-        return Place(rank, ranks) if info is None else Place(rank, ranks, info.id, info.num_workers)
+        if info is None:
+            return Reader(rank, ranks)
+        return Reader(rank, ranks, info.id, info.num_workers)
 
     def __getstate__(self) -> dict[str, Any]:
         # a spawned worker knows nothing of this process's group
         return {**self.__dict__, "ranks": self.ranks or _ranks()}
 
     def __iter__(self) -> Iterator[tuple[Any, Any]]:
-        place, epoch = self.place, int(self._epoch)
+        reader, epoch = self.reader, int(self._epoch)
         shuffle = epoch >= 0 if self.shuffle is None else self.shuffle
         epoch = max(epoch, 0)
-        work = self.data.work(place, epoch, self.seed if shuffle else None)
-        if place.workers > 1 or get_worker_info() is not None:
+        work = self.data.work(reader, epoch, self.seed if shuffle else None)
+        if reader.workers > 1 or get_worker_info() is not None:
             threads = dask.config.get("num_workers", None) or dask.system.CPU_COUNT
-            run: Any = Threads(max(1, threads // place.workers))
+            run: Any = Threads(max(1, threads // reader.workers))
         else:
             run = runner()
         drop = self.on_null == "drop"
         n = None if drop else self.data.rows()
-        plan = None if n is None else plan_batches(n, place, self.batch_size, self.drop_last)
+        plan = None if n is None else plan_batches(n, reader, self.batch_size, self.drop_last)
         sizes: Iterable[int] = repeat(self.batch_size) if plan is None else plan
         found = row_frames(
             work,
@@ -94,7 +96,7 @@ class TorchDataset(IterableDataset[tuple[Any, Any]]):
             batch=self.batch_size,
             drop=drop,
             shuffle_buffer=self.shuffle_buffer if shuffle else None,
-            seed=[self.seed, epoch, place.rank, place.worker],
+            seed=[self.seed, epoch, reader.rank, reader.worker],
         )
         try:
             for rows in cut(found, sizes, self.drop_last):
@@ -114,11 +116,11 @@ class TorchDataset(IterableDataset[tuple[Any, Any]]):
                 "it, or write the filtered rows, and take to_torch() of what is read back"
             )
         rank, ranks = self.ranks or _ranks()
-        place = Place(rank, ranks)
-        plan = plan_batches(n, place, self.batch_size, self.drop_last)
+        reader = Reader(rank, ranks)
+        plan = plan_batches(n, reader, self.batch_size, self.drop_last)
         if plan is not None:
             return len(plan)
-        start, stop = place.bounds(n)
+        start, stop = reader.bounds(n)
         return -(-(stop - start) // self.batch_size)
 
     def _tensor(self, batch: dict[str, Any], name: str, what: str = "feature") -> torch.Tensor:

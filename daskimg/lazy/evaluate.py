@@ -9,7 +9,7 @@ it, then what is made of those that pass) is opened and decoded once, and kept t
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -239,15 +239,14 @@ class Evaluator:
         for ops in self._walks(numbers, rows):
             self._walk(ops, rows)
 
-    def _walks(self, numbers: Iterable[int], rows: _Rows) -> Iterator[list[int]]:
-        """The ops that are missing, those of one walk together."""
+    def _walks(self, numbers: Iterable[int], rows: _Rows) -> list[list[int]]:
+        """The ops that are missing, those of one walk together: first those that others need."""
         ops = dict.fromkeys(op for one in numbers for op in self.recipe.demands(one))
         groups: dict[tuple[int, int], list[int]] = {}
         for op in ops:
             if self._stored(op, rows) is None:
                 groups.setdefault((self.recipe.depth(op), self.recipe.op(op).cells), []).append(op)
-        for key in sorted(groups):
-            yield [op for op in groups[key] if self._stored(op, rows) is None]
+        return [groups[key] for key in sorted(groups)]
 
     def _walk(self, ops: list[int], rows: _Rows, lenient: bool = False) -> pd.Series | None:
         """One walk for ops on one column of cells; the rows to blame, where they do not raise."""
@@ -257,7 +256,6 @@ class Evaluator:
         number = self.recipe.op(ops[0]).cells
         cells = self.value(number, rows)
         series = [as_pandas(self.value(arg, rows)) for arg in args]
-        array = array_of(cells)
         begin = None
         places = range(len(cells)) if rows.at is None else rows.at
         programs_of = self.recipe.staged().get(number)
@@ -265,16 +263,10 @@ class Evaluator:
             if number not in self.kept:
                 sizes = self.recipe.found(("sizes", number), lambda: kept.sizes_of(programs_of))
                 self.kept[number] = kept.Kept(sizes)
-            store = self.kept[number]
-
-            def begin(plan: Any, cells: Any, args: Any, alone: bool) -> Any:
-                return store.walk(plan, cells, args, alone, places)
-
-        made, work = onepass.walked(array, programs, *series, begin=begin)
-        if work.counted:
-            where = list(places)
-            for i, reason in work.counted.items():
-                self.counted[number, self.first + int(where[i])] = reason
+            begin = functools.partial(self.kept[number].walk, places=places)
+        made, work = onepass.walked(array_of(cells), programs, *series, begin=begin)
+        for i, reason in work.counted.items():
+            self.counted[number, self.first + int(places[i])] = reason
         for op, column in zip(ops, made, strict=False):
             value = Column(cells.index, column, self.recipe.op(op).name)
             self.lasting.setdefault(op, []).append((rows, value))

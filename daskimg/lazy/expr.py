@@ -51,7 +51,7 @@ GROUPS = {
             "RepartitionToFewer RepartitionToFewer._partitions_boundaries"
         ),
     },
-    "making rows once that are sorted by a key made of pictures, for iterators": {
+    "making rows once that are sorted by what a model or a picture gives": {
         "dask.dataframe.dask_expr._shuffle": "BaseSetIndexSortValues",
     },
     "naming files below the folder that paths of a pandas frame share": {

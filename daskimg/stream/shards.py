@@ -22,13 +22,13 @@ from daskimg.kernels import augment
 from daskimg.lazy.partitions import Parts, counted, parts, plain, settled, with_programs
 from daskimg.stream.window import Work, is_light, with_pixels
 
-__all__ = ["Dataset", "Place", "plan_batches", "reseeded"]
+__all__ = ["Dataset", "Reader", "plan_batches", "reseeded"]
 
 LIGHT = 4_000_000  # rows of paths that a reader may hold to shuffle all of them
 PIECE = 256  # rows of a source cut from them
 
 
-class Place(NamedTuple):
+class Reader(NamedTuple):
     """Which reader this is."""
 
     rank: int = 0
@@ -47,7 +47,7 @@ def _share(n: int, i: int, of: int) -> tuple[int, int]:
     return n * i // of, n * (i + 1) // of
 
 
-def plan_batches(n: int, place: Place, size: int, drop_last: bool) -> list[int] | None:
+def plan_batches(n: int, reader: Reader, size: int, drop_last: bool) -> list[int] | None:
     """Rows of each batch, such that all ranks make the same number of batches.
 
     Where the last batches of some ranks would be one more than those of the others, the others
@@ -56,14 +56,14 @@ def plan_batches(n: int, place: Place, size: int, drop_last: bool) -> list[int] 
 
     Examples
     --------
-    >>> [plan_batches(65, Place(rank, 2), 32, False) for rank in (0, 1)]
+    >>> [plan_batches(65, Reader(rank, 2), 32, False) for rank in (0, 1)]
     [[16, 16], [32, 1]]
-    >>> plan_batches(65, Place(), 32, True)
+    >>> plan_batches(65, Reader(), 32, True)
     [32, 32]
     """
-    shares = [place._replace(rank=rank).bounds(n) for rank in range(place.ranks)]
+    shares = [reader._replace(rank=rank).bounds(n) for rank in range(reader.ranks)]
     rows = [stop - start for start, stop in shares]
-    mine = rows[place.rank]
+    mine = rows[reader.rank]
     if drop_last:
         return [size] * (min(rows) // size)
     steps = max(-(-k // size) for k in rows)
@@ -92,7 +92,7 @@ def reseeded(frame: Any, epoch: int) -> Any:
     return with_programs(frame, later)
 
 
-class Rows:
+class SomeRows:
     """Some rows of a source, in their order or by a seed."""
 
     def __init__(
@@ -176,8 +176,8 @@ class Dataset:
         """How many rows there are, where that is known."""
         return None if self.lengths is None or self.parts.filters else sum(self.lengths)
 
-    def work(self, place: Place, epoch: int, seed: int | None) -> Work:
-        """What the reader at `place` has to do; in the frame's order where `seed` is None."""
+    def work(self, reader: Reader, epoch: int, seed: int | None) -> Work:
+        """What one reader has to do; in the frame's order where `seed` is None."""
         found = self.parts
         if epoch and (later := reseeded(self.frame, epoch)) is not self.frame:
             found = parts(later)
@@ -185,22 +185,22 @@ class Dataset:
         if self.lengths is None:
             rows = None if found.rows is None or found.dear else found.rows
             sources = found.whole if rows is None else found.sources
-            return Work(list(_dealt(sources, place, draw)), rows, self.meta)
+            return Work(list(_dealt(sources, reader, draw)), rows, self.meta)
         if draw is not None and self.light and sum(self.lengths) <= LIGHT:
-            start, stop = place.bounds(sum(self.lengths))
+            start, stop = reader.bounds(sum(self.lengths))
             order = np.random.default_rng(draw).permutation(sum(self.lengths))[start:stop]
             pieces = [self.table.take(order[i : i + PIECE]) for i in range(0, len(order), PIECE)]
             return Work([Given(piece) for piece in pieces], found.rows, self.meta)
-        return Work(list(self._spans(found, place, draw)), found.rows, self.meta, self.light)
+        return Work(list(self._spans(found, reader, draw)), found.rows, self.meta, self.light)
 
-    def _spans(self, found: Parts, place: Place, draw: list[int] | None) -> Iterator[Rows]:
+    def _spans(self, found: Parts, reader: Reader, draw: list[int] | None) -> Iterator[SomeRows]:
         lengths = self.lengths or []
-        start, stop = place.bounds(sum(lengths))
+        start, stop = reader.bounds(sum(lengths))
         at = 0
         for i in _order(len(lengths), draw):
             low, high = max(start - at, 0), min(stop - at, lengths[i])
             if low < high:
-                yield Rows(found.sources[i], low, high, None if draw is None else [*draw, i])
+                yield SomeRows(found.sources[i], low, high, None if draw is None else [*draw, i])
             at += lengths[i]
 
 
@@ -212,13 +212,13 @@ def _order(n: int, draw: list[int] | None) -> list[int]:
 
 
 def _dealt(
-    sources: Sequence[Callable[[], pd.DataFrame]], place: Place, draw: list[int] | None
-) -> Iterator[Rows]:
+    sources: Sequence[Callable[[], pd.DataFrame]], reader: Reader, draw: list[int] | None
+) -> Iterator[SomeRows]:
     """Whole partitions, one by one to each reader in turn."""
-    readers = place.ranks * place.workers
-    mine = place.rank + place.ranks * place.worker
+    readers = reader.ranks * reader.workers
+    mine = reader.rank + reader.ranks * reader.worker
     for i in _order(len(sources), draw)[mine::readers]:
-        yield Rows(sources[i], 0, None, None if draw is None else [*draw, i])
+        yield SomeRows(sources[i], 0, None, None if draw is None else [*draw, i])
 
 
 def _loaded(state: bytes) -> Dataset:

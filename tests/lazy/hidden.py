@@ -83,7 +83,7 @@ def more(di: Any, folder: str, out: Path) -> dict[str, object]:
     """All that goes its own way without the rules."""
     from daskimg.lazy.bare import as_pandas
     from daskimg.stream.runners import Here
-    from daskimg.stream.shards import Dataset, Place
+    from daskimg.stream.shards import Dataset, Reader
     from daskimg.stream.window import pieces
 
     df = listed(di, folder)
@@ -105,7 +105,7 @@ def more(di: Any, folder: str, out: Path) -> dict[str, object]:
             for rows in made
             for row in as_pandas(rows).itertuples()
         ]
-        for made in (pieces(turned.work(Place(), epoch, None), Here()) for epoch in (0, 1, 0))
+        for made in (pieces(turned.work(Reader(), epoch, None), Here()) for epoch in (0, 1, 0))
     ]
     return {
         "passed": cells(good.assign(again=good.image.img.mean())[["n", "again"]].compute()),

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 
 import daskimg as di
 from daskimg import metrics
-from daskimg.stream.shards import Place, plan_batches
+from daskimg.stream.shards import Reader, plan_batches
 from daskimg.testing import make_images
 from tests.stream.conftest import ROWS, uniform
 
@@ -169,7 +169,7 @@ def test_readers_take_each_row_once(frame, name, readers):
         found = []
         for rank in range(ranks):
             for worker in range(workers):
-                work = dataset.data.work(Place(rank, ranks, worker, workers), epoch or 0, seed)
+                work = dataset.data.work(Reader(rank, ranks, worker, workers), epoch or 0, seed)
                 for source in work.sources:
                     rows = source()
                     found += (rows if work.rows is None else work.rows(rows)).n.tolist()
@@ -220,7 +220,7 @@ def test_ranks_make_equally_many_batches(size, drop_last):
             for rank in range(ranks):
                 plans = [
                     plan_batches(n, place, size, drop_last)
-                    for place in (Place(rank, ranks, w, workers) for w in range(workers))
+                    for place in (Reader(rank, ranks, w, workers) for w in range(workers))
                 ]
                 assert all(plan is not None for plan in plans)
                 steps.append([len(plan) for plan in plans])
@@ -238,9 +238,9 @@ def test_rows_are_counted_where_no_picture_need_be_opened(frame, folder):
 
 
 def test_one_reader_makes_full_batches():
-    assert plan_batches(100, Place(), 32, False) == [32, 32, 32, 4]
-    assert plan_batches(100, Place(), 32, True) == [32, 32, 32]
-    assert plan_batches(0, Place(), 32, False) == []
+    assert plan_batches(100, Reader(), 32, False) == [32, 32, 32, 4]
+    assert plan_batches(100, Reader(), 32, True) == [32, 32, 32]
+    assert plan_batches(0, Reader(), 32, False) == []
 
 
 TRAIN = """
