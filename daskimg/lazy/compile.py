@@ -43,8 +43,6 @@ from daskimg.lazy.tree import args_of, is_column, parts_of
 
 __all__ = ["compiled"]
 
-SAME = -1  # the base of what all rows share
-
 
 class Made(NamedTuple):
     """What an expression came to: a value and its rows, by their numbers."""
@@ -60,26 +58,24 @@ def compiled(roots: tuple[Expr, ...]) -> Recipe:
     for root in roots:
         made = maker.make(root)
         asked.append(Root(root._name, made.value, made.domain))
-    return Recipe(maker.values, maker.bases, maker.domains, asked)
+    return Recipe(maker.values, maker.domains, asked)
 
 
 class _Maker:
     def __init__(self) -> None:
         self.values: list[Value] = []
-        self.bases: list[int] = []
         self.numbers: dict[Any, int] = {}
         self.made: dict[str, Made] = {}
         self.domains: list[Domain] = []
         self.domain(Domain(0, None))
-        self.put(Given(0), 0, "rows")
+        self.put(Given(0), "rows")
 
     # -- values and domains --------------------------------------------------------------------
-    def put(self, value: Value, base: int, key: Any) -> int:
+    def put(self, value: Value, key: Any) -> int:
         """The number of a value; one that is there already is not made again."""
         if key not in self.numbers:
             self.numbers[key] = len(self.values)
             self.values.append(value)
-            self.bases.append(base)
         return self.numbers[key]
 
     def domain(self, one: Domain) -> int:
@@ -95,17 +91,24 @@ class _Maker:
         value = self.values[frame]
         if isinstance(value, Columns) and name in value.names:
             return value.columns[value.names.index(name)]
-        return self.put(Pick(frame, name), self.bases[frame], ("pick", frame, _key(name)))
+        return self.put(Pick(frame, name), ("pick", frame, _key(name)))
+
+    def named(self, column: int, name: Any) -> int:
+        """A column under a name."""
+        value = self.values[column]
+        if isinstance(value, Pick | Op | Named) and value.name == name:
+            return column
+        return self.put(Named(column, name), ("named", column, _key(name)))
 
     def table(self, like: int, names: list[Any], columns: list[int]) -> int:
         if isinstance(frame := self.values[like], Columns):
             like = frame.like
         key = ("table", like, tuple(map(_key, names)), tuple(columns))
-        return self.put(Columns(like, tuple(names), tuple(columns)), self.bases[like], key)
+        return self.put(Columns(like, tuple(names), tuple(columns)), key)
 
     def call_of(self, task: Any, frame: int, key: Any) -> int:
         """What a task makes of the rows of a frame."""
-        return self.put(Call(task, ("rows",), (frame,), None, False), self.bases[frame], key)
+        return self.put(Call(task, ("rows",), (frame,), None, False), key)
 
     # -- expressions ---------------------------------------------------------------------------
     def make(self, expr: Expr) -> Made:
@@ -116,8 +119,7 @@ class _Maker:
     def _make(self, expr: Expr) -> Made:
         if isinstance(expr, Hole):
             place = expr.operand("place")
-            base = SAME if place else 0
-            return Made(0 if not place else self.put(Given(place), base, ("given", place)), 0)
+            return Made(self.put(Given(place), ("given", place)) if place else 0, 0)
         made: Made | None = None
         if isinstance(expr, ImageNode):
             made = self._op(expr)
@@ -156,10 +158,7 @@ class _Maker:
         if is_pictures(self.values[number]):
             op = composed(self.values[number], program, op.args, name)  # type: ignore[arg-type]
         key = ("op", op.cells, op.program.label, policy_of(op.program), op.args)
-        found = self.put(op, self.bases[below.value], key)
-        if self.values[found].name != name:  # type: ignore[union-attr]
-            found = self.put(Named(found, name), self.bases[found], ("named", found, _key(name)))
-        return Made(found, below.domain)
+        return Made(self.named(self.put(op, key), name), below.domain)
 
     def _filter(self, expr: Expr) -> Made | None:
         below = self.make(expr.operand("frame"))
@@ -196,8 +195,7 @@ class _Maker:
         if callable(name) or isinstance(name, dict | pd.Series):
             return None
         below = self.make(expr.operand("frame"))
-        key = ("named", below.value, _key(name))
-        return Made(self.put(Named(below.value, name), self.bases[below.value], key), below.domain)
+        return Made(self.named(below.value, name), below.domain)
 
     def _projection(self, expr: Expr) -> Made | None:
         frame = expr.operand("frame")
@@ -207,17 +205,8 @@ class _Maker:
         if expr.ndim == 1:
             name = expr.operand("columns")
             column = self.pick(below.value, name)
-            return Made(self._with_name(column, name), below.domain)
+            return Made(self.named(column, name), below.domain)
         return Made(self._some(below.value, list(expr._meta.columns)), below.domain)
-
-    def _with_name(self, column: int, name: Any) -> int:
-        """A column under the name that it has in its frame."""
-        value = self.values[column]
-        if isinstance(value, Pick) and value.name == name:
-            return column
-        if isinstance(value, Op | Named) and value.name == name:
-            return column
-        return self.put(Named(column, name), self.bases[column], ("named", column, _key(name)))
 
     def _assign(self, expr: Expr) -> Made | None:
         below = self.make(expr.operand("frame"))
@@ -249,7 +238,7 @@ class _Maker:
             TaskRef("item") if len(inputs) > 1 else item,
         )
         key = ("constant", frame, _key(name), item._name if isinstance(item, Expr) else id(item))
-        call = self.put(Call(task, tuple(keys), tuple(inputs), None, False), self.bases[frame], key)
+        call = self.put(Call(task, tuple(keys), tuple(inputs), None, False), key)
         return self.pick(call, name)
 
     def _rename(self, expr: Expr) -> Made:
@@ -299,16 +288,10 @@ class _Maker:
         domains = {made.domain for made in columns}
         task = _task(expr, {name: name for name in below})
         keys, inputs = tuple(below), tuple(made.value for _, made in below.values())
-        if len(domains) == 1:
-            base = next(b for made in columns if (b := self.bases[made.value]) != SAME)
-            call = Call(task, keys, inputs, None, _users(expr))
-            return Made(self.put(call, base, ("call", expr._name)), columns[0].domain)
         # rows that differ: whole partitions, which pandas aligns
-        apart = Call(
-            task, keys, inputs, tuple(made.domain for _, made in below.values()), _users(expr)
-        )
-        number = self.put(apart, len(self.values), ("call", expr._name))
-        return Made(number, self.domain(Domain(number, None)))
+        apart = tuple(made.domain for _, made in below.values()) if len(domains) != 1 else None
+        number = self.put(Call(task, keys, inputs, apart, _users(expr)), ("call", expr._name))
+        return Made(number, self.domain(Domain(number, None)) if apart else columns[0].domain)
 
 
 def _is_odd(expr: Expr) -> bool:

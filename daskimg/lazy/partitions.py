@@ -146,21 +146,18 @@ def settled(frame: Any, **options: Any) -> Any:
         return in_plain.settled(frame, **options)
     with unfused(), dask.config.set(options):  # (a sort computes what it has to know)
         expr = pruned(frame).optimize(fuse=False).expr
-    if expr.dependencies() and not isinstance(expr, Blockwise) and _shares(expr):
-        return new_collection(expr).persist(**options)
-    todo, seen = [expr], set()
+    todo, seen = [(expr, False)], set()
     held: dict[str, Expr] = {}
     while todo:
-        node = todo.pop()
-        if node._name in seen:
+        node, spread = todo.pop()  # whether several partitions above need the same of this one
+        if (node._name, spread) in seen:
             continue
-        seen.add(node._name)
-        for below in node.dependencies():
-            spread = isinstance(node, Blockwise) and below.npartitions < node.npartitions
-            if not (spread or (not isinstance(below, Blockwise) and _shares(below))):
-                todo.append(below)
-            elif below.dependencies() and below._name not in held:
-                held[below._name] = new_collection(below).persist(**options).expr
+        seen.add((node._name, spread))
+        if not (spread or (not isinstance(node, Blockwise) and _shares(node))):
+            several = node.npartitions if isinstance(node, Blockwise) else 0
+            todo += [(below, below.npartitions < several) for below in node.dependencies()]
+        elif node.dependencies() and node._name not in held:
+            held[node._name] = new_collection(node).persist(**options).expr
     return new_collection(replaced(expr, lambda node: held.get(node._name), {}))
 
 

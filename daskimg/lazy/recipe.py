@@ -107,7 +107,6 @@ class Recipe:
     """Values and domains by their numbers, and what is asked for."""
 
     values: list[Value]
-    bases: list[int]  # the base of each value; -1: it is the same for all rows
     domains: list[Domain]
     roots: list[Root]
     walks: dict[Any, Any] = field(default_factory=dict)  # what is found out while running
