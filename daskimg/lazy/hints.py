@@ -21,7 +21,7 @@ from daskimg.lazy.recipe import Recipe
 from daskimg.transport.ahead import Feeds
 from daskimg.transport.source import Source
 
-__all__ = ["Cache", "Region", "Wanted", "feeds_of", "hint", "reaches_out", "region_in", "wants"]
+__all__ = ["Cache", "Opens", "Wanted", "feeds_of", "hint", "reaches_out", "region_in", "wants"]
 
 
 class Cache(Protocol):
@@ -38,7 +38,7 @@ class Wanted(NamedTuple):
     feeds: Feeds
 
 
-class Region(NamedTuple):
+class Opens(NamedTuple):
     """A region among tasks that run together: what it opens, and where its rows come from."""
 
     recipe: Recipe
@@ -60,7 +60,7 @@ class Region(NamedTuple):
         return None if any(value is None for value in found.values()) else task(found)
 
 
-def region_in(tasks: Iterable[Any]) -> Region | None:
+def region_in(tasks: Iterable[Any]) -> Opens | None:
     """The region among tasks that opens files elsewhere; what is fused to one is taken apart."""
     found: dict[Any, Any] = {}
     given: dict[Any, Any] = {}
@@ -78,7 +78,7 @@ def region_in(tasks: Iterable[Any]) -> Region | None:
     for task in found.values():
         if getattr(task, "func", None) is chunks.run and isinstance(task.args[1], TaskRef):
             recipe = task.args[0]
-            return Region(recipe, task.args[1].key, found, given) if reaches_out(recipe) else None
+            return Opens(recipe, task.args[1].key, found, given) if reaches_out(recipe) else None
     return None
 
 
