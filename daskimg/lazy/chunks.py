@@ -103,7 +103,7 @@ def run(recipe: Recipe, *given: Any, part: limit.Part | None = None) -> Results:
 def _run(recipe: Recipe, rows: Any, others: list[Any], part: limit.Part | None) -> Results:
     n = len(rows)
     counted: dict[Any, str] = {}
-    if not recipe.staged() or recipe.aligns or not n:
+    if not recipe.staged or recipe.aligns or not n:
         results = Evaluator(recipe, [rows, *others], counted, 0).roots()
     else:
         chunks = list(_chunks(recipe, rows, others, counted))

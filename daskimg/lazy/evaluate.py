@@ -258,7 +258,7 @@ class Evaluator:
         series = [as_pandas(self.value(arg, rows)) for arg in args]
         begin = None
         places = range(len(cells)) if rows.at is None else rows.at
-        programs_of = self.recipe.staged().get(number)
+        programs_of = self.recipe.staged.get(number)
         if programs_of is not None:
             if number not in self.kept:
                 sizes = self.recipe.found(("sizes", number), lambda: kept.sizes_of(programs_of))

@@ -27,6 +27,7 @@ from daskimg.lazy.expr import (
     TaskRef,
     is_valid_blockwise_op,
 )
+from daskimg.lazy.nodes import users_of
 
 __all__ = [
     "Fusion",
@@ -80,7 +81,7 @@ def fusion(root: Expr, dependents: Any, bare: bool = False) -> Fusion | None:
     while grown:
         grown = False
         for below in [below for node in group for below in node.dependencies()]:
-            users = {user._name for ref in dependents[below._name] if (user := ref()) is not None}
+            users = {user._name for user in users_of(below, dependents)}
             fits = is_valid_blockwise_op(below) and below.npartitions == root.npartitions
             if below._name not in names and fits and users <= names:
                 group.append(below)

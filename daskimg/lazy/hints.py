@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from daskimg.engine import onepass, opening
 from daskimg.lazy import chunks
@@ -21,14 +21,7 @@ from daskimg.lazy.recipe import Recipe
 from daskimg.transport.ahead import Feeds
 from daskimg.transport.source import Source
 
-__all__ = ["Cache", "Opens", "Wanted", "feeds_of", "hint", "reaches_out", "region_in", "wants"]
-
-
-class Cache(Protocol):
-    """What tasks have made."""
-
-    def get(self, key: Any) -> Any:
-        """It; None where it is not at hand."""
+__all__ = ["Opens", "Wanted", "feeds_of", "hint", "reaches_out", "region_in", "wants"]
 
 
 class Wanted(NamedTuple):
@@ -46,11 +39,11 @@ class Opens(NamedTuple):
     tasks: Mapping[Any, Any]
     given: Mapping[Any, Any]  # keys of what comes from outside, by their keys inside
 
-    def rows(self, cache: Cache) -> Any:
+    def rows(self, cache: Mapping[Any, Any]) -> Any:
         """Its rows, where making them takes no work; None elsewhere."""
         return self._value(self.key, cache)
 
-    def _value(self, key: Any, cache: Cache) -> Any:
+    def _value(self, key: Any, cache: Mapping[Any, Any]) -> Any:
         task = self.tasks.get(key)
         if task is None:
             return cache.get(self.given.get(key, key))
@@ -103,7 +96,7 @@ def feeds_of(recipe: Recipe, rows: Any) -> Feeds | None:
     return feeds if feeds.found else None
 
 
-def hint(hints: Hints, task: Any, cache: Cache) -> bool:
+def hint(hints: Hints, task: Any, cache: Mapping[Any, Any]) -> bool:
     """Begin what a task will want; whether that is something."""
     found = wants(task, cache)
     if found is not None:
@@ -111,8 +104,11 @@ def hint(hints: Hints, task: Any, cache: Cache) -> bool:
     return found is not None
 
 
-def wants(task: Any, cache: Cache) -> Wanted | None:
-    """What a task will want, begun; None where that is nothing, or not known yet."""
+def wants(task: Any, cache: Mapping[Any, Any]) -> Wanted | None:
+    """What a task will want, begun; None where that is nothing, or not known yet.
+
+    `cache` is what other tasks have made.
+    """
     region = region_in([task])
     rows = None if region is None else region.rows(cache)
     if region is None or rows is None:

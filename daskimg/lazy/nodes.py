@@ -49,6 +49,7 @@ __all__ = [
     "stage",
     "steady",
     "together",
+    "users_of",
     "with_operand",
     "with_operands",
 ]
@@ -233,15 +234,20 @@ def replaced(expr: Expr, new: Callable[[Expr], Expr | None], done: dict[str, Exp
     return done[expr._name]
 
 
+def users_of(expr: Expr, dependents: Any) -> list[Expr]:
+    """The expressions that read this one, as far as they are still there."""
+    users = [ref() for ref in dependents[expr._name]]
+    return list({user._name: user for user in users if user is not None}.values())
+
+
 def _above(expr: Expr, dependents: Any) -> Iterator[Expr]:
-    """All that stands above, as far as it is still there."""
-    seen, todo = set(), [expr._name]
+    """All that stands above."""
+    seen, todo = set(), [expr]
     while todo:
-        for ref in dependents[todo.pop()]:
-            node = ref()
-            if node is not None and node._name not in seen:
+        for node in users_of(todo.pop(), dependents):
+            if node._name not in seen:
                 seen.add(node._name)
-                todo.append(node._name)
+                todo.append(node)
                 yield node
 
 

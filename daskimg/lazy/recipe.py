@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple, TypeAlias
 
 from daskimg.column.dtype import ImageDtype
@@ -112,7 +112,7 @@ class Recipe:
     walks: dict[Any, Any] = field(default_factory=dict)  # what is found out while running
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "walks": {}}
+        return {one.name: getattr(self, one.name) for one in fields(self)} | {"walks": {}}
 
     def found(self, key: Any, make: Any) -> Any:
         """`make()`, the first time that it is asked for by this key."""
@@ -209,16 +209,12 @@ class Recipe:
         """Those of all ops."""
         return [value.program for value in self.values if isinstance(value, Op)]
 
-    @property
+    @functools.cached_property
     def opened(self) -> tuple[tuple[Any, Step], ...]:
         """Columns of the region's rows whose files are opened whatever filters say, and how.
 
         (The name is None where the rows are a column.)
         """
-        found: tuple[tuple[Any, Step], ...] = self.found("opened", self._opened)
-        return found
-
-    def _opened(self) -> tuple[tuple[Any, Step], ...]:
         first = [self._first_asked(root) for root in self.roots]
         columns: dict[Any, dict[str, Step]] = {}
         for op in dict.fromkeys(op for each in first for one in each for op in self.demands(one)):
@@ -246,11 +242,9 @@ class Recipe:
         """Whether some value has rows of its own: it is made of a whole partition."""
         return any(isinstance(value, Call) and value.domains for value in self.values)
 
+    @functools.cached_property
     def staged(self) -> dict[int, tuple[Program, ...]]:
         """Columns of cells that are walked over more than once, with all programs of them."""
-        return self.found("staged", self._staged)
-
-    def _staged(self) -> dict[int, tuple[Program, ...]]:
         # where values are asked for: by a part, by roots of one domain, by what pandas aligns
         asked: list[tuple[Any, int]] = []
         for domain, one in enumerate(self.domains):

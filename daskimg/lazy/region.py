@@ -38,11 +38,12 @@ from daskimg.lazy.nodes import (
     opens,
     replaced,
     sort_key,
+    users_of,
     with_operand,
     with_operands,
 )
 from daskimg.lazy.rowwise import Hole, Pictures, is_rowwise
-from daskimg.lazy.tree import is_column, users_of
+from daskimg.lazy.tree import is_column
 
 __all__ = ["Region", "Take", "decodes", "every_node", "take_of"]
 
@@ -189,12 +190,12 @@ class Region(Pictures):
 
     def siblings(self, dependents: Any) -> dict[str, Region]:
         """The regions over the same rows on the same level, this one too."""
-        rows = self.operands[1]._name
+        rows = self.operands[1]
         found = {
             node._name: node
-            for ref in dependents[rows]
-            if isinstance(node := ref(), Region)
-            and node.operands[1]._name == rows
+            for node in users_of(rows, dependents)
+            if isinstance(node, Region)
+            and node.operands[1]._name == rows._name
             and node.level == self.level
         }
         return {**found, self._name: self}

@@ -105,7 +105,7 @@ def _reads_pictures(expr: Expr) -> bool:
 
 def _looks_around(expr: Expr) -> bool:
     """Whether what becomes of a row depends on others of its partition, or on a table."""
-    if isinstance(expr, Filter | Passed | Loc | Query | DropnaFrame | DropnaSeries):
+    if drops_rows(expr):
         return False
     tables = [below for below in expr.dependencies() if is_column(below)]
     if isinstance(expr, Eval | ToDatetime | ToNumeric):

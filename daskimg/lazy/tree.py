@@ -31,7 +31,6 @@ __all__ = [
     "parts_of",
     "rows_of",
     "source_of",
-    "users_of",
 ]
 
 # Same rows, same index, values untouched.
@@ -161,12 +160,6 @@ def parts_of(predicate: Expr) -> list[Expr]:
     if isinstance(predicate, And):
         return parts_of(predicate.left) + parts_of(predicate.right)
     return [predicate]
-
-
-def users_of(node: Expr, dependents: Any) -> list[Expr]:
-    """The expressions that read `node`."""
-    users = [ref() for ref in dependents[node._name]]
-    return list({user._name: user for user in users if user is not None}.values())
 
 
 def args_of(expr: Expr) -> list[Expr]:
