@@ -24,11 +24,14 @@ from daskimg.lazy import foresight
 from daskimg.lazy.chunks import narrowed, run, taken
 from daskimg.lazy.compile import compiled
 from daskimg.lazy.expr import (
+    Assign,
     Blockwise,
     Expr,
     RepartitionToFewer,
     Task,
     TaskRef,
+    new_collection,
+    operand,
 )
 from daskimg.lazy.fusion import Together, fusion
 from daskimg.lazy.nodes import (
@@ -46,6 +49,8 @@ from daskimg.lazy.rowwise import Hole, Pictures, is_rowwise
 from daskimg.lazy.tree import is_column
 
 __all__ = ["Region", "Take", "decodes", "every_node", "take_of"]
+
+KEY = "\0key"  # of rows that are sorted by what is no column of theirs
 
 
 def take_of(expr: Expr) -> Take | None:
@@ -97,9 +102,18 @@ def _cut_once(expr: Expr) -> Expr | None:
     key = sort_key(expr)
     if key is None or not decodes(replaced(key, _unfolded, {}).simplify()):
         return None
-    return with_operands(
-        expr, lambda x: Once(x, Persisted(x)) if isinstance(x, Take) and x.is_open else x
-    )
+    frame, other = expr.operand("frame"), operand(expr, "_other")
+    both = take_of(Assign(frame, KEY, other)) if isinstance(other, Take) else None
+    if both is None:
+        takes = [x for x in expr.operands if isinstance(x, Take) and x.is_open]
+        once = {take._name: Once(take, Persisted(take)) for take in takes}
+    else:
+        rows = new_collection(Once(both, Persisted(both)))
+        once = {
+            frame._name: rows[list(frame.columns)].expr,
+            other._name: rows[KEY].rename(other._meta.name).expr,
+        }
+    return with_operands(expr, lambda x: once.get(x._name, x) if isinstance(x, Expr) else x)
 
 
 def every_node(expr: Expr) -> Iterator[Expr]:

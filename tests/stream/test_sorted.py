@@ -43,6 +43,7 @@ CASES = {
     "by a score, a column of the frame": lambda d: (s := staged(d)).set_index(s.score * 2),
     "sorted by a score": lambda d: staged(d).sort_values("score"),
     "by a measure": lambda d: staged(d).set_index("bright"),
+    "by a measure beside, then the model": lambda d: staged(d.set_index(d.image.img.mean())),
     "by a measure, then the model": lambda d: staged(d.set_index("bright")),
     "twice": lambda d: staged(d.set_index("bright")).set_index("score"),
     "by the table": lambda d: staged(d).set_index("k"),
@@ -141,3 +142,15 @@ def test_the_rows_are_those_of_the_frame(df, parts):
     assert whole.index.is_monotonic_increasing
     assert sorted(some.row) == sorted(plain.row[plain.k > "05"])
     assert ends.score.tolist() == sorted(plain.score, reverse=True)[:3]
+
+
+def test_rows_sorted_by_a_measure_are_those_of_pandas(df):
+    with dask.config.set(scheduler="sync"):
+        plain = df.compute()
+        by_column = df.set_index("bright").compute()
+        beside = df.set_index(df.image.img.std()).compute()
+        sorted_down = df.sort_values("bright", ascending=False).compute()
+    assert by_column.k.tolist() == plain.sort_values("bright").k.tolist()
+    assert beside.k.tolist() == plain.set_index(plain.image.img.std()).sort_index().k.tolist()
+    assert (beside.index.name, [*beside.columns]) == ("image", [*plain.columns])
+    assert sorted_down.k.tolist() == by_column.k.tolist()[::-1]
