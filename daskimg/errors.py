@@ -155,6 +155,22 @@ def quoted(value: Any) -> str:
     return mask_url(brief(_value.repr(value), 400))
 
 
+def whole(name: str, value: Any, least: int = 1, also: str = "") -> int:
+    """`value`, which a caller gave for `name` and which counts something; `also`: what else may be.
+
+    Examples
+    --------
+    >>> whole("n", np.int64(3))
+    3
+    >>> whole("n", 0)
+    Traceback (most recent call last):
+    ValueError: n is a whole number, 1 or more; got 0
+    """
+    if isinstance(value, bool) or not hasattr(value, "__index__") or int(value) < least:
+        raise ValueError(f"{name} is a whole number, {least} or more{also}; got {quoted(value)}")
+    return int(value)
+
+
 class _Repr(reprlib.Repr):
     """Shortened, no credentials; a number of NumPy as people write it: 3, not np.int64(3)."""
 

@@ -13,7 +13,7 @@ import PIL.ImageFont
 
 from daskimg.column.html import figure
 from daskimg.column.image import Image
-from daskimg.errors import reason_of
+from daskimg.errors import reason_of, whole
 from daskimg.secrets import mask_url
 
 __all__ = ["ContactSheet", "contact_sheet", "histogram", "small"]
@@ -56,9 +56,7 @@ def contact_sheet(
     >>> contact_sheet([Image(np.zeros((40, 30), "uint8"))], labels=["black"]).size
     (176, 192)
     """
-    if columns < 1:
-        raise ValueError(f"columns is 1 or more; got {columns}")
-    columns = max(1, min(columns, len(cells)))
+    columns = max(1, min(whole("columns", columns), len(cells)))
     rows = -(-len(cells) // columns)
     step = SIDE + GAP, SIDE + GAP + (LINE if labels is not None else 0)
     size = (columns * step[0] + GAP, max(rows, 1) * step[1] + GAP)

@@ -9,7 +9,7 @@ import pandas as pd
 
 from daskimg.accessor.base import Accessor, neighbour, per_row
 from daskimg.accessor.measure import NUMBERS
-from daskimg.errors import quoted
+from daskimg.errors import quoted, whole
 from daskimg.show import SIDE, ContactSheet, contact_sheet, histogram
 
 __all__ = ["LookOps", "compare"]
@@ -88,8 +88,7 @@ class LookOps(Accessor):
         >>> pictures.img.hist("mean", n=1).size
         (712, 360)
         """
-        if bins < 1 or n < 1:
-            raise ValueError(f"bins and n are 1 or more; got bins={bins}, n={n}")
+        bins, n = whole("bins", bins), whole("n", n)
         cells = self._series.img.on_error("null")
         name, values = (of.name, of) if per_row(of) else (of, _measured(cells, of))
         frame = cells.to_frame("image").assign(of=values)
@@ -145,8 +144,7 @@ def compare(*pictures: Any, labels: Sequence[str] | None = None, n: int = 8) -> 
     """
     if not pictures:
         raise TypeError("compare takes two pictures or more, or columns of them; got none")
-    if n < 1:
-        raise ValueError(f"n is 1 or more; got {n}")
+    n = whole("n", n)
     if labels is not None and (isinstance(labels, str) or len(labels) != len(pictures)):
         raise ValueError(
             f"labels has a text for each of the {len(pictures)} that are compared; got {labels!r}"

@@ -24,8 +24,8 @@ from daskimg.batch.prepare import (
 from daskimg.batch.task import Task
 from daskimg.column.dtype import check_policy
 from daskimg.engine.lasting import Facts, content_of, named
-from daskimg.errors import quoted
-from daskimg.stage import resources_of, run_stage
+from daskimg.errors import quoted, whole
+from daskimg.stage import most_of, resources_of, run_stage
 from daskimg.words import BATCHES, known_as
 
 __all__ = ["map", "map_batches"]
@@ -198,11 +198,13 @@ def map_batches(
     [False, False, False, False]
     """
     names = _names(frame, columns)
-    _check(fn, batch_size, batch_format, on_error, prefetch_batches)
+    batch_size = _check(fn, batch_size, batch_format, on_error, prefetch_batches)
     label = _name(fn)
+    wanted, most = resources_of(num_gpus, dict(resources or {})), most_of(concurrency, label)
     function: Any = fn
     if isinstance(fn, type):
-        limit = _instances(concurrency, num_gpus)
+        # In one process, if not said otherwise, as many as share a GPU.
+        limit = most or (int(1 / num_gpus) if 0 < num_gpus < 1 else 1)
         made_of = tuple(fn_constructor_args), dict(fn_constructor_kwargs or {})
         function = models.spec_of(fn, *made_of, limit)
     elif fn_constructor_args or fn_constructor_kwargs:
@@ -231,7 +233,6 @@ def map_batches(
     )
     if isinstance(frame, pd.DataFrame):
         return task(prepared)
-    wanted = resources_of(num_gpus, dict(resources or {}))
     heavy = holds_pixels(prepared, list(passed.values()))
 
     def stage(
@@ -243,7 +244,7 @@ def map_batches(
             like,
             kept=kept,
             resources=wanted,
-            concurrency=concurrency,
+            concurrency=most,
             label=label,
             heavy=heavy,
         )
@@ -315,23 +316,14 @@ def _names(frame: Any, columns: str | Sequence[str] | None) -> list[str]:
     return names
 
 
-def _check(fn: Any, batch_size: Any, batch_format: str, on_error: str, prefetch: int) -> None:
+def _check(fn: Any, batch_size: Any, batch_format: str, on_error: str, prefetch: int) -> Any:
+    """The size of a batch, when all is as it should be."""
     if not callable(fn):
         raise TypeError(f"map_batches takes a function or a class; got {quoted(fn)}")
-    number = isinstance(batch_size, int) and not isinstance(batch_size, bool)
-    if not (number or batch_size in ("auto", None)) or (number and batch_size < 1):
-        raise ValueError(f'batch_size is 1 or more, "auto" or None; got {quoted(batch_size)}')
+    if batch_size is not None and not (isinstance(batch_size, str) and batch_size == "auto"):
+        batch_size = whole("batch_size", batch_size, also=', "auto" or None')
     check_format(batch_format)
     if check_policy(on_error) is None:
         raise ValueError('on_error is "raise" or "null"; got None')
-    if prefetch < 0:
-        raise ValueError(f"prefetch_batches is 0 or more; got {quoted(prefetch)}")
-
-
-def _instances(concurrency: int | tuple[int, int] | None, num_gpus: float) -> int:
-    """Most instances of a class in one process."""
-    share = int(1 / num_gpus) if 0 < num_gpus < 1 else 1
-    if concurrency is None:
-        return share
-    most = concurrency[1] if isinstance(concurrency, tuple) else concurrency
-    return max(1, most)
+    whole("prefetch_batches", prefetch, 0)
+    return batch_size

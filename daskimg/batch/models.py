@@ -19,7 +19,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import cloudpickle
-from dask.utils import parse_timedelta
 
 from daskimg import config
 from daskimg.engine.lasting import Facts, content_of, named
@@ -71,7 +70,7 @@ def spec_of(cls: type[Any], args: tuple[Any, ...], kwargs: dict[str, Any], limit
             f"({type(error).__name__}: {error}); open files, locks and connections in __init__"
         ) from error
     token = hashlib.blake2b(payload, digest_size=16).hexdigest()
-    return Spec(name, payload, token, limit, parse_timedelta(config.get("model-idle")))
+    return Spec(name, payload, token, limit, config.seconds("model-idle"))
 
 
 @content_of.register

@@ -18,6 +18,7 @@ from distributed.system import MEMORY_LIMIT
 
 from daskimg import config
 from daskimg.clients import A_WORKER
+from daskimg.errors import whole
 from daskimg.stage.call import visible_gpus
 
 __all__ = ["LocalClient", "start"]
@@ -47,8 +48,8 @@ def start(
 ) -> Client:
     """As `daskimg.start_cluster`."""
     for name, number in [("n_workers", n_workers), ("threads_per_worker", threads_per_worker)]:
-        if number is not None and number < 1:
-            raise ValueError(f"{name} is a number above 0, or None; got {number!r}")
+        if number is not None:
+            whole(name, number, also=", or None")
     devices = _devices(gpus)
     count = n_workers or max(1, CPU_COUNT // (threads_per_worker or A_WORKER))
     threads = threads_per_worker or max(1, CPU_COUNT // count)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from daskimg.accessor.base import neighbour
 from daskimg.column.array import ImageArray
 from daskimg.column.dtype import ImageDtype
-from daskimg.errors import quoted
+from daskimg.errors import quoted, whole
 
 __all__ = ["F32", "I64", "Vectors", "best", "check", "measured", "scaled", "vectors_of"]
 
@@ -28,8 +28,7 @@ def check(frame: Any, column: str, k: Any, metric: Any) -> None:
         raise TypeError(f"vectors are a tensor[float32, d] column; {quoted(column)} is {dtype}")
     if metric not in METRICS:
         raise ValueError(f"metric is one of {', '.join(METRICS)}; got {quoted(metric)}")
-    if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
-        raise ValueError(f"k is a whole number, 1 or more; got {quoted(k)}")
+    whole("k", k)
 
 
 class Vectors(NamedTuple):

@@ -369,7 +369,7 @@ def _access(source: ImageDtype) -> tuple[fetch.Source | None, int]:
     known, allowed = fetch.recall(source.source), config.allow_paths()
     if allowed:
         known = (known or fetch.Source.default).allowing(allowed)
-    return known, int(config.get("retries"))
+    return known, config.retries()
 
 
 def _header_steps(source: ImageDtype, name: str, policy: str) -> tuple[Step, ...]:

@@ -27,7 +27,6 @@ __all__ = [
     "Part",
     "Positions",
     "Shard",
-    "check_count",
     "from_shards",
     "list_shards",
     "numbered",
@@ -101,7 +100,7 @@ def _listed(entry: str, source: fetch.Source) -> dict[str, int | None]:
 
 def read_range(shard: Shard, source: fetch.Source, start: int, end: int) -> bytes:
     """The bytes of a file from `start` to `end`, in one request; fewer where it ends before."""
-    retries = config.get("retries")
+    retries = config.retries()
     local = fetch.local_path(shard.path)
     if local is not None:
 
@@ -118,16 +117,10 @@ def read_range(shard: Shard, source: fetch.Source, start: int, end: int) -> byte
 
 def open_shard(shard: Shard, source: fetch.Source, head: bool = False) -> BinaryIO:
     """A file to read from its start: a remote one comes in one request, by blocks for its head."""
-    retries = config.get("retries")
+    retries = config.retries()
     if head or fetch.local_path(shard.path) is not None:
         return fetch.open_head(shard.path, source, retries=retries)
     return io.BytesIO(fetch.read_bytes(shard.path, source, retries=retries))
-
-
-def check_count(name: str, count: int | None) -> None:
-    """Refuse a number of rows below one."""
-    if count is not None and (isinstance(count, bool) or int(count) != count or count < 1):
-        raise ValueError(f"{name} is 1 or more; got {count!r}")
 
 
 def numbered(shards: int) -> list[int]:

@@ -14,7 +14,7 @@ import pandas as pd
 
 from daskimg.engine.ops import BYTES
 from daskimg.engine.program import STRING
-from daskimg.errors import quoted
+from daskimg.errors import quoted, whole
 from daskimg.io.commit.write import as_dask
 from daskimg.lazy.source import from_reader
 from daskimg.secrets import mask_url
@@ -76,8 +76,8 @@ def read_sql(
     """
     sql, con = _in_order(sql, con)
     read = Query(_url_of(con), sql, dict(params) if isinstance(params, Mapping) else params)
-    if npartitions is not None and npartitions < 1:
-        raise ValueError(f"npartitions is 1 or more; got {npartitions}")
+    if npartitions is not None:
+        npartitions = whole("npartitions", npartitions)
     read.meta = read.head(index_col)
     return _lazy(read, index_col, npartitions)
 

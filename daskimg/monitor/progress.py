@@ -222,13 +222,9 @@ def offer() -> None:
 
 
 def _looked_at() -> bool:
-    wish = config.get("progress")
-    if isinstance(wish, bool):  # YAML's on and off
-        return wish
+    wish = config.choice("progress", "auto", "on", "off")
     if wish != "auto":
-        if wish in ("on", "off"):
-            return bool(wish == "on")
-        raise ValueError(f'daskimg.progress is "auto", "on" or "off"; got {wish!r}')
+        return wish == "on"
     if multiprocessing.parent_process() is not None or os.environ.get("CI"):
         return False
     try:

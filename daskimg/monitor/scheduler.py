@@ -47,7 +47,7 @@ class MonitorPlugin(SchedulerPlugin):
     idempotent = True
 
     def __init__(self, thumbnails: bool | None = None) -> None:
-        self._pictures = bool(config.get("thumbnails") if thumbnails is None else thumbnails)
+        self._pictures = config.switch("thumbnails") if thumbnails is None else bool(thumbnails)
 
     async def start(self, scheduler: Any) -> None:
         """The scheduler has the plugin from here on, and all workers, those to come too, tell."""

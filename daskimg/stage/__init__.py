@@ -15,10 +15,10 @@ import dask.dataframe as dd
 import pandas as pd
 
 from daskimg.lazy.nodes import stage
-from daskimg.stage.call import StageCall, resources_of
+from daskimg.stage.call import StageCall, most_of, resources_of
 from daskimg.stage.client import prepare, register
 
-__all__ = ["register", "resources_of", "run_stage"]
+__all__ = ["most_of", "register", "resources_of", "run_stage"]
 
 
 def run_stage(

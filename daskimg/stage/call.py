@@ -11,19 +11,19 @@ import re
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
 import cloudpickle
 import pandas as pd
 from dask.base import tokenize
-from dask.utils import parse_bytes, parse_timedelta
 
 from daskimg import config
 from daskimg.engine.lasting import Facts, content_of, named
-from daskimg.errors import PlacementError, quoted
+from daskimg.errors import PlacementError, quoted, whole
 
-__all__ = ["MARK", "StageCall", "resources_of", "visible_gpus"]
+__all__ = ["MARK", "StageCall", "most_of", "resources_of", "visible_gpus"]
 
 # The annotation that the scheduler plugin leaves on the tasks that it has placed.
 MARK = "daskimg-placed"
@@ -43,7 +43,7 @@ def resources_of(
     {'GPU': 0.5}
     """
     wanted = dict(resources or {})
-    if num_gpus < 0:
+    if not _is_amount(num_gpus) or num_gpus < 0:
         raise ValueError(f"num_gpus is a number of GPUs, 0 or more; got {quoted(num_gpus)}")
     if num_gpus:
         wanted[config.get("gpu-resource")] = num_gpus
@@ -84,7 +84,7 @@ class StageCall:
         kept: Iterable[Any] = (),
     ) -> None:
         for name, amount in resources.items():
-            if not amount > 0:
+            if not _is_amount(amount) or not amount > 0:
                 raise ValueError(
                     f"{label}: resources[{name!r}] must be above 0; got {quoted(amount)}"
                 )
@@ -94,9 +94,9 @@ class StageCall:
         self.tells = hasattr(task, "telling")
         self.label = re.sub(r"[^\w.]+", "-", label).strip("-")
         self.resources = dict(resources)
-        self.limit = _limit_of(concurrency, label)
-        self.in_flight = _in_flight() if heavy else None
-        self.timeout = parse_timedelta(config.get("worker-timeout"))
+        self.limit = most_of(concurrency, label)
+        self.in_flight = config.in_flight() if heavy else None
+        self.timeout = config.seconds("worker-timeout")
         self.gpu_resource = str(config.get("gpu-resource"))
         self.token = tokenize(task, label, self.resources, self.limit, self.in_flight)
 
@@ -219,29 +219,19 @@ def _listed(resources: dict[str, float]) -> str:
     return ",".join(f"{name}={amount:g}" for name, amount in resources.items())
 
 
-def _limit_of(concurrency: int | tuple[int, int] | None, label: str) -> int | None:
+def _is_amount(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def most_of(concurrency: int | tuple[int, int] | None, label: str) -> int | None:
+    """The most that `concurrency` allows: itself, or the second of (min, max); None: any number."""
     if concurrency is None:
         return None
-    low, high = concurrency if isinstance(concurrency, tuple) else (concurrency, concurrency)
-    if not 1 <= low <= high:
-        raise ValueError(
-            f"{label}: concurrency is a number above 0, or (min, max); got {quoted(concurrency)}"
-        )
-    return int(high)
-
-
-def _in_flight() -> float | None:
-    """A fraction of a worker's memory below 1, else bytes; None: no bound."""
-    allowed = config.get("in-flight")
-    if allowed is None:
-        return None
-    size = allowed if isinstance(allowed, float) else float(parse_bytes(allowed))
-    if not size > 0:
-        raise ValueError(
-            'daskimg.in-flight is a size ("256MiB") or a fraction of a worker\'s memory (0.25), '
-            f"above 0, or null; got {quoted(allowed)}"
-        )
-    return size
+    both = tuple(concurrency) if isinstance(concurrency, tuple | list) else (concurrency,) * 2
+    name = f"{label}: concurrency"
+    if len(both) != 2 or whole(name, both[0], also=", or (min, max)") > whole(name, both[1]):
+        raise ValueError(f"{name} is a whole number, or (min, max); got {quoted(concurrency)}")
+    return int(both[1])
 
 
 @functools.cache

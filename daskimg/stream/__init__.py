@@ -17,7 +17,7 @@ from daskimg import metrics
 from daskimg.batch.batches import check_format
 from daskimg.column.dtype import ImageDtype
 from daskimg.column.image import Image
-from daskimg.errors import quoted
+from daskimg.errors import quoted, whole
 from daskimg.lazy.bare import Frame, as_pandas
 from daskimg.stream.batches import batch_of, cut, dropped, shuffled
 from daskimg.stream.runners import Runner
@@ -146,13 +146,12 @@ def chosen(frame: Any, columns: Sequence[str] | None) -> Any:
 
 
 def check_batches(size: Any, batch_format: str, on_null: str, buffer: int | None) -> None:
-    if isinstance(size, bool) or not hasattr(size, "__index__") or size < 1:
-        raise ValueError(f"batch_size is a number of rows, 1 or more; got {size!r}")
+    whole("batch_size", size)
     check_format(batch_format)
     if on_null not in ("raise", "drop", "fill"):
         raise ValueError(f'on_null is "raise", "drop" or "fill"; got {on_null!r}')
-    if buffer is not None and buffer < 1:
-        raise ValueError(f"shuffle_buffer is a number of rows, 1 or more; got {buffer!r}")
+    if buffer is not None:
+        whole("shuffle_buffer", buffer)
 
 
 def iter_rows(frame: Any) -> Iterator[dict[str, Any]]:

@@ -113,7 +113,7 @@ def test_what_cannot_be_compared():
         di.compare()
     with pytest.raises(ValueError, match="labels has a text for each of the 2"):
         di.compare(FRAME.image, FRAME.image, labels="ab")
-    with pytest.raises(ValueError, match="n is 1 or more; got 0"):
+    with pytest.raises(ValueError, match="n is a whole number, 1 or more; got 0"):
         di.compare(FRAME.image, n=0)
 
 
@@ -145,7 +145,7 @@ def test_measures_that_are_none(df):
     for none in ("resize", "mode", "nothing", "_op", 3, "show"):
         with pytest.raises(ValueError, match=r"names a measure .*sharpness.*; got"):
             df.image.img.hist(none)
-    with pytest.raises(ValueError, match="bins and n are 1 or more"):
+    with pytest.raises(ValueError, match="n is a whole number, 1 or more"):
         df.image.img.hist(n=0)
 
 

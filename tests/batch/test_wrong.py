@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 
 import numpy as np
 import pandas as pd
@@ -205,3 +206,30 @@ def test_no_number_becomes_another(df, values, dtype):
         rows.img.map_batches(lambda batch: {"n": values}, meta={"n": dtype})
     kept = rows.img.map_batches(lambda batch: {"n": np.array([0.1, 2])}, meta={"n": "float32"})
     assert kept.n.tolist() == np.array([0.1, 2], "float32").tolist()
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        ("num_gpus", "a"),
+        ("num_gpus", -1),
+        ("concurrency", "a"),
+        ("concurrency", 1.5),
+        ("concurrency", (1, 2, 3)),
+        ("batch_size", 2.5),
+        ("batch_size", "all"),
+        ("prefetch_batches", "few"),
+        ("prefetch_batches", -1),
+    ],
+)
+def test_what_is_no_number_is_named(df, name, wrong):
+    for frame in (df, df.compute()):
+        with pytest.raises(ValueError, match=f"{name} is a.*got {re.escape(repr(wrong))}"):
+            frame.img.map_batches(brighter, **{name: wrong})
+
+
+def test_numbers_of_numpy_are_numbers(df):
+    told = df.img.map_batches(
+        lambda b: {"n": [len(b["image"])] * len(b["image"])}, batch_size=np.int64(3)
+    )
+    assert told["n"].compute().max() == 3

@@ -212,10 +212,16 @@ def test_worker_that_comes_late():
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"resources": {"GPU": 0}}, {"concurrency": 0}, {"concurrency": (3, 2)}]
+    ("wrong", "says"),
+    [
+        ({"resources": {"GPU": 0}}, "above 0; got 0"),
+        ({"resources": {"GPU": "one"}}, "above 0; got 'one'"),
+        ({"concurrency": 0}, "m: concurrency is a whole number, 1 or more.*got 0"),
+        ({"concurrency": (3, 2)}, "or .min, max.; got .3, 2."),
+    ],
 )
-def test_wrong_numbers(wrong):
-    with pytest.raises(ValueError, match="above 0"):
+def test_wrong_numbers(wrong, says):
+    with pytest.raises(ValueError, match=says):
         run_stage(work.frame(1), work.model, work.STAGED, label="m", **wrong)
 
 

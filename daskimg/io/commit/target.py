@@ -133,7 +133,7 @@ class Target:
 
     def read(self, name: str) -> bytes:
         """The bytes of a file."""
-        return fetch.read_bytes(self.href(name), self.source, retries=config.get("retries"))
+        return fetch.read_bytes(self.href(name), self.source, retries=config.retries())
 
     # -- changing -------------------------------------------------------------------------
     def put(self, name: str, data: Any, settled: bool = False) -> None:
@@ -284,7 +284,7 @@ class Target:
             self.fs.mv(old, new)
 
     def _try(self, action: Any, name: str) -> Any:
-        return fetch.retrying(action, self.href(name), config.get("retries"), self.source.mask)
+        return fetch.retrying(action, self.href(name), config.retries(), self.source.mask)
 
 
 def _beside(final: str) -> tuple[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 import re
 import string
 from collections.abc import Callable, Iterator, Sequence
@@ -15,7 +14,7 @@ from dask.utils import parse_bytes
 from pandas.api.extensions import ExtensionArray
 
 from daskimg.compat import STR
-from daskimg.errors import quoted
+from daskimg.errors import quoted, whole
 from daskimg.io.listing.find import Listing
 from daskimg.io.listing.walk import own_part
 from daskimg.secrets import mask_url
@@ -127,9 +126,7 @@ def split_rows(
     if files_per_partition is None:
         most, limit = min(max(n // WANTED, FEWEST), MOST), float(BLOCKSIZE)
     else:
-        most, limit = operator.index(files_per_partition), np.inf
-        if most <= 0:
-            raise ValueError(f"files_per_partition has to be at least 1, got {most}")
+        most, limit = whole("files_per_partition", files_per_partition), np.inf
     if blocksize is not None:
         limit = parse_bytes(blocksize)
         if limit <= 0:

@@ -20,7 +20,7 @@ from daskimg.column.storage import Uniform
 from daskimg.engine import gauge
 from daskimg.engine.ops import policy_of
 from daskimg.engine.program import STRING
-from daskimg.errors import ImageError, quoted, reason_of
+from daskimg.errors import ImageError, quoted, reason_of, whole
 from daskimg.io import shards as sh
 from daskimg.io.listing.find import known_extensions
 from daskimg.io.npy import format as nf
@@ -95,7 +95,8 @@ def read_numpy(
     >>> di.read_numpy("shop.npz", column_names=["label", "image"]).dtypes.astype(str).tolist()
     ['int64', 'image[uint8, 8x8x3]']
     """
-    sh.check_count("rows_per_partition", rows_per_partition)
+    if rows_per_partition is not None:
+        rows_per_partition = whole("rows_per_partition", rows_per_partition)
     if isinstance(column_names, str):
         raise TypeError(f"column_names is a list of names; got {quoted(column_names)}")
     policy = check_policy(on_error)

@@ -84,7 +84,7 @@ def _footer(path: str, source: fetch.Source) -> pq.FileMetaData:
         if local is not None:
             return _believed(pq.read_metadata(local), os.stat(local).st_size)
         fs, name = source.filesystem(path)
-        size = fetch.retrying(lambda: fs.size(name), path, config.get("retries"), source.mask)
+        size = fetch.retrying(lambda: fs.size(name), path, config.retries(), source.mask)
 
         def tail() -> bytes:
             data = fs.cat_file(name, start=max(0, size - TAIL))
@@ -93,7 +93,7 @@ def _footer(path: str, source: fetch.Source) -> pq.FileMetaData:
                 data = fs.cat_file(name, start=size - wanted)
             return bytes(data)
 
-        data = fetch.retrying(tail, path, config.get("retries"), source.mask)
+        data = fetch.retrying(tail, path, config.retries(), source.mask)
         return _believed(pq.read_metadata(io.BytesIO(data)), size)
     except (pa.ArrowInvalid, OSError) as error:
         if getattr(error, "errno", None) is not None:
@@ -131,7 +131,7 @@ def opened(path: str, source: fetch.Source) -> Iterator[pq.ParquetFile]:
             if local is not None:
                 file = stack.enter_context(compat.ParquetFile(local))
             else:
-                ranges = fetch.open_ranges(path, source, retries=config.get("retries"))
+                ranges = fetch.open_ranges(path, source, retries=config.retries())
                 raw = stack.enter_context(ranges)
                 file = stack.enter_context(compat.ParquetFile(raw, pre_buffer=True))
         yield file

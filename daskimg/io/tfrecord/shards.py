@@ -17,7 +17,7 @@ import pandas as pd
 
 from daskimg.column.dtype import check_policy
 from daskimg.engine.ops import policy_of
-from daskimg.errors import quoted
+from daskimg.errors import quoted, whole
 from daskimg.io import shards as sh
 from daskimg.io.commit.failures import count, image_columns
 from daskimg.io.commit.run import Run
@@ -109,7 +109,8 @@ def read_tfrecords(
     >>> df.image.img.width.compute().tolist()
     [24, 24, 24, 24]
     """
-    sh.check_count("records_per_partition", records_per_partition)
+    if records_per_partition is not None:
+        records_per_partition = whole("records_per_partition", records_per_partition)
     if compression not in ("infer", *ex.COMPRESSIONS):
         raise ValueError(f'compression is "infer", "GZIP", "ZLIB" or None; got {compression!r}')
     policy = check_policy(on_error)

@@ -19,7 +19,7 @@ import pandas as pd
 from daskimg.column.dtype import check_policy
 from daskimg.engine.ops import policy_of
 from daskimg.engine.program import STRING
-from daskimg.errors import quoted
+from daskimg.errors import quoted, whole
 from daskimg.io import shards as sh
 from daskimg.io.commit.failures import count, image_columns
 from daskimg.io.commit.run import Run
@@ -104,7 +104,8 @@ def read_webdataset(
     >>> di.read_webdataset("shards", extensions=["jpg", "cls"]).dtypes.astype(str).tolist()
     ['string', 'image[encoded]', 'Int64']
     """
-    sh.check_count("rows_per_partition", rows_per_partition)
+    if rows_per_partition is not None:
+        rows_per_partition = whole("rows_per_partition", rows_per_partition)
     if isinstance(extensions, str):
         raise TypeError(f'extensions is a list such as ["jpg", "cls"]; got {quoted(extensions)}')
     policy = check_policy(on_error)
