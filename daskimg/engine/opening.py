@@ -21,7 +21,7 @@ from daskimg.transport import ahead, fetch
 
 __all__ = ["ISOLATED", "decode", "exif", "expect", "export", "fetch_bytes", "header", "size"]
 
-ISOLATED = ("header", "decode", "export")  # steps that open what others wrote
+ISOLATED = ("header", "decode", "exif", "export")  # steps that open what others wrote
 HEAD = 4096  # holds most headers of JPEGs
 
 
@@ -128,13 +128,15 @@ def exif(
     retries: int,
     max_pixels: int | None,
     formats: tuple[str, ...] | None,
+    child: tuple[float | None] | None = None,
 ) -> Any:
     """The EXIF tags of a cell, from its header."""
     cell = _content(cell)
+    opened = None if child is None else partial(isolate.exif_block, timeout=child[0])
     if not isinstance(cell, str):
-        return exif_tags.read_exif(cell, max_pixels, formats)
+        return exif_tags.read_exif(cell, max_pixels, formats, opened)
     with fetch.open_head(cell, fetch.for_cell(cell, source), retries=retries) as file:
-        return exif_tags.read_exif(file, max_pixels, formats)
+        return exif_tags.read_exif(file, max_pixels, formats, opened)
 
 
 def decode(

@@ -322,7 +322,7 @@ def _program(source: ImageDtype, name: str, *params: Any) -> Program:
     if name in ("read", "to_bytes", "embed"):
         return _reading(source, name, policy)
     if name == "exif":  # of one tag, or why there are none: it tells, and fails nothing
-        how = (*_access(source), *config.settings()[1:])
+        how = (*_access(source), *config.settings()[1:], config.isolation())
         told = Step("exif_tag", params, "null") if params else Step("check", (), "null")
         return Program((Step(name, how, "null"), told), OPS[told.name].result(source, *params))
     if name == "digest_bytes":

@@ -8,6 +8,7 @@ dies or takes longer than ``daskimg.decode-timeout`` is replaced, and its pictur
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import select
 import signal
@@ -26,12 +27,12 @@ from PIL import UnidentifiedImageError
 
 from daskimg import wanted
 from daskimg.errors import FormatNotAllowedError, TooManyPixelsError
-from daskimg.kernels import codec, headers
+from daskimg.kernels import codec, exif_tags, headers
 from daskimg.kernels.pixels import give
 from daskimg.kernels.resizing import Draft, Size
 from daskimg.wanted import EVERY
 
-__all__ = ["decode", "draft", "read_header", "serve"]
+__all__ = ["decode", "draft", "exif_block", "read_header", "serve"]
 
 # The same daskimg as this one, without what it imports for frames (a second and a half), and
 # nothing out of the folder that the process stands in.
@@ -155,6 +156,20 @@ def read_header(
     return read_header(head + source.read(), timeout=timeout, **options)
 
 
+def exif_block(
+    data: bytes, kind: str, max_pixels: int | None, timeout: float | None = None
+) -> bytes:
+    """As `exif_tags.block_of`, in a child process; `timeout` as for `decode`.
+
+    Examples
+    --------
+    >>> exif_block(codec.encode(np.zeros((2, 3), np.uint8), "png"), "PNG", None)
+    b''
+    """
+    call = {"call": "exif_block", "kind": kind, "max_pixels": max_pixels}
+    return bytes(_ask(call, data, timeout)[1])
+
+
 def _pixels(
     call: dict[str, Any],
     data: Any,
@@ -259,6 +274,9 @@ def serve() -> None:
             call = options.pop("call")
             if call == "read_header":
                 _send(sink, {"header": headers.read_header(data, **options)})
+                continue
+            if call == "exif_block":
+                _send(sink, {}, exif_tags.block_of(io.BytesIO(data), **options))
                 continue
             if "sizes" in options:  # JSON has no tuples
                 options["sizes"] = [tuple(size) for size in options["sizes"]]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import re
 import struct
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 from math import isfinite
 from typing import Any
@@ -55,7 +55,10 @@ KINDS |= dict.fromkeys(re.findall(r"\w+", _FRACTIONS), "number")
 
 
 def read_exif(
-    source: Any, max_pixels: int | None = None, formats: Collection[str] | None = None
+    source: Any,
+    max_pixels: int | None = None,
+    formats: Collection[str] | None = None,
+    opened: Callable[[bytes, str, int | None], bytes] | None = None,
 ) -> dict[tuple[str, int], Any]:
     """All tags of a file's EXIF, by directory and number; none where it has no EXIF.
 
@@ -67,6 +70,8 @@ def read_exif(
         As in `read_header`, for formats whose header Pillow reads.
     formats : collection of str, optional
         The formats allowed, None for all.
+    opened : callable, optional
+        What has Pillow open a file in another process, in place of `block_of`.
 
     Raises
     ------
@@ -89,9 +94,16 @@ def read_exif(
         block = data + file.read()
     else:
         file.seek(0)
-        block = open_image(file, kind, max_pixels)[0].info.get("exif") or b""
+        block = (
+            opened(file.read(), kind, max_pixels) if opened else block_of(file, kind, max_pixels)
+        )
     block = block.removeprefix(b"Exif\x00\x00")
     return _directories(block) if block else {}
+
+
+def block_of(file: Any, kind: str, max_pixels: int | None) -> bytes:
+    """The EXIF block of a file that Pillow opens."""
+    return open_image(file, kind, max_pixels)[0].info.get("exif") or b""
 
 
 def _segment(data: bytes) -> bytes:

@@ -44,10 +44,12 @@ TAGS = ["Model", "Orientation", "DateTimeOriginal", "FNumber", "ISOSpeedRatings"
 
 
 @pytest.mark.parametrize("read", [False, True])
-def test_tags_are_typed(folder, read):
+@pytest.mark.parametrize("apart", [False, True])
+def test_tags_are_typed(folder, read, apart):
     cells = di.read_images(folder, files_per_partition=3).image
     cells = cells.img.read() if read else cells
-    lazy = cells.img.exif(TAGS)
+    with dask.config.set({"daskimg.decode-processes": apart}):
+        lazy = cells.img.exif(TAGS)
     with di.stats() as seen:
         found = lazy.compute(scheduler="sync")
     assert "decode" not in seen.to_frame(by="stage").index

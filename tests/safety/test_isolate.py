@@ -99,6 +99,16 @@ def test_the_file_is_named(folder):
         di.read_images(folder).image.img.mean().compute(scheduler="sync")
 
 
+@pytest.mark.usefixtures("crashing")
+def test_exif_of_what_pillow_opens_is_read_in_a_child_too(folder):
+    with dask.config.set({**ON, "daskimg.decode-timeout": "2s"}):
+        cells = di.read_images(folder, on_error="null").image
+        told = cells.img.exif(["Model"]).compute(scheduler="sync").exif_error
+    assert told[3].startswith("exif: ChildProcessError: the decoder crashed (SIGSEGV)")
+    assert told[7].startswith("exif: TimeoutError")
+    assert told.notna().sum() == 2
+
+
 @pytest.mark.long
 def test_workers_of_a_cluster_live_on(client, folder):
     before = client.run(lambda: __import__("os").getpid())
