@@ -26,7 +26,7 @@ from daskimg.transport.doors import served
 from daskimg.transport.pace import Pace
 from daskimg.wanted import EVERY, check
 
-__all__ = ["Ask", "Feed", "Feeds", "Request", "feeding", "hungry", "now"]
+__all__ = ["Ask", "Feed", "Feeds", "Request", "begin", "feeding", "hungry", "now"]
 
 Ask = Callable[[], Awaitable[Any]]
 
@@ -53,6 +53,10 @@ class Request:
     def result(self) -> Any:
         """The answer, waited for as long as it is wanted; what it failed with is raised."""
         return _process().wait(self)
+
+    def drop(self) -> None:
+        """Nobody wants it: it is cancelled if it is under way."""
+        _process().drop(self)
 
 
 class Feed:
@@ -137,11 +141,16 @@ def feeding(given: Feeds | None = None) -> Iterator[Feeds]:
             _process().tell()
 
 
-def now(ask: Ask) -> Any:
-    """What is asked for, before all that is read ahead."""
+def begin(ask: Ask) -> Request:
+    """A request that is made now, before all that is read ahead."""
     request = Request("", ask)
     _process().urge(request)
-    return request.result()
+    return request
+
+
+def now(ask: Ask) -> Any:
+    """What is asked for, before all that is read ahead."""
+    return begin(ask).result()
 
 
 def hungry() -> bool:
@@ -220,6 +229,10 @@ class _Process:
             feed.waiting.clear()
             feed.expected.clear()
             self._more()
+
+    def drop(self, request: Request) -> None:
+        with self.lock:
+            self._drop([request])
 
     def wait(self, request: Request) -> Any:
         with self.lock:

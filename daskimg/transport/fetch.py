@@ -35,6 +35,7 @@ __all__ = [
     "recall",
     "retrying",
     "size",
+    "tries",
 ]
 
 HEAD_BYTES = 64 * 1024  # one range: holds the header of nearly every picture
@@ -97,7 +98,7 @@ def read_bytes(
     source = source or Source.default
     if max_bytes is None:
         door, name = door_of(path, source)
-        whole = _tries(first, functools.partial(_request, door, name))
+        whole = tries(first, functools.partial(_request, door, name))
         return bytes(retrying(whole, path, retries, source.mask))
     if _is_web(path):  # a web server may ignore ranges
         fs, name = source.filesystem(path)
@@ -132,7 +133,7 @@ def _is_web(path: str) -> bool:
     return path.partition("://")[0] in WEB
 
 
-def _tries(first: Request | None, other: Callable[[], Any]) -> Callable[[], Any]:
+def tries(first: Request | None, other: Callable[[], Any]) -> Callable[[], Any]:
     """What is tried: what was asked for ahead, then another request each time."""
     if first is None:
         return other
@@ -291,9 +292,9 @@ class _Ranges(io.RawIOBase):
         """Some bytes of the file; those of the first range may have been asked for ahead."""
         first, self._first = self._first, None
         other = functools.partial(_request, self._door, self._name, start, end)
-        tries = _tries(first if start == 0 else None, other)
+        ways = tries(first if start == 0 else None, other)
         try:
-            return bytes(retrying(tries, self._path, self._retries, self._source.mask))
+            return bytes(retrying(ways, self._path, self._retries, self._source.mask))
         except (FileNotFoundError, PermissionError):
             raise
         except (OSError, ValueError):

@@ -54,6 +54,25 @@ class Store:
         key = name.removeprefix(self.bucket)
         return key if self.able and key != name and not ODD.search(key) else None
 
+    def folder(self, name: str) -> str | None:
+        """The prefix of a folder; None where obstore cannot list it."""
+        return "" if self.able and f"{name}/" == self.bucket else self.key(name)
+
+    async def page(self, prefix: str, after: str | None, most: int) -> list[tuple[str, int]] | None:
+        """Keys below a prefix and their sizes; None where this store is not to be asked so.
+
+        What marks a folder comes as an empty key without its last slash.
+        """
+        try:
+            async for found in self.store.list(prefix or None, offset=after, chunk_size=most):
+                return [(each["path"], each["size"]) for each in found]
+            return []
+        except Exception as error:
+            failed = _told(error)
+        if failed is not None:
+            raise failed from None
+        return None
+
     async def read(self, key: str, start: int | None, end: int | None) -> bytes | None:
         """The bytes of a file or of a range; None where this store is not to be asked so."""
         try:

@@ -5,6 +5,7 @@ Listing is one question to a remote store (with the sizes in its answer), never 
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import glob
 import os
@@ -17,6 +18,7 @@ from typing import Any, NamedTuple, Protocol
 from fsspec.utils import glob_translate
 
 from daskimg.transport.fetch import Source
+from daskimg.transport.keys import UnlistableError, keys
 from daskimg.transport.retry import retrying
 
 __all__ = ["Found", "Local", "Remote", "Tree", "as_url", "name_of", "no_slash", "own_part"]
@@ -174,14 +176,10 @@ class Remote:
         fs, name = self._source.filesystem(folder)
         name = name.rstrip("/")
         spell = _speller(folder, name, fs)
-        depth = None if recursive else 1
-        infos = self._ask(lambda: fs.find(name, maxdepth=depth, detail=True), folder)
-        for info in infos.values():
-            below = info["name"][len(name) :].strip("/")
-            if info["type"] == "directory" or not below or _is_hidden(below):
-                continue
-            if accept(name_of(info["name"])):
-                yield Found(spell(info["name"]), info.get("size"))
+        for found, size in self._below(folder, None if recursive else 1):
+            below = found[len(name) :].strip("/")
+            if below and not _is_hidden(below) and accept(name_of(found)):
+                yield Found(spell(found), size)
 
     def base(self, pattern: str) -> str:
         head, chain, tail = pattern.partition("::")
@@ -191,15 +189,44 @@ class Remote:
         first = _first_wildcard(head)
         return _folder_of(head[:first]) if first >= 0 else ""
 
+    def _below(self, folder: str, depth: int | None) -> Iterator[tuple[str, int | None]]:
+        """Files below a folder by their names in its filesystem; one may come twice."""
+        fs, name = self._source.filesystem(folder)
+        try:
+            for found, size in keys(folder, self._source, RETRIES, depth):
+                # an empty one may be what marks a folder
+                if size or not self._ask(lambda: fs.isdir(found), folder):  # noqa: B023
+                    yield found, size
+            return
+        except UnlistableError:
+            pass
+        top = name.rstrip("/")
+        infos = self._ask(lambda: fs.find(top, maxdepth=depth, detail=True), folder)
+        for info in infos.values():
+            if info["type"] != "directory":
+                yield info["name"], info.get("size")
+
     def glob(self, pattern: str) -> Iterator[Found]:
         fs, name = self._source.filesystem(pattern)
         spell = _speller(pattern, name, fs)
         base = len(_folder_of(name[: _first_wildcard(name)]))
         shown = _is_hidden(name[base:])  # a pattern that names hidden things means them
-        for info in self._ask(lambda: fs.glob(name, detail=True), pattern).values():
-            if shown or not _is_hidden(info["name"][base:]):
-                folder = info["type"] == "directory"
-                yield Found(spell(info["name"]), info.get("size"), folder)
+        for found in self._matching(pattern, fs, name):
+            if shown or not _is_hidden(found.path[base:]):
+                yield found._replace(path=spell(found.path))
+
+    def _matching(self, pattern: str, fs: Any, name: str) -> list[Found]:
+        """What a pattern matches, by names in its filesystem; folders where it matches no file."""
+        rest = name[len(_folder_of(name[: _first_wildcard(name)])) :]
+        depth = None if "**" in rest else rest.count("/") + 1
+        matches = re.compile(glob_translate(name)).match
+        with contextlib.suppress(UnlistableError):
+            listed = keys(self.base(pattern), self._source, RETRIES, depth)
+            files = [Found(key, size) for key, size in listed if matches(key)]
+            if files and all(file.size for file in files):  # an empty one may mark a folder
+                return files
+        infos = self._ask(lambda: fs.glob(name, detail=True), pattern).values()
+        return [Found(i["name"], i.get("size"), i["type"] == "directory") for i in infos]
 
     def _look_up(self, urls: list[str]) -> dict[str, Found | None]:
         folders: dict[str, list[str]] = {}
