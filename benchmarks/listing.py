@@ -13,13 +13,16 @@ import time
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 import daskimg as di
+from benchmarks import store
 from benchmarks.report import machine, versions
+from daskimg.io.listing.find import list_images
 from daskimg.testing import make_images
 
 FOLDERS = 1000  # of files, each a label
@@ -36,6 +39,7 @@ def main() -> None:
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="daskimg-listing-") as folder:
         rows = [*files(Path(folder), asked.files), *table(Path(folder))]
+        rows += bucket(Path(folder) / "bucket", asked.files // 10)
     print(f"{machine()}; {versions()}.\n")
     print("| what | value | wanted |\n| --- | --- | --- |")
     for row in rows:
@@ -116,6 +120,33 @@ def table(folder: Path) -> list[Row]:
         ("expression of a partition, pickled", f"{each[1]:,.0f} B", "< 2,000 B"),
         ("graph of a partition with a measure", f"{each[2]:,.0f} B", "< 2,000 B"),
     ]
+
+
+def bucket(folder: Path, n: int) -> list[Row]:
+    """Listing a bucket that answers after 30 ms, its own processor's time beside ours."""
+    (picture,) = make_images(folder / "picture", 1, size=(32, 32), formats=["jpeg"])
+    for number in range(n):
+        place = folder / "all" / f"{number // 5000:03d}"
+        place.mkdir(parents=True, exist_ok=True)
+        os.link(picture, place / f"{number:08d}.jpg")
+    told = []
+    with store.serving(folder / "all") as served:
+        options = served.options
+        for name, find in [
+            ("daskimg", lambda: len(list_images(served.url, storage_options=options))),
+            ("s3fs's find", lambda: len(fs_of(options).find(served.url))),
+        ]:
+            find()  # what is imported, and connected
+            start, used = time.perf_counter(), time.process_time()
+            assert find() == n
+            wall, used = time.perf_counter() - start, time.process_time() - used
+            what = f"listing {n:,} keys of a bucket, 30 ms an answer: {name}"
+            told.append((what, f"{wall:.1f} s, {used:.1f} s of processor", ""))
+    return told
+
+
+def fs_of(options: dict[str, Any]) -> Any:
+    return fsspec.filesystem("s3", skip_instance_cache=True, **options)
 
 
 def graph(df: Any) -> dict[Any, Any]:

@@ -7,12 +7,14 @@ files of the folder. It lists, answers GET and HEAD, with ranges, and takes what
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
 import subprocess
 import sys
 import time
 import urllib.request
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -126,9 +128,12 @@ class Endpoint:
     def page(self, query: Any) -> Any:
         from aiohttp import web
 
-        after, prefix = query.get("continuation-token", ""), query.get("prefix", "")
+        after = query.get("continuation-token") or query.get("start-after", "")
+        prefix = query.get("prefix", "")
         keys = self.keys if prefix.startswith("all/") else sorted([*self.keys, *self.written])
-        found = [key for key in keys if key.startswith(prefix) and key > after][: PAGE + 1]
+        first = max(bisect_left(keys, prefix), bisect_right(keys, after))
+        below = itertools.takewhile(lambda key: key.startswith(prefix), keys[first:][: PAGE + 1])
+        found = list(below)
         more = len(found) > PAGE
         entries = "".join(
             f"<Contents><Key>{escape(key)}</Key><Size>{len(self.data(key))}</Size>"
