@@ -115,9 +115,12 @@ def compared(
     bits: int,
     confirm: str | None,
     turned: bool,
+    sketch: Any = None,
     **also: Any,
 ) -> tuple[dict[str, Any], Compared]:
     """The columns to assign to a frame for a comparison, and what they are.
+
+    A column of small pictures may stand for the pictures, as their `sketch`.
 
     Raises
     ------
@@ -152,14 +155,18 @@ def compared(
                     f"{what} is a column of 64-bit hashes or one of {', '.join(KINDS)}; got "
                     f"{quoted(one)}. The columns are {told}"
                 )
-            cells = frame[image_column(frame, column)]
-            new = _turned(cells, one) if turned else [cells.img.hash(one)]
+            if turned:
+                new = _turned(frame[image_column(frame, column)], one)
+            elif sketch is not None:
+                new = [_small(sketch).img.hash(one)]
+            else:
+                new = [frame[image_column(frame, column)].img.hash(one)]
             columns = {f"{OURS}{what}_{n}": value for n, value in enumerate(new)}
             made |= columns
             names[what] = tuple(columns)
     flat = hash not in frame.columns and confirm not in frame.columns
     if flat:
-        cells = frame[image_column(frame, column)]
+        cells = frame[image_column(frame, column)] if sketch is None else sketch
         made[f"{OURS}contrast"] = cells.img.contrast()
         made[f"{OURS}brightness"] = cells.img.brightness()
     return made, Compared(names["hash"], names["confirm"], flat, int(bits), **also)
@@ -177,6 +184,11 @@ def _turned(cells: Any, kind: str) -> list[Any]:
     both = (small, small.img.flip("horizontal"))
     turns = [one.img.rotate(angle) if angle else one for one in both for angle in (0, 90, 180, 270)]
     return [one.img.hash(kind) for one in turns]
+
+
+def _small(sketch: Any) -> Any:
+    """What several kinds of hashes are made of: the cosines of `phash` are of 32 x 32 pixels."""
+    return sketch.img._op("luma").img.resize(32, 32, resample="lanczos")
 
 
 def _unsigned(values: pd.Series) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.bool_]]:
@@ -219,10 +231,11 @@ def has_pictures(frame: Any, column: str | None) -> bool:
     return column is not None or any(not frame.dtypes[n].tensor for n in image_columns(frame))
 
 
-def of_quality(frame: Any, column: str | None) -> dict[str, Any]:
+def of_quality(frame: Any, column: str | None, sketch: Any = None) -> dict[str, Any]:
     """The columns that tell the best of several."""
     cells = frame[image_column(frame, column)]
-    return {PIXELS: cells.img.height * cells.img.width, SHARP: cells.img.sharpness()}
+    sharp = (cells if sketch is None else sketch).img.sharpness()
+    return {PIXELS: cells.img.height * cells.img.width, SHARP: sharp}
 
 
 def twin(frame: Any) -> Any:

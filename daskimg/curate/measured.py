@@ -29,32 +29,34 @@ from daskimg.lazy.nodes import together
 
 __all__ = ["TOLD", "added", "table_of"]
 
+#: Pixels that the shorter side of a sketch has at least, and at which blur is looked for: all that
+#: is measured is of the sketch of a picture, so that a large one is hardly slower than a small one.
+SEEN = 128
 JUDGED = 16  # partitions of pictures whose rows are judged by one task
 #: The columns of the table beside those of the frame and the rules'.
 TOLD = ("path", *COLUMNS, "group", "best", "exact_group", "issues")
 
 
-def _measures(cells: Any) -> dict[str, Any]:
-    """What is measured of each picture, in one pass."""
-    image = cells.img
+def _measures(cells: Any, sketch: Any) -> dict[str, Any]:
+    """What is measured of each picture and of its sketch, in one pass."""
+    image, seen = cells.img, sketch.img
     exif = image.exif(["Orientation", "GPSLatitude", "GPSLongitude"])
-    light, dark = image.percentile(99), image.percentile(1)
-    height, width = image.height, image.width
-    some = image.resize(64, 64, resample="nearest").img
+    light, dark = seen.percentile(99), seen.percentile(1)
+    some = seen.resize(64, 64, resample="nearest").img
     return {
         "path": image.path,
         "reason": image.check(),
         "format": image.format,
-        "height": height,
-        "width": width,
-        "brightness": image.brightness(),
+        "height": image.height,
+        "width": image.width,
+        "brightness": seen.brightness(),
         "p99": light,
-        "p5": image.percentile(5),
+        "p5": seen.percentile(5),
         "range": light - dark,
-        "blurriness": image.blurriness(),
-        "entropy": image.entropy(),
+        "blurriness": seen._op("blurriness", SEEN),
+        "entropy": seen.entropy(),
         "colorfulness": some.colorfulness(),
-        "transparency": image.transparency(),
+        "transparency": seen.transparency(),
         "orientation": exif["Orientation"],
         "latitude": exif["GPSLatitude"],
         "longitude": exif["GPSLongitude"],
@@ -83,9 +85,10 @@ def table_of(
         Columns in which look-alikes should not differ.
     """
     cells = frame[name]
-    made, what = compared(frame, name, "phash", 4, "dhash", False)
-    made |= of_quality(frame, name)
-    made |= {f"{OURS}m_{key}": value for key, value in _measures(cells).items()}
+    sketch = cells.img._op("sketch", SEEN)
+    made, what = compared(frame, name, "phash", 4, "dhash", False, sketch)
+    made |= of_quality(frame, name, sketch)
+    made |= {f"{OURS}m_{key}": value for key, value in _measures(cells, sketch).items()}
     kept = [*light(frame)]
     if name not in kept:  # bytes and pixels are not held: what is shown is made in the pass
         made[f"{OURS}thumb"] = thumbnails(cells)

@@ -76,8 +76,8 @@ RULES = {
     "blurred": Rule(
         "no fine detail",
         "blurriness",
-        above=0.62,
-        source="Crete et al. 2007, at 256 pixels: whatever the picture's size; a blur of 1 %",
+        above=0.53,
+        source="Crete et al. 2007, at 128 pixels: whatever the picture's size; a blur of 1 %",
     ),
     "low_information": Rule(
         "next to nothing to see", "entropy", below=2.0, source="Shannon entropy of luma, bits"

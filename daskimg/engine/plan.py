@@ -15,7 +15,7 @@ from daskimg.engine.program import RECORDS, Program, Row, Step
 from daskimg.engine.sinks import ImageSink, ReasonSink, Sink, make_sink
 from daskimg.kernels import codec
 from daskimg.kernels.augment import RANDOM
-from daskimg.kernels.resizing import SMOOTH, Size
+from daskimg.kernels.resizing import SKETCH, SMOOTH, Size
 
 __all__ = ["Held", "Node", "Plan"]
 
@@ -222,11 +222,13 @@ def _resized(node: Node) -> tuple[Size, ...] | None:
         return None
     found: list[Any] = []
     for child in node.children:
-        if child.step.name == "resize":
+        if child.step.name == "sketch":
+            sizes: Any = ((child.step.params[0], None, SKETCH),)
+        elif child.step.name == "resize":
             *size, resample = child.step.params
             # of a row's own size nothing is known yet
             fixed = not any(isinstance(value, Row) for value in size)
-            sizes: Any = (tuple(size),) if fixed and resample in SMOOTH else None
+            sizes = (tuple(size),) if fixed and resample in SMOOTH else None
         else:
             sizes = _resized(child) if child.step.name == "convert" else None
         if sizes is None:

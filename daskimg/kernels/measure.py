@@ -171,11 +171,11 @@ def sharpness(pixels: Pixels) -> float:
     return moments(laplacian)[1] ** 2
 
 
-def blurriness(pixels: Pixels) -> float:
+def blurriness(pixels: Pixels, seen: int = SEEN) -> float:
     """How blurred a picture is, 0 to 1, whatever its size and contrast; NaN for a flat one.
 
     What differences of neighbours lose when the picture is blurred once more: a blurred one has
-    little to lose. Across and down, the larger; seen at 256 pixels of the longer side.
+    little to lose. Across and down, the larger; `seen` at so many pixels of the longer side.
 
     References
     ----------
@@ -190,8 +190,8 @@ def blurriness(pixels: Pixels) -> float:
     True
     """
     image = to_pil(luma(pixels))
-    if max(image.size) > SEEN:
-        scale = SEEN / max(image.size)
+    if max(image.size) > seen:
+        scale = seen / max(image.size)
         small = [max(1, round(side * scale)) for side in image.size]
         image = image.resize((small[0], small[1]), Image.Resampling.BOX)
     grey = np.asarray(image)

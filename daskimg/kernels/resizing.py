@@ -37,10 +37,12 @@ __all__ = [
     "reduction",
     "resize",
     "resize_shape",
+    "sketch",
     "torch_module",
 ]
 
 FITS = ("stretch", "contain", "cover", "pad")
+SKETCH = "sketch"  # the fit of a size that `sketch` asks for
 RESAMPLES = {
     "nearest": Image.Resampling.NEAREST,
     "bilinear": Image.Resampling.BILINEAR,
@@ -98,6 +100,9 @@ def reduction(height: int, width: int, sizes: tuple[Size, ...], orientation: int
         height, width = width, height
     most = math.inf
     for size in sizes:
+        if size[2] == SKETCH:
+            most = min(most, _folded(height, width, size[0]))
+            continue
         _, new, box = _placed(height, width, *size)
         left, top, right, bottom = box or (0, 0, width, height)
         for side, of in zip(new, (bottom - top, right - left), strict=True):
@@ -204,6 +209,43 @@ def resize(
         top, left = centred(shape, inner)
         small = pad(small, top, shape[1] - inner[1] - left, shape[0] - inner[0] - top, left)
     return give(small, out)
+
+
+def sketch(picture: Pixels | Draft, least: int) -> Pixels:
+    """Reduce a picture by the largest power of two that leaves its shorter side `least` pixels.
+
+    Each pixel is the mean of those it stands for; of a JPEG the decoder reduces by up to eight, as
+    it does for `resize`. Alpha is reduced as the colours are, apart from them.
+
+    Parameters
+    ----------
+    picture : ndarray or Draft
+        Of any dtype, which is kept. What is not upright yet is turned when it is small.
+    least : int
+
+    Returns
+    -------
+    ndarray
+        The picture itself where its shorter side is below twice `least`.
+
+    Examples
+    --------
+    >>> sketch(np.zeros((300, 400, 3), np.uint8), 128).shape
+    (150, 200, 3)
+    """
+    draft = picture if isinstance(picture, Draft) else Draft(picture, picture.shape[:2])
+    pixels, left = check_pixels(draft.pixels), _folded(*draft.size, least) // draft.scale
+    if left > 1:
+        if pillow_holds(pixels) and (pixels.ndim == 2 or pixels.shape[2] == 3):
+            pixels = from_pil(to_pil(pixels).reduce(left))
+        else:
+            pixels = by_channel(pixels, lambda one: one.reduce(left))
+    return turn(pixels, draft.orientation)
+
+
+def _folded(height: int, width: int, least: int) -> int:
+    """By how much a sketch reduces a picture."""
+    return 1 << max(min(height, width) // least, 1).bit_length() - 1
 
 
 @functools.lru_cache(4096)
