@@ -120,7 +120,7 @@ def compared(
 ) -> tuple[dict[str, Any], Compared]:
     """The columns to assign to a frame for a comparison, and what they are.
 
-    A column of small pictures may stand for the pictures, as their `sketch`.
+    A column of small grey pictures may stand for the pictures, as their `sketch`.
 
     Raises
     ------
@@ -158,7 +158,7 @@ def compared(
             if turned:
                 new = _turned(frame[image_column(frame, column)], one)
             elif sketch is not None:
-                new = [_small(sketch).img.hash(one)]
+                new = [sketch.img._op("sketch", 32).img.hash(one)]
             else:
                 new = [frame[image_column(frame, column)].img.hash(one)]
             columns = {f"{OURS}{what}_{n}": value for n, value in enumerate(new)}
@@ -184,11 +184,6 @@ def _turned(cells: Any, kind: str) -> list[Any]:
     both = (small, small.img.flip("horizontal"))
     turns = [one.img.rotate(angle) if angle else one for one in both for angle in (0, 90, 180, 270)]
     return [one.img.hash(kind) for one in turns]
-
-
-def _small(sketch: Any) -> Any:
-    """What several kinds of hashes are made of: the cosines of `phash` are of 32 x 32 pixels."""
-    return sketch.img._op("luma").img.resize(32, 32, resample="lanczos")
 
 
 def _unsigned(values: pd.Series) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.bool_]]:
@@ -231,11 +226,10 @@ def has_pictures(frame: Any, column: str | None) -> bool:
     return column is not None or any(not frame.dtypes[n].tensor for n in image_columns(frame))
 
 
-def of_quality(frame: Any, column: str | None, sketch: Any = None) -> dict[str, Any]:
-    """The columns that tell the best of several."""
-    cells = frame[image_column(frame, column)]
-    sharp = (cells if sketch is None else sketch).img.sharpness()
-    return {PIXELS: cells.img.height * cells.img.width, SHARP: sharp}
+def of_quality(frame: Any, column: str | None, sharp: Any = None) -> dict[str, Any]:
+    """The columns that tell the best of several, by another measure than `sharpness` if any."""
+    image = frame[image_column(frame, column)].img
+    return {PIXELS: image.height * image.width, SHARP: image.sharpness() if sharp is None else sharp}
 
 
 def twin(frame: Any) -> Any:

@@ -29,20 +29,20 @@ from daskimg.lazy.nodes import together
 
 __all__ = ["TOLD", "added", "table_of"]
 
-#: Pixels that the shorter side of a sketch has at least, and at which blur is looked for: all that
-#: is measured is of the sketch of a picture, so that a large one is hardly slower than a small one.
+#: Pixels of a side of the small pictures that are measured, so that a large one is hardly slower
+#: than a small one; of the shorter side at least, where there is colour.
 SEEN = 128
 JUDGED = 16  # partitions of pictures whose rows are judged by one task
 #: The columns of the table beside those of the frame and the rules'.
 TOLD = ("path", *COLUMNS, "group", "best", "exact_group", "issues")
 
 
-def _measures(cells: Any, sketch: Any) -> dict[str, Any]:
-    """What is measured of each picture and of its sketch, in one pass."""
-    image, seen = cells.img, sketch.img
+def _measures(cells: Any, sketch: Any, grey: Any) -> dict[str, Any]:
+    """What is measured of each picture and of its sketches, in one pass."""
+    image, seen = cells.img, grey.img
     exif = image.exif(["Orientation", "GPSLatitude", "GPSLongitude"])
     light, dark = seen.percentile(99), seen.percentile(1)
-    some = seen.resize(64, 64, resample="nearest").img
+    some = sketch.img.resize(64, 64, resample="nearest").img
     return {
         "path": image.path,
         "reason": image.check(),
@@ -53,10 +53,10 @@ def _measures(cells: Any, sketch: Any) -> dict[str, Any]:
         "p99": light,
         "p5": seen.percentile(5),
         "range": light - dark,
-        "blurriness": seen._op("blurriness", SEEN),
+        "blurriness": seen.blurriness(),
         "entropy": seen.entropy(),
         "colorfulness": some.colorfulness(),
-        "transparency": seen.transparency(),
+        "transparency": sketch.img.transparency(),
         "orientation": exif["Orientation"],
         "latitude": exif["GPSLatitude"],
         "longitude": exif["GPSLongitude"],
@@ -86,9 +86,11 @@ def table_of(
     """
     cells = frame[name]
     sketch = cells.img._op("sketch", SEEN)
-    made, what = compared(frame, name, "phash", 4, "dhash", False, sketch)
-    made |= of_quality(frame, name, sketch)
-    made |= {f"{OURS}m_{key}": value for key, value in _measures(cells, sketch).items()}
+    grey = sketch.img._op("luma").img.resize(SEEN, SEEN, resample="hamming")
+    measures = _measures(cells, sketch, grey)
+    made, what = compared(frame, name, "phash", 4, "dhash", False, grey)
+    made |= of_quality(frame, name, -measures["blurriness"])
+    made |= {f"{OURS}m_{key}": value for key, value in measures.items()}
     kept = [*light(frame)]
     if name not in kept:  # bytes and pixels are not held: what is shown is made in the pass
         made[f"{OURS}thumb"] = thumbnails(cells)

@@ -171,11 +171,11 @@ def sharpness(pixels: Pixels) -> float:
     return moments(laplacian)[1] ** 2
 
 
-def blurriness(pixels: Pixels, seen: int = SEEN) -> float:
+def blurriness(pixels: Pixels) -> float:
     """How blurred a picture is, 0 to 1, whatever its size and contrast; NaN for a flat one.
 
     What differences of neighbours lose when the picture is blurred once more: a blurred one has
-    little to lose. Across and down, the larger; `seen` at so many pixels of the longer side.
+    little to lose. Across and down, the larger; seen at 256 pixels of the longer side.
 
     References
     ----------
@@ -189,41 +189,30 @@ def blurriness(pixels: Pixels, seen: int = SEEN) -> float:
     >>> blurriness(checks) < 0.2 < 0.6 < blurriness(ramp)
     True
     """
-    image = to_pil(luma(pixels))
-    if max(image.size) > seen:
-        scale = seen / max(image.size)
-        small = [max(1, round(side * scale)) for side in image.size]
-        image = image.resize((small[0], small[1]), Image.Resampling.BOX)
-    grey = np.asarray(image)
-    reach = _WINDOW // 2
-    around = np.empty([side + 2 * reach for side in grey.shape], np.int16)
-    inner = slice(reach, -reach)
-    around[inner, inner] = grey
-    told = []
-    for lines in (around[:, inner], around[inner].T):
-        lines[:reach], lines[-reach:] = lines[reach], lines[-reach - 1]
-        if (share := _left(lines)) is not None:
-            told.append(share)
-    return max(told, default=math.nan)
+    grey = luma(pixels)
+    if max(grey.shape) > SEEN:
+        scale = SEEN / max(grey.shape)
+        height, width = (max(1, round(side * scale)) for side in grey.shape)
+        grey = np.asarray(to_pil(grey).resize((width, height), Image.Resampling.BOX))
+    told = [_left(grey), _left(np.ascontiguousarray(grey.T))]
+    return max((share for share in told if share is not None), default=math.nan)
 
 
-def _left(around: npt.NDArray[np.int16]) -> float | None:
-    """The share of the differences along the first axis that stays when it is blurred; beyond
-    either end are lines that do not count."""
+def _left(lines: npt.NDArray[np.uint8]) -> float | None:
+    """The share of the differences of neighbouring lines that stays when they are blurred."""
     reach = _WINDOW // 2
-    lines = around[reach:-reach]
-    sharp = lines[1:] - lines[:-1]
+    around = np.empty((len(lines) + 2 * reach, lines.shape[1]), np.int16)
+    around[reach:-reach] = lines
+    around[:reach], around[-reach:] = lines[0], lines[-1]
+    sharp = around[reach + 1 : -reach] - around[reach : -reach - 1]
     # sums of windows beside each other differ by the two ends that they do not share
     blurred = around[_WINDOW:] - around[:-_WINDOW]
     for one in (sharp, blurred):
         np.abs(one, out=one)
     sharp *= np.int16(_WINDOW)
     total = int(sharp.sum(dtype=np.int32))  # of 65,536 numbers, 2,295 at most
-    sharp -= blurred
-    # of these the ones above 0, which `maximum` takes longer to find
-    lost = int(sharp.sum(dtype=np.int32))
-    lost = (lost + int(np.abs(sharp, out=sharp).sum(dtype=np.int32))) // 2
-    return 1 - lost / total if total else None
+    kept = int(np.minimum(sharp, blurred, out=blurred).sum(dtype=np.int32))
+    return kept / total if total else None
 
 
 def percentile(pixels: Pixels, share: float) -> float:
@@ -325,23 +314,27 @@ def image_hash(pixels: Pixels, kind: str = "phash") -> int:
     >>> hex(image_hash(np.arange(81, dtype=np.uint8).reshape(9, 9), "dhash"))
     '0xffffffffffffffff'
     """
-    image = to_pil(luma(pixels))
-    lanczos = Image.Resampling.LANCZOS
+    grey = luma(pixels)
     if kind == "phash":
-        cosines = _cosines()
-        small = np.asarray(image.resize((32, 32), lanczos), np.float64)
+        cosines, small = _cosines(), _small(grey, 32, 32).astype(np.float64)
         low = np.einsum("ij,kj->ik", np.einsum("ij,jk->ik", cosines, small), cosines)
         order = np.sort(low, axis=None)
         bits = low > (order[31] + order[32]) / 2  # their median
     elif kind == "dhash":
-        small = np.asarray(image.resize((9, 8), lanczos))
+        small = _small(grey, 8, 9)
         bits = small[:, 1:] > small[:, :-1]
     elif kind == "ahash":
-        small = np.asarray(image.resize((8, 8), lanczos))
+        small = _small(grey, 8, 8)
         bits = small > small.mean()
     else:
         raise ValueError(f"expected a hash out of phash, dhash, ahash, got {kind!r}")
     return int.from_bytes(np.packbits(bits).tobytes(), "big")
+
+
+def _small(grey: npt.NDArray[np.uint8], height: int, width: int) -> npt.NDArray[np.uint8]:
+    if grey.shape == (height, width):
+        return grey
+    return np.asarray(to_pil(grey).resize((width, height), Image.Resampling.LANCZOS))
 
 
 @functools.cache
