@@ -60,6 +60,11 @@ def audit(
     The rules, their measures, thresholds and sources are in ``Audit.rules``. Nothing raises for a
     broken picture, whatever the column's policy. A null label or split is in no conflict.
 
+    What is measured of light, blur and likeness is measured of a small picture, 128 x 128 luma at
+    most (antialiased, aspect not kept), colour and alpha of the whole one reduced by a power of two
+    to 128 pixels of its shorter side or more: a JPEG is decoded at a part of its size. The columns
+    of the table differ a little from ``df.image.img.entropy()`` and others, which read all pixels.
+
     Examples
     --------
     >>> df = di.read_images(folder)
@@ -91,8 +96,9 @@ class Audit:
     table : dask.dataframe.DataFrame
         A row a picture, on the frame's index (where its divisions are known, of sixteen partitions
         one is made): its light columns, ``path``, the measures, ``group``
-        and ``best`` as of `duplicate_groups` (but where there is one that is not dark, bright,
-        blurred, of low contrast or information, a picture that is so is not the best),
+        and ``best`` as of `duplicate_groups` (but the least blurred for the sharpest; and where
+        there is one that is not dark, bright, blurred, of low contrast or information, a picture
+        that is so is not the best),
         ``exact_group``, a bool for each rule, and ``issues``, the names of those that flag it
         (``"dark, blurred"``, empty for none).
     rules : dict of str to Rule

@@ -158,7 +158,7 @@ def compared(
             if turned:
                 new = _turned(frame[image_column(frame, column)], one)
             elif sketch is not None:
-                new = [sketch.img._op("sketch", 32).img.hash(one)]
+                new = [sketch.img.resize(32, 32, resample="lanczos").img.hash(one)]
             else:
                 new = [frame[image_column(frame, column)].img.hash(one)]
             columns = {f"{OURS}{what}_{n}": value for n, value in enumerate(new)}
@@ -229,7 +229,8 @@ def has_pictures(frame: Any, column: str | None) -> bool:
 def of_quality(frame: Any, column: str | None, sharp: Any = None) -> dict[str, Any]:
     """The columns that tell the best of several, by another measure than `sharpness` if any."""
     image = frame[image_column(frame, column)].img
-    return {PIXELS: image.height * image.width, SHARP: image.sharpness() if sharp is None else sharp}
+    sharp = image.sharpness() if sharp is None else sharp
+    return {PIXELS: image.height * image.width, SHARP: sharp}
 
 
 def twin(frame: Any) -> Any:

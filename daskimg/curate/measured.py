@@ -86,7 +86,7 @@ def table_of(
     """
     cells = frame[name]
     sketch = cells.img._op("sketch", SEEN)
-    grey = sketch.img._op("luma").img.resize(SEEN, SEEN, resample="hamming")
+    grey = sketch.img._op("luma").img._op("shrink", SEEN)
     measures = _measures(cells, sketch, grey)
     made, what = compared(frame, name, "phash", 4, "dhash", False, grey)
     made |= of_quality(frame, name, -measures["blurriness"])

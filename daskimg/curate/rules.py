@@ -76,7 +76,7 @@ RULES = {
     "blurred": Rule(
         "no fine detail",
         "blurriness",
-        above=0.53,
+        above=0.55,
         source="Crete et al. 2007, at 128 pixels: whatever the picture's size; a blur of 1 %",
     ),
     "low_information": Rule(

@@ -32,7 +32,11 @@ MEASURES = {
     *("sharpness", "entropy_of", "colorfulness", "hash", "blurriness", "percentile_of"),
     "transparency",
 }
-STAGES = {**dict.fromkeys(MEASURES, "measure"), "export": "encode", "sketch": "resize"}
+STAGES = {
+    **dict.fromkeys(MEASURES, "measure"),
+    **dict.fromkeys(("sketch", "shrink"), "resize"),
+    "export": "encode",
+}
 OPENING = ("decode", "header", "fetch")  # how far a pass opens files
 LATER = "later steps"
 READ, HELD = "pixels read", "cells read"  # by readers: no pass opens the ones, one may the others

@@ -22,7 +22,7 @@ from daskimg.engine import opening
 from daskimg.engine.program import HEADER, STRING, Program, Step
 from daskimg.errors import shown
 from daskimg.kernels import augment, codec, color, digest, exif_tags, filters, geometry, measure
-from daskimg.kernels.resizing import convert, resize, resize_shape, sketch
+from daskimg.kernels.resizing import convert, resize, resize_shape, shrink, sketch
 from daskimg.transport import fetch
 
 __all__ = ["OPS", "Op", "build", "cells_of", "policy_of"]
@@ -208,6 +208,7 @@ class Op(NamedTuple):
 PIXEL_OPS: dict[str, Op] = {
     "resize": Op(resize, _resized, out=True),
     "sketch": Op(sketch, _ragged),
+    "shrink": Op(shrink, _ragged),
     "crop": Op(geometry.crop, _cropped),
     "center_crop": Op(geometry.center_crop, _sized),
     "pad": Op(geometry.pad, _padded),

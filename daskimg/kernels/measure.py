@@ -321,11 +321,11 @@ def image_hash(pixels: Pixels, kind: str = "phash") -> int:
         order = np.sort(low, axis=None)
         bits = low > (order[31] + order[32]) / 2  # their median
     elif kind == "dhash":
-        small = _small(grey, 8, 9)
-        bits = small[:, 1:] > small[:, :-1]
+        rows = _small(grey, 8, 9)
+        bits = rows[:, 1:] > rows[:, :-1]
     elif kind == "ahash":
-        small = _small(grey, 8, 8)
-        bits = small > small.mean()
+        square = _small(grey, 8, 8)
+        bits = square > square.mean()
     else:
         raise ValueError(f"expected a hash out of phash, dhash, ahash, got {kind!r}")
     return int.from_bytes(np.packbits(bits).tobytes(), "big")

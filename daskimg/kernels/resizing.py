@@ -37,6 +37,7 @@ __all__ = [
     "reduction",
     "resize",
     "resize_shape",
+    "shrink",
     "sketch",
     "torch_module",
 ]
@@ -241,6 +242,18 @@ def sketch(picture: Pixels | Draft, least: int) -> Pixels:
         else:
             pixels = by_channel(pixels, lambda one: one.reduce(left))
     return turn(pixels, draft.orientation)
+
+
+def shrink(pixels: Pixels, side: int) -> Pixels:
+    """Stretch a picture to a square of `side` pixels, where its sides are longer: none grows.
+
+    Examples
+    --------
+    >>> shrink(np.zeros((300, 100), np.uint8), 128).shape
+    (128, 100)
+    """
+    height, width = (min(of, side) for of in pixels.shape[:2])
+    return resize(pixels, height, width, resample="hamming")
 
 
 def _folded(height: int, width: int, least: int) -> int:

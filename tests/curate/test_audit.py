@@ -115,6 +115,20 @@ def test_the_same_in_memory_and_by_any_partitions(folder):
         pd.testing.assert_frame_equal(found.drop(columns="image"), want.drop(columns="image"))
 
 
+def test_a_large_jpeg_is_decoded_at_a_part_of_its_size(tmp_path):
+    for n, side in enumerate((300, 1200)):
+        scaled = photo(31).resize((side * 4 // 3, side), Image.Resampling.BICUBIC)
+        scaled.save(tmp_path / f"{n}.jpg", quality=92)
+    with di.stats() as seen:
+        found = table_of(di.read_images(tmp_path).img.audit())
+    decoded = seen.to_frame(by="stage").loc["decode", "bytes"]
+    assert decoded == 3 * 2 * 150 * 200  # by two, and by eight
+    assert found.near_duplicate.all()
+    assert found.best.tolist() == [False, True]
+    assert found.blurriness["0"] == pytest.approx(found.blurriness["1"], abs=0.03)
+    assert found.entropy["0"] == pytest.approx(found.entropy["1"], abs=0.1)
+
+
 def test_many_small_partitions_are_few_tasks(folder, one_thread):
     df = di.read_images(folder, files_per_partition=1)
     assert df.npartitions == 27

@@ -187,3 +187,55 @@ def test_by_how_much():
     assert resizing.reduction(1000, 4000, ((100, 100, "contain"),)) == 4
     assert resizing.reduction(1000, 4000, ((100, 100, "stretch"),)) == 2
     assert resizing.reduction(1000, 4000, ((100, 25, "stretch"),), orientation=6) == 4
+
+
+@pytest.mark.parametrize("size", [(128, 128), (255, 300), (256, 700), (513, 1030), (2600, 2100)])
+@pytest.mark.parametrize("channels", [(), (1,), (2,), (3,), (4,)])
+def test_a_sketch_is_the_mean_of_blocks(size, channels):
+    pixels = np.random.default_rng(0).integers(0, 256, (*size, *channels), dtype=np.uint8)
+    found = resizing.sketch(pixels, 128)
+    factor = {128: 1, 255: 1, 256: 2, 513: 4, 2600: 16}[size[0]]
+    assert found.dtype == np.uint8
+    assert found.shape == (-(-size[0] // factor), -(-size[1] // factor), *channels)
+    rows, columns = size[0] // factor, size[1] // factor
+    whole = pixels[: rows * factor, : columns * factor]
+    blocks = whole.reshape(rows, factor, columns, factor, *channels).mean(axis=(1, 3))
+    assert np.abs(found[:rows, :columns] - blocks).max() <= 0.5
+
+
+def test_a_sketch_keeps_the_dtype():
+    deep = np.random.default_rng(0).integers(0, 65536, (300, 260, 3), dtype=np.uint16)
+    found = resizing.sketch(deep, 128)
+    assert found.dtype == np.uint16
+    np.testing.assert_allclose(found[0, 0], deep[:2, :2].mean(axis=(0, 1)), atol=1)
+    floats = (deep / 65535).astype(np.float32)
+    np.testing.assert_allclose(resizing.sketch(floats, 128) * 65535, found, atol=2)
+
+
+@pytest.mark.parametrize("size", [(300, 400), (512, 600), (1030, 1100), (1500, 2400)])
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_the_sketch_of_a_jpeg_is_that_of_its_pixels(size, mode):
+    rng = np.random.default_rng(1)
+    grey = mode == "L"
+    small = rng.integers(0, 256, (20, 30) if grey else (20, 30, 3), dtype=np.uint8)
+    photo = Image.fromarray(small).resize(size[::-1], Image.Resampling.BICUBIC)
+    for orientation in (1, 6):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        file = io.BytesIO()
+        photo.save(file, "jpeg", quality=92, exif=exif)
+        want = resizing.sketch(codec.decode(file.getvalue()), 128).astype(int)
+        draft = codec.draft(file.getvalue(), [(128, None, resizing.SKETCH)])
+        assert draft.scale == {300: 2, 512: 4, 1030: 8, 1500: 8}[size[0]]
+        found = resizing.sketch(draft, 128)
+        assert abs(found.shape[0] - want.shape[0]) + abs(found.shape[1] - want.shape[1]) <= 1
+        inner = tuple(
+            slice(2, min(a, b) - 2) for a, b in zip(found.shape, want.shape, strict=True)
+        )[:2]
+        assert np.abs(found[inner] - want[inner]).mean() < 1
+
+
+def test_what_is_shrunk_never_grows():
+    assert resizing.shrink(np.zeros((300, 100, 3), np.uint8), 128).shape == (128, 100, 3)
+    small = np.arange(60, dtype=np.uint8).reshape(6, 10)
+    assert resizing.shrink(small, 128).tolist() == small.tolist()
