@@ -158,6 +158,29 @@ def decode(
     """
     if isinstance(data, np.ndarray):
         return data
+    drafted = sizes is not None and reduced
+    if child is None:  # (written out: a picture's time is that of its calls)
+        if not drafted:
+            return codec.decode(
+                data,
+                orientation=orientation,
+                max_pixels=max_pixels,
+                formats=formats,
+                truncated=truncated,
+                on_partial=on_partial,
+                out=out,
+                scratch=scratch,
+            )
+        return codec.draft(
+            data,
+            sizes or (),
+            orientation=orientation,
+            max_pixels=max_pixels,
+            formats=formats,
+            truncated=truncated,
+            on_partial=on_partial,
+            scratch=scratch,
+        )
     how: dict[str, Any] = {
         "orientation": orientation,
         "max_pixels": max_pixels,
@@ -165,13 +188,9 @@ def decode(
         "truncated": truncated,
         "on_partial": on_partial,
     }
-    if sizes is None or not reduced:
-        if child is None:
-            return codec.decode(data, out=out, scratch=scratch, **how)
+    if not drafted:
         return isolate.decode(data, timeout=child[0], out=out, **how)
-    if child is None:
-        return codec.draft(data, sizes, scratch=scratch, **how)
-    return isolate.draft(data, sizes, timeout=child[0], **how)
+    return isolate.draft(data, sizes or (), timeout=child[0], **how)
 
 
 def size(cell: Any, source: fetch.Source | None, retries: int) -> int:

@@ -37,6 +37,8 @@ _WRITERS = {
     "GIF": ("L", "LA", "RGB", "RGBA"),
 }
 
+VIEWS = 64  # of a scratch's memory that are kept
+
 
 class Scratch:
     """Memory to decode into, picture after picture: fresh pages cost a tenth of a decode.
@@ -50,19 +52,28 @@ class Scratch:
     """
 
     def __init__(self) -> None:
-        self._memory = np.empty(0, np.uint8)
+        self._renew(0)
+
+    def _renew(self, size: int) -> None:
+        self._memory = np.empty(size, np.uint8)
+        self._views: dict[tuple[int, ...], Pixels] = {}  # pictures of a collection have few sizes
 
     def pixels(self, shape: tuple[int, ...]) -> Pixels:
         """8-bit pixels of `shape`, valid until the next call."""
-        size = math.prod(shape)
-        if self._memory.size < size:
-            self._memory = np.empty(size, np.uint8)
-        return self._memory[:size].reshape(shape)
+        found = self._views.get(shape)
+        if found is None:
+            size = math.prod(shape)
+            if self._memory.size < size:
+                self._renew(size)
+            elif len(self._views) == VIEWS:
+                self._views.clear()
+            self._views[shape] = found = self._memory[:size].reshape(shape)
+        return found
 
     def shrink(self, size: int) -> None:
         """Give back memory of more than `size` bytes."""
         if self._memory.size > size:
-            self._memory = np.empty(0, np.uint8)
+            self._renew(0)
 
 
 def decode(
@@ -127,7 +138,8 @@ def decode(
            [3, 4, 5]], dtype=uint8)
     """
     picture = _read(data, (), orientation, max_pixels, formats, truncated, on_partial, out, scratch)
-    return give(turn(picture.pixels, picture.orientation), out)
+    pixels = picture.pixels
+    return give(pixels if picture.orientation == 1 else turn(pixels, picture.orientation), out)
 
 
 def draft(

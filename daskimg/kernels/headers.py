@@ -80,6 +80,7 @@ def extensions_of(file_format: str | Iterable[str] | None) -> list[str] | None:
 
 _CHANNELS = {"L": 1, "LA": 2, "RGB": 3, "RGBA": 4, "I;16": 1, "I": 1, "F": 1}
 _JPEG_MODES = {1: "L", 3: "RGB"}
+_JPEG = b"\xff\xd8\xff"
 _SIGNATURE = re.compile(
     rb"(?P<PNG>\x89PNG\r\n\x1a\n)"
     rb"|(?P<WEBP>RIFF....WEBP)"
@@ -135,7 +136,7 @@ def sniff(data: bytes | bytearray | memoryview | Pixels) -> str | None:
     True
     """
     start = bytes(data[:64])
-    if start[:3] == b"\xff\xd8\xff":
+    if start[:3] == _JPEG:
         return "JPEG"
     found = _SIGNATURE.match(start)
     return found.lastgroup if found else None
@@ -262,7 +263,7 @@ def _scan(
 
 def identify(data: bytes | memoryview, formats: Collection[str] | None = None) -> str:
     """The format that `data` begins with, which has to be one of `formats`; raises for others."""
-    kind = sniff(data)
+    kind = "JPEG" if data[:3] == _JPEG else sniff(data)
     if kind is None:
         begin = f"bytes that begin with {bytes(data[:8])!r}" if data else "no bytes"
         raise UnidentifiedImageError(

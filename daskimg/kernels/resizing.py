@@ -197,11 +197,13 @@ def resize(
     """
     draft = picture if isinstance(picture, Draft) else Draft(picture, picture.shape[:2])
     check_pixels(draft.pixels)
-    shape, inner, box = _placed(*draft.upright, height, width, fit)
+    size = draft.size if draft.orientation < 5 else draft.upright
+    shape, inner, box = _placed(*size, height, width, fit)
     if resample not in RESAMPLES:
         raise ValueError(f"expected a resample out of {', '.join(RESAMPLES)}, got {resample!r}")
     if draft.orientation == 1 and inner == shape:  # nothing to turn or to add
-        return give(_resize(draft, shape, RESAMPLES[resample], box, out), out)
+        made = _resize(draft, shape, RESAMPLES[resample], box, out)
+        return made if made is out else give(made, out)
     new = inner
     if draft.orientation > 4:
         new, box = new[::-1], box and (box[1], box[0], box[3], box[2])
@@ -304,30 +306,48 @@ def _resize(
         return pixels
     opaque = pixels.ndim == 2 or pixels.shape[2] in (1, 3)
     fast = resample is Image.Resampling.BILINEAR and opaque and pixels.dtype == np.uint8
-    if fast and box is None and scale == 1 and (torch := torch_module()) is not None:
-        return _resize_torch(torch, pixels, size, (None, None), out)
-    h, w = draft.size
-    left, top, right, bottom = (side / scale for side in box or (0, 0, w, h))
     if fast:
-        # PyTorch cuts whole boxes only, and its filter does not look beyond their edges: near
-        # enough where that moves less than 1/32 of a new pixel, and edges are few. A reduced
-        # picture differs already
-        tall, wide = (bottom - top) / size[0], (right - left) / size[1]
-        near = 32 if scale == 1 else 128
-        whole = abs(left - round(left)) <= wide / near and abs(top - round(top)) <= tall / near
-        whole = whole and (box is None or min(size) >= 32)
-        if whole and (torch := torch_module()) is not None:
-            last = math.ceil if scale > 1 else round  # what stands over the edge counts in part
-            part = pixels[round(top) : last(bottom), round(left) : last(right)]
-            steps = (1 / tall, 1 / wide) if scale > 1 else (None, None)
-            return _resize_torch(torch, part, size, steps, out)
-    edges = (left, top, right, bottom) if box or scale > 1 else None
+        whole = _whole(draft.size, scale, size, box)
+        if whole is not None and (torch := torch_module()) is not None:
+            part, steps = whole
+            return _resize_torch(torch, pixels[part] if part else pixels, size, steps, out)
+    edges = _part(draft.size, scale, box) if box or scale > 1 else None
     if pillow_holds(pixels):
         image = to_pil(pixels).resize(size[::-1], resample, edges)
         return shaped(from_pil(image), pixels)
     if resample is Image.Resampling.NEAREST:
         return by_place(pixels, lambda one: one.resize(size[::-1], resample, edges))
     return by_channel(pixels, lambda one: one.resize(size[::-1], resample, edges))
+
+
+def _part(size: tuple[int, int], scale: int, box: Box | None) -> Box:
+    """Of the pixels of a picture that was read at a `scale`, those that are resized."""
+    left, top, right, bottom = box or (0, 0, *size[::-1])
+    return left / scale, top / scale, right / scale, bottom / scale
+
+
+@functools.lru_cache(4096)
+def _whole(
+    of: tuple[int, int], scale: int, size: tuple[int, int], box: Box | None
+) -> tuple[tuple[slice, slice] | None, tuple[float | None, float | None]] | None:
+    """The same as PyTorch is asked for it: whole pixels (None: all there are), and its scales.
+
+    It cuts whole boxes only, and its filter does not look beyond their edges: near enough where
+    that moves less than 1/32 of a new pixel, and edges are few. A reduced picture differs already.
+    None where it is not near.
+    """
+    left, top, right, bottom = _part(of, scale, box)
+    tall, wide = (bottom - top) / size[0], (right - left) / size[1]
+    near = 32 if scale == 1 else 128
+    if abs(left - round(left)) > wide / near or abs(top - round(top)) > tall / near:
+        return None
+    steps = (1 / tall, 1 / wide) if scale > 1 else (None, None)
+    if box is None:
+        return None, steps
+    if min(size) < 32:
+        return None
+    last = math.ceil if scale > 1 else round  # what stands over the edge counts in part
+    return (slice(round(top), last(bottom)), slice(round(left), last(right))), steps
 
 
 @functools.cache

@@ -94,7 +94,10 @@ def read_bytes(
     """
     local = local_path(path)
     if local is not None:
-        return retrying(functools.partial(_read_local, local, max_bytes), path, retries)
+        try:
+            return _read_local(local, max_bytes)
+        except OSError:  # it is tried again there, and told by its path
+            return retrying(functools.partial(_read_local, local, max_bytes), path, retries)
     source = source or Source.default
     if max_bytes is None:
         door, name = door_of(path, source)

@@ -43,7 +43,7 @@ def local_path(path: str) -> str | None:
     '/data/1.jpg'
     """
     path = os.fspath(path)
-    if path.startswith("/"):
+    if path[:1] == "/":
         return path
     if path.startswith("file:/") and path[6:7] != "/":  # as Hadoop and Java write it
         return path[5:]
