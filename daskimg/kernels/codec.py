@@ -56,7 +56,9 @@ class Scratch:
 
     def _renew(self, size: int) -> None:
         self._memory = np.empty(size, np.uint8)
-        self._views: dict[tuple[int, ...], Pixels] = {}  # pictures of a collection have few sizes
+        # (pictures of a collection have few sizes)
+        self._views: dict[tuple[int, ...], Pixels] = {}
+        self.tensors: dict[tuple[int, ...], Any] = {}  # what a resize made of them
 
     def pixels(self, shape: tuple[int, ...]) -> Pixels:
         """8-bit pixels of `shape`, valid until the next call."""
@@ -67,6 +69,7 @@ class Scratch:
                 self._renew(size)
             elif len(self._views) == VIEWS:
                 self._views.clear()
+                self.tensors.clear()
             self._views[shape] = found = self._memory[:size].reshape(shape)
         return found
 
@@ -335,7 +338,8 @@ def _read_jpeg(
         )
     except ValueError:
         return None
-    return Draft(buffer, (jpeg.height, jpeg.width), scale, turned)
+    tensors = None if scratch is None or direct else scratch.tensors
+    return Draft(buffer, (jpeg.height, jpeg.width), scale, turned, tensors)
 
 
 def _ignore(reason: str) -> None:

@@ -221,7 +221,7 @@ def pieces(
     whole : bool
         Whether they are wanted as they come: pieces of one batch are then made in one array.
     """
-    with _short_switch_interval(), run:
+    with _short_switch_interval(run.workers), run:
         window = max(run.workers + ahead, 1) if run.workers else 1
         if work.rows is None:
             waiting: deque[Any] = deque()
@@ -311,17 +311,21 @@ _users = 0
 _before = 0.005
 
 
+INTERVAL, FEW = 0.0005, 4  # seconds for a few threads; of more, each asks as much less often
+
+
 @contextmanager
-def _short_switch_interval() -> Iterator[None]:
+def _short_switch_interval(workers: int) -> Iterator[None]:
     """Threads that decode wait less for Python code that runs between batches.
 
-    A consumer in pure Python holds the interpreter for 5 ms each time that a codec hands back.
+    A consumer in pure Python holds the interpreter for 5 ms each time that a codec hands back. To
+    ask for it wakes a thread: where many wait for one another, that is most of what they do.
     """
     global _users, _before
     with _lock:
         if _users == 0:
             _before = sys.getswitchinterval()
-            sys.setswitchinterval(min(0.0005, _before))
+            sys.setswitchinterval(min(INTERVAL * max(workers / FEW, 1), _before))
         _users += 1
     try:
         yield

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from daskimg.kernels import codec, exif
+from daskimg.kernels import codec, exif, resizing
 
 NOTHING = exif._last
 
@@ -95,3 +95,22 @@ def test_views_of_scratch_memory_are_its_memory() -> None:
         assert scratch.pixels((side, 2)).shape == (side, 2)
     scratch.shrink(10)
     assert not np.shares_memory(scratch.pixels((4, 5)), large)
+
+
+def test_pictures_in_scratch_memory_are_resized_as_in_their_own() -> None:
+    scratch = codec.Scratch()
+    sizes = [(60, 80, 3), (300, 200, 1), (60, 80, 3), (400, 600, 3), (60, 80, 1), (300, 200, 3)]
+    files = [
+        jpeg(h, w, "RGB" if c == 3 else "L", orientation=k) for k, (h, w, c) in enumerate(sizes)
+    ]
+    for data in [*files, *reversed(files)]:
+        for size in ((50, 40), (16, 16)):
+            for fit in ("stretch", "cover", "pad"):
+                wanted = [(*size, fit)]
+                drafted = codec.draft(data, wanted, scratch=scratch)
+                expected = resizing.resize(codec.draft(data, wanted), *size, fit)
+                made = resizing.resize(resizing.convert(drafted, "L"), *size, fit)
+                grey = resizing.resize(resizing.convert(codec.draft(data, wanted), "L"), *size, fit)
+                np.testing.assert_array_equal(made, grey)
+                np.testing.assert_array_equal(resizing.resize(drafted, *size, fit), expected)
+                scratch.shrink(50_000)

@@ -291,6 +291,16 @@ def test_switch_interval_is_lowered_and_restored(frame):
     assert sys.getswitchinterval() == before
 
 
+def test_many_threads_ask_for_the_interpreter_less_often(frame):
+    before = sys.getswitchinterval()
+    with dask.config.set(scheduler="threads", num_workers=32):
+        rows = frame.img.iter_batches(4)
+        next(rows)
+        assert 0.0005 < sys.getswitchinterval() <= before
+        rows.close()
+    assert sys.getswitchinterval() == before
+
+
 def test_nothing_is_read_before_the_first_batch(frame):
     metrics.reset()
     frame.img.iter_batches(4)

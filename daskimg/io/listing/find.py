@@ -120,14 +120,20 @@ def list_images(
     entries = given_paths(urlpath, source)
     known = known_extensions(file_extensions)
     local = Local()
-    remote = Remote((entry for entry in entries if local_path(entry) is None), source)
+    places = [local_path(entry) for entry in entries]
+    remote = Remote(
+        (entry for entry, place in zip(entries, places, strict=True) if place is None), source
+    )
     files = _Files()
     missing: FileNotFoundError | None = None
-    for entry in entries:
-        on_disk = local_path(entry)
+
+    def told(folder: str) -> list[Found] | None:
+        return manifest(folder, source)
+
+    for entry, on_disk in zip(entries, places, strict=True):
         tree, path = (remote, entry) if on_disk is None else (local, on_disk)
         try:
-            _add(files, tree, path, known, recursive, lambda folder: manifest(folder, source))
+            _add(files, tree, path, known, recursive, told)
         except FileNotFoundError as error:
             if not ignore_missing_paths:
                 raise
@@ -335,6 +341,9 @@ def given_paths(urlpath: UrlPath | Iterable[UrlPath], source: Source) -> list[st
     """
     entries: list[str] = []
     for entry in _entries(urlpath):
+        if "{" not in entry:
+            entries.append(entry)
+            continue
         choices = expanded(entry)
         entries += [entry] if choices != [entry] and _exists(entry, source) else choices
     return entries

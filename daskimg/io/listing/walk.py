@@ -286,6 +286,8 @@ def as_url(path: str) -> str:
     >>> as_url("file://localhost/data/1.jpg"), as_url("S3://Bucket/1.jpg"), as_url("C:/1.jpg")
     ('file:///data/1.jpg', 's3://Bucket/1.jpg', 'C:/1.jpg')
     """
+    if path[:1] == "/":
+        return path
     return _SCHEME.sub(lambda found: (found[1] or found[2]).lower(), path)
 
 
