@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from daskimg import metrics
@@ -54,7 +55,7 @@ def hear(client: Any, hearer: Callable[[Event], object]) -> Callable[[], None]:
         hearers.append(hearer)
         first = len(hearers) == 1
     if first:
-        client.subscribe_topic(TOPIC, lambda event: [each(event[1]) for each in tuple(hearers)])
+        client.subscribe_topic(TOPIC, lambda event: _heard(event[1]["told"], tuple(hearers)))
 
     def stop() -> None:
         with _lock:
@@ -64,6 +65,13 @@ def hear(client: Any, hearer: Callable[[Event], object]) -> Callable[[], None]:
             client.unsubscribe_topic(TOPIC)
 
     return stop
+
+
+def _heard(told: list[str], hearers: Iterable[Callable[[Event], object]]) -> None:
+    for text in told:
+        for event in json.loads(text):
+            for each in hearers:
+                each(event)
 
 
 class Tally(Sums):

@@ -5,6 +5,7 @@ For ``dask scheduler --preload daskimg.monitor.scheduler``; clients bring it oth
 
 from __future__ import annotations
 
+import json
 import logging
 import pickle
 import time
@@ -18,14 +19,14 @@ from daskimg import config
 from daskimg.monitor import page, prometheus
 from daskimg.monitor.amount import rows_of
 from daskimg.monitor.rows import passed_of
-from daskimg.monitor.tally import TOPIC, Figures, Sums
+from daskimg.monitor.tally import TOPIC, WORK, Event, Figures, Sums
 from daskimg.monitor.worker import Teller
 
 __all__ = ["MonitorPlugin"]
 
 logger = logging.getLogger("daskimg.monitor")
 
-OFTEN = 0.5  # seconds between two points of the curve
+OFTEN = 0.5  # seconds between two points of the curve, and between what clients are told
 POINTS = 1200
 LAST = 5  # failures of a reason, of which paths are shown
 THUMBNAILS = 32
@@ -71,6 +72,7 @@ class MonitorPlugin(SchedulerPlugin):
         self._numbers = count()
         self._left: dict[int, set[Any]] = {}  # run: keys that its client waits for
         self._runs: dict[Any, dict[int, str]] = {}  # key: runs, and their clients
+        self._untold: list[str] = []  # to clients: lists of events
         self.forget()
 
     def forget(self) -> None:
@@ -89,21 +91,33 @@ class MonitorPlugin(SchedulerPlugin):
 
     def log_event(self, topic: str, msg: Any) -> None:
         """Something was told."""
-        if topic != TOPIC:
+        if topic != WORK:
             return
-        self.latest.hear(msg)
-        now = time.time()
-        if "report" in msg:
+        if "told" in msg:
+            for event in json.loads(msg["told"]):
+                self.latest.hear(event)
+            now = time.time()
             gap, self._last = now - self._last, now
             self.seconds += gap if gap < GAP else 0
             if not self.points or now - self.points[-1][0] > OFTEN:
                 self.points.append((now, passed_of(self.latest.total())))
+            if not self._untold:
+                self.scheduler.loop.call_later(OFTEN, self._tell)
+            self._untold.append(msg["told"])
         for cause, reason, path in msg.get("notes", {}).get("failed", ()):
             if cause in self.failures or len(self.failures) < REASONS:
                 last = self.failures.setdefault(cause, deque(maxlen=LAST))
                 if (reason, path) not in last:
                     last.append((reason, path))
         self.thumbnails.extend(msg.get("notes", {}).get("thumbnails", ()))
+
+    def _tell(self, *events: Event) -> None:
+        """Tell clients what they were not told; at last, some `events`."""
+        untold, self._untold = self._untold, []
+        if events:
+            untold.append(json.dumps(events))
+        if untold:
+            self.scheduler.log_event(TOPIC, {"told": untold})
 
     def speeds(self) -> tuple[list[float], list[float]]:
         """Pictures a second over time."""
@@ -118,7 +132,9 @@ class MonitorPlugin(SchedulerPlugin):
 
     def remove_worker(self, scheduler: Any, worker: str, **kwargs: Any) -> None:
         """A worker is gone: what was not finished there is done again elsewhere."""
-        scheduler.log_event(TOPIC, {"gone": worker})
+        gone = {"gone": worker}
+        self.latest.hear(gone)
+        self._tell(gone)
 
     # -- runs -------------------------------------------------------------------------------------
     def update_graph(
@@ -139,21 +155,22 @@ class MonitorPlugin(SchedulerPlugin):
         self._left[run] = left
         for key in left:
             self._runs.setdefault(key, {})[run] = client
-        scheduler.log_event(TOPIC, {"begin": run, "client": client, "rows": rows})
+        self._tell({"begin": run, "client": client, "rows": rows})
 
     def transition(self, key: Any, start: Any, finish: Any, *args: Any, **kwargs: Any) -> None:
-        """A task goes from one state to another."""
-        if finish not in ENDED or key not in self._runs:
+        """A task goes from one state to another; who wants it is told of it after this."""
+        if finish not in ENDED:
             return
-        for run, client in self._runs.pop(key).items():
+        if self._untold and (ts := self.scheduler.tasks.get(key)) is not None and ts.who_wants:
+            self._tell()
+        for run, client in self._runs.pop(key, {}).items():
             left = self._left[run]
             left.discard(key)
             if finish == "erred" or not left:  # (what else it wanted is forgotten with it)
                 for other in left:
                     self._runs.get(other, {}).pop(run, None)
                 del self._left[run]
-                end = {"end": run, "client": client, "well": finish == "memory"}
-                self.scheduler.log_event(TOPIC, end)
+                self._tell({"end": run, "client": client, "well": finish == "memory"})
 
     def restart(self, scheduler: Any) -> None:
         """All is forgotten."""

@@ -10,9 +10,10 @@ from typing import Any, TypeAlias
 
 from daskimg import metrics
 
-__all__ = ["TOPIC", "Event", "Figures", "Sums", "added"]
+__all__ = ["TOPIC", "WORK", "Event", "Figures", "Sums", "added"]
 
-TOPIC = "daskimg"  # under which the processes of a cluster tell one another what is done
+WORK = "daskimg-work"  # under which workers tell the scheduler what they do
+TOPIC = "daskimg"  # under which it tells clients
 Event: TypeAlias = dict[str, Any]
 Figures: TypeAlias = "Counter[tuple[str, str]]"
 Keys: TypeAlias = tuple[tuple[str, str], ...]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -20,7 +21,7 @@ from daskimg.errors import counted
 from daskimg.monitor import page
 from daskimg.monitor.page import failures_as_html, thumbnails_as_html
 from daskimg.monitor.scheduler import MonitorPlugin
-from daskimg.monitor.tally import TOPIC
+from daskimg.monitor.tally import WORK
 from daskimg.testing import make_images
 from tests.patience import until
 
@@ -107,18 +108,19 @@ def test_the_counters_of_a_thousand(tmp_path):
 
 def test_what_is_forgotten_stays_counted():
     plugin = MonitorPlugin(thumbnails=False)
-    plugin.scheduler = SimpleNamespace(log_event=plugin.log_event, tasks={})
+    loop = SimpleNamespace(call_later=lambda *args: None)
+    plugin.scheduler = SimpleNamespace(log_event=plugin.log_event, tasks={}, loop=loop)
     plugin.begin()
     for n in range(3):
         report = [["decode", "images", 4], ["decode", "seconds", 0.5]]
         event = {"worker": "a", "task": f"t{n}", "thread": 1, "report": report}
-        plugin.log_event(TOPIC, event)
+        plugin.log_event(WORK, {"told": json.dumps([event])})
         assert plugin.total()["decode", "images"] == 4 * (n + 1)
         assert plugin.latest.total()["decode", "images"] == 4
         plugin.forget()
     # what a worker did that is gone now was finished: nobody does it again
     plugin.remove_worker(plugin.scheduler, "a")
-    plugin.log_event(TOPIC, {**event, "worker": "b"})
+    plugin.log_event(WORK, {"told": json.dumps([{**event, "worker": "b"}])})
     assert plugin.total()["decode", "images"] == 16
 
 
