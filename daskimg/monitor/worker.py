@@ -54,7 +54,8 @@ class Teller(WorkerPlugin):
 
     def transition(self, key: Any, start: Any, finish: Any, **kwargs: Any) -> None:
         """A task goes from one state to another; the scheduler is told of it after this."""
-        self._tell()
+        if finish in ("memory", "error"):
+            self._tell()
 
     def _flush(self) -> None:
         while not self.over.wait(EVERY):
