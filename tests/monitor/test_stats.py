@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -456,8 +457,13 @@ def test_what_a_dead_worker_did_counts_once():
     assert {p: n["decode", "images"] for p, n in tally.by_process().items()} == {"a": 3, "b": 3}
 
 
-def late(pixels):
-    time.sleep(0.02)
+def late(folder, pixels):
+    """A process that has done a partition of six, and one more, waits for the word to go on."""
+    with open(folder / str(os.getpid()), "a") as file:
+        file.write("x")
+        n = file.tell()
+    while n > 7 and not (folder / "go").exists():
+        time.sleep(0.01)
     return pixels
 
 
@@ -468,7 +474,7 @@ def begun(s, workers) -> bool:
 
 
 @pytest.mark.long
-def test_a_worker_that_is_killed_counts_once(paths):
+def test_a_worker_that_is_killed_counts_once(paths, tmp_path):
     df = di.read_images([*map(str, paths[:-1])], files_per_partition=6, on_error="null")
     with (
         LocalCluster(
@@ -478,9 +484,10 @@ def test_a_worker_that_is_killed_counts_once(paths):
     ):
         processes = client.run(os.getpid)
         with di.stats() as s:
-            result = client.compute(df.image.img.apply(late).img.mean())
+            result = client.compute(df.image.img.apply(partial(late, tmp_path)).img.mean())
             until(lambda: begun(s, processes), "both are at work")
             os.kill(next(iter(processes.values())), signal.SIGKILL)
+            (tmp_path / "go").touch()
             assert len(result.result()) == ROWS - 1
     assert s.to_frame().images["decode"] == ROWS - 1
     assert (s.kept, s.failed, s.missing) == (GOOD, BROKEN, 0)
