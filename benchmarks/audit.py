@@ -61,7 +61,8 @@ Photo = Image.Image
 
 def graded(low: float, high: float, n: int, of: int) -> float:
     """The n-th of some strengths, from low to high."""
-    return low + (high - low) * n / max(1, of - 1)
+    share = n / max(1, of - 1)
+    return low * (1 - share) + high * share
 
 
 def light(photo: Photo, share: float) -> Photo:
