@@ -22,7 +22,8 @@ from daskimg.engine import opening
 from daskimg.engine.program import HEADER, STRING, Program, Step
 from daskimg.errors import shown
 from daskimg.kernels import augment, codec, color, digest, exif_tags, filters, geometry, measure
-from daskimg.kernels.resizing import convert, resize, resize_shape, shrink, sketch
+from daskimg.kernels.resizing import convert, resize, resize_shape
+from daskimg.kernels.sketches import shrink, sketch
 from daskimg.transport import fetch
 
 __all__ = ["OPS", "Op", "build", "cells_of", "policy_of"]

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image, ImageOps
 from skimage import data
 
-from daskimg.kernels import codec, geometry, resizing
+from daskimg.kernels import codec, geometry, resizing, sketches
 
 NEAR = 0.8  # grey levels, the mean over a picture
 PHOTOS = [data.astronaut(), data.coffee(), data.rocket(), data.chelsea()]
@@ -193,7 +193,7 @@ def test_by_how_much():
 @pytest.mark.parametrize("channels", [(), (1,), (2,), (3,), (4,)])
 def test_a_sketch_is_the_mean_of_blocks(size, channels):
     pixels = np.random.default_rng(0).integers(0, 256, (*size, *channels), dtype=np.uint8)
-    found = resizing.sketch(pixels, 128)
+    found = sketches.sketch(pixels, 128)
     factor = {128: 1, 255: 1, 256: 2, 513: 4, 2600: 16}[size[0]]
     assert found.dtype == np.uint8
     assert found.shape == (-(-size[0] // factor), -(-size[1] // factor), *channels)
@@ -205,11 +205,11 @@ def test_a_sketch_is_the_mean_of_blocks(size, channels):
 
 def test_a_sketch_keeps_the_dtype():
     deep = np.random.default_rng(0).integers(0, 65536, (300, 260, 3), dtype=np.uint16)
-    found = resizing.sketch(deep, 128)
+    found = sketches.sketch(deep, 128)
     assert found.dtype == np.uint16
     np.testing.assert_allclose(found[0, 0], deep[:2, :2].mean(axis=(0, 1)), atol=1)
     floats = (deep / 65535).astype(np.float32)
-    np.testing.assert_allclose(resizing.sketch(floats, 128) * 65535, found, atol=2)
+    np.testing.assert_allclose(sketches.sketch(floats, 128) * 65535, found, atol=2)
 
 
 @pytest.mark.parametrize("size", [(300, 400), (512, 600), (1030, 1100), (1500, 2400)])
@@ -225,15 +225,15 @@ def test_the_sketch_of_a_jpeg_is_that_of_its_pixels(size, mode):
         file = io.BytesIO()
         photo.save(file, "jpeg", quality=92, exif=exif)
         stored = codec.decode(file.getvalue(), orientation=False)
-        want = geometry.turn(resizing.sketch(stored, 128), orientation).astype(int)
+        want = geometry.turn(sketches.sketch(stored, 128), orientation).astype(int)
         draft = codec.draft(file.getvalue(), [(128, None, resizing.SKETCH)])
         assert draft.scale == {300: 2, 512: 4, 1030: 8, 1500: 8}[size[0]]
-        found = resizing.sketch(draft, 128)
+        found = sketches.sketch(draft, 128)
         assert found.shape == want.shape
         assert np.abs(found - want).mean() < 1
 
 
 def test_what_is_shrunk_never_grows():
-    assert resizing.shrink(np.zeros((300, 100, 3), np.uint8), 128).shape == (128, 100, 3)
+    assert sketches.shrink(np.zeros((300, 100, 3), np.uint8), 128).shape == (128, 100, 3)
     small = np.arange(60, dtype=np.uint8).reshape(6, 10)
-    assert resizing.shrink(small, 128).tolist() == small.tolist()
+    assert sketches.shrink(small, 128).tolist() == small.tolist()
