@@ -161,6 +161,7 @@ def test_growth_counts_every_picture(tmp_path, monkeypatch, capsys):
     assert 0 < told["graph"] / 1030 < 100
 
 
+@pytest.mark.long
 def test_formats_lose_what_they_lose(folder, tmp_path, monkeypatch, capsys):
     kinds = [kind for kind in formats.KINDS if kind.name in ("WebP, quality 80", "PNG")]
     monkeypatch.setattr(formats, "KINDS", kinds)

@@ -64,6 +64,7 @@ def test_ctrl_c_in_a_worker_of_a_data_loader(folder, tmp_path):
     run("DataLoader", folder, tmp_path)
 
 
+@pytest.mark.long
 def test_an_iterator_that_is_held_when_the_interpreter_ends(folder, tmp_path):
     run("held", folder, tmp_path)
     assert begun(tmp_path / "held") <= 8  # of 60

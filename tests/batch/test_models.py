@@ -150,6 +150,7 @@ def test_results_survive_p2p(client, folder):
     survive(di.read_images(folder, files_per_partition=3), "p2p")
 
 
+@pytest.mark.long
 def test_local_classes_travel(client, frame):
     class Add:
         def __init__(self, k, *, to):

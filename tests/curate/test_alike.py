@@ -125,7 +125,7 @@ def test_parquet_whose_partitions_dask_puts_together(tmp_path, one_thread):
 
 
 # -- many that are alike --------------------------------------------------------------------------
-@pytest.mark.parametrize("lazy", [False, True])
+@pytest.mark.parametrize("lazy", [pytest.param(False, marks=pytest.mark.long), True])
 def test_a_million_equal_hashes_are_one_group(lazy, one_thread):
     hashes = np.zeros(1_000_000, np.uint64)
     hashes[-100_000:] = np.uint64(1) << np.random.default_rng(0).integers(0, 64, 100_000, np.uint64)

@@ -186,6 +186,7 @@ def test_the_same_on_a_cluster_and_by_processes(where, folder, request):
     pd.testing.assert_frame_equal(found.drop(columns=["image", "path"]), want)
 
 
+@pytest.mark.long
 def test_bytes_give_the_same_table(folder):
     df = di.read_images(folder, on_error="null", files_per_partition=9)
     want = table_of(df.img.audit()).drop(columns="image")
@@ -198,6 +199,7 @@ def test_bytes_give_the_same_table(folder):
         assert file.read().count("<img src") >= 20
 
 
+@pytest.mark.long
 def test_labels_and_splits(folder, one_thread):
     df = di.read_images(folder, files_per_partition=7)
     names = df.path.str.extract(r"/([^/]+)\.\w+$", expand=False)
@@ -345,6 +347,7 @@ def test_what_is_held_is_looked_at_once(folder, tmp_path, one_thread):
     assert audit.report(tmp_path / "x.html")
 
 
+@pytest.mark.sampled(one_in=2)
 @pytest.mark.parametrize("kind", ["none readable", "one", "equal", "missing"])
 def test_small_and_bad_collections(kind, tmp_path, one_thread):
     if kind == "missing":

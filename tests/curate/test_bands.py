@@ -26,7 +26,7 @@ def found(items, **options):
     return pairs[np.lexsort([pairs[:, 1], pairs[:, 0]])]
 
 
-@pytest.mark.sampled(one_in=2)
+@pytest.mark.sampled(one_in=6)
 @pytest.mark.parametrize("name", SETS)
 @pytest.mark.parametrize("bits", range(13))
 def test_pairs_are_those_of_comparing_each_with_each(name, bits):
@@ -85,6 +85,7 @@ def test_a_cube_of_neighbours_is_one_group_without_all_its_pairs():
     assert (roots[ids < 100_000] == 0).all()
 
 
+@pytest.mark.long
 def test_clumps_between_hashes_that_are_alone():
     hashes = np.concatenate(
         [

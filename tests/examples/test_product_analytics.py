@@ -226,6 +226,7 @@ def test_no_sale_is_lost_or_counted_twice(tmp_path: Path) -> None:
     assert categories["broken"].sum() == 1
 
 
+@pytest.mark.long
 def test_many_partitions_join_as_few_do(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     for number in range(180):

@@ -169,6 +169,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 """
 
 
+@pytest.mark.long
 def test_memory_is_that_of_a_partition(tmp_path):
     """200 pictures of 192 KiB each way; together they are 37 MiB, a partition 2 MiB."""
     done = subprocess.run(

@@ -265,6 +265,7 @@ def test_importing_kernels_imports_no_torch_and_no_dask():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not SHARED.exists(), reason="needs the shared data")
 def test_real_files_equal_pillow():
     for path in sorted(SHARED.glob("orientation/*.jpg")) + sorted(

@@ -80,6 +80,7 @@ def judge(found: pd.DataFrame, *bad: int) -> None:
 EIGHT = pytest.param((0, 9, 11, 17, 22, 28, 33, 39), marks=pytest.mark.long, id="eight")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("bad", [pytest.param((7,), id="one"), EIGHT])
 def test_neighbours_of_a_crash_are_unharmed(anew, tmp_path, bad):
     """More files than a task may lose workers, each in a partition of its own."""

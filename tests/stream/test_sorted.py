@@ -84,6 +84,7 @@ def total(chosen, tmp_path):
     return int(chosen.made.sum().compute())
 
 
+@pytest.mark.sampled(one_in=2)
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("way", [batches, torch, computed])
 def test_each_row_is_made_once(df, name, way, tmp_path):

@@ -71,6 +71,7 @@ def whole(request) -> tuple[bytes, list[tuple[int, int, str]]]:
     return data, spans
 
 
+@pytest.mark.sampled(one_in=3)
 def test_cut_anywhere(tmp_path, whole):
     data, spans = whole
     path = tmp_path / "cut.tar"
@@ -93,6 +94,7 @@ def test_cut_anywhere(tmp_path, whole):
             di.read_webdataset(path, extensions=["cls"]).compute(scheduler="sync")
 
 
+@pytest.mark.sampled(one_in=4)
 @pytest.mark.parametrize("per", [None, 1, 3])
 def test_cut_is_the_same_in_pieces(tmp_path, whole, per):
     data, spans = whole
