@@ -253,7 +253,7 @@ WITHOUT = {  # rows that what was written has not, by what the result tells
 }
 
 
-@pytest.mark.sampled(one_in=3)
+@pytest.mark.sampled(one_in=2)
 @pytest.mark.parametrize("seed", range(-(-CASES // 2)))
 @pytest.mark.parametrize("read", READERS, ids=lambda read: read.__name__)
 def test_copies_tell_what_the_run_saw(read, seed, tmp_path):
