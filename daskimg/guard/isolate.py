@@ -293,6 +293,6 @@ def serve() -> None:
             "shape": pixels.shape,
             "dtype": pixels.dtype.str,
             "partial": partial,
-            "draft": draft[1:],
+            "draft": (draft.size, draft.scale, draft.orientation),
         }
         _send(sink, told, pixels)
