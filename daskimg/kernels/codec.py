@@ -58,7 +58,6 @@ class Scratch:
         self._memory = np.empty(size, np.uint8)
         # (pictures of a collection have few sizes)
         self._views: dict[tuple[int, ...], Pixels] = {}
-        self.tensors: dict[tuple[int, ...], Any] = {}  # what a resize made of them
 
     def pixels(self, shape: tuple[int, ...]) -> Pixels:
         """8-bit pixels of `shape`, valid until the next call."""
@@ -69,7 +68,6 @@ class Scratch:
                 self._renew(size)
             elif len(self._views) == VIEWS:
                 self._views.clear()
-                self.tensors.clear()
             self._views[shape] = found = self._memory[:size].reshape(shape)
         return found
 
@@ -338,8 +336,7 @@ def _read_jpeg(
         )
     except ValueError:
         return None
-    tensors = None if scratch is None or direct else scratch.tensors
-    return Draft(buffer, (jpeg.height, jpeg.width), scale, turned, tensors)
+    return Draft(buffer, (jpeg.height, jpeg.width), scale, turned)
 
 
 def _ignore(reason: str) -> None:

@@ -74,7 +74,6 @@ class Draft(NamedTuple):
     size: tuple[int, int]  # of the whole picture, as it is stored
     scale: int = 1
     orientation: int = 1  # by which it is to be turned
-    tensors: dict[Any, Any] | None = None  # of pixels in memory that is used again: by their shape
 
     @property
     def upright(self) -> tuple[int, int]:
@@ -117,9 +116,7 @@ def convert(picture: Pixels | Draft, mode: str) -> Pixels | Draft:
     """As `color.convert`; a draft stays one."""
     if isinstance(picture, Draft):
         pixels = color.convert(picture.pixels, mode)
-        return (
-            picture if pixels is picture.pixels else picture._replace(pixels=pixels, tensors=None)
-        )
+        return picture if pixels is picture.pixels else picture._replace(pixels=pixels)
     return color.convert(picture, mode)
 
 
@@ -269,9 +266,7 @@ def _resize(
         whole = _whole(draft.size, scale, size, box)
         if whole is not None and (torch := torch_module()) is not None:
             part, steps = whole
-            if part is not None:
-                return _resize_torch(torch, pixels[part], size, steps, out)
-            return _resize_torch(torch, pixels, size, steps, out, draft.tensors)
+            return _resize_torch(torch, pixels if part is None else pixels[part], size, steps, out)
     edges = _part(draft.size, scale, box) if box or scale > 1 else None
     if pillow_holds(pixels):
         image = to_pil(pixels).resize(size[::-1], resample, edges)
@@ -327,27 +322,17 @@ def _resize_torch(
     size: tuple[int, int],
     steps: tuple[float | None, float | None],
     out: Pixels | None,
-    tensors: dict[Any, Any] | None = None,
 ) -> Pixels:
     shape = (*size, *pixels.shape[2:])
     fits = out is not None and out.shape == shape and out.dtype == np.uint8 and out.flags.carray
     result = out if fits and out is not None else np.empty(shape, np.uint8)
-    source = None if tensors is None else tensors.get(pixels.shape)
-    if source is None:
-        source = _tensor(torch, pixels)
-        if tensors is not None:
-            tensors[pixels.shape] = source
-    target = torch.from_numpy(_channels_last(result))
-    _resample(torch)(source, size, False, *steps, out=target)
-    return result
-
-
-def _tensor(torch: Any, pixels: Pixels) -> Any:
     source: Pixels = np.ascontiguousarray(pixels)
     if not source.flags.writeable:  # PyTorch warns of such arrays, though it only reads here
         memory = (ctypes.c_uint8 * source.nbytes).from_address(source.ctypes.data)
         source = np.frombuffer(memoryview(memory), np.uint8).reshape(source.shape)
-    return torch.from_numpy(_channels_last(source))
+    batch, target = _channels_last(source), _channels_last(result)
+    _resample(torch)(torch.from_numpy(batch), size, False, *steps, out=torch.from_numpy(target))
+    return result
 
 
 def _channels_last(pixels: Pixels) -> Pixels:
