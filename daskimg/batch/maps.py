@@ -203,8 +203,7 @@ def map_batches(
     wanted, most = resources_of(num_gpus, dict(resources or {})), most_of(concurrency, label)
     function: Any = fn
     if isinstance(fn, type):
-        # In one process, if not said otherwise, as many as share a GPU.
-        limit = most or (int(1 / num_gpus) if 0 < num_gpus < 1 else 1)
+        limit = _instances(most, num_gpus)
         made_of = tuple(fn_constructor_args), dict(fn_constructor_kwargs or {})
         function = models.spec_of(fn, *made_of, limit)
     elif fn_constructor_args or fn_constructor_kwargs:
@@ -327,3 +326,8 @@ def _check(fn: Any, batch_size: Any, batch_format: str, on_error: str, prefetch:
         raise ValueError('on_error is "raise" or "null"; got None')
     whole("prefetch_batches", prefetch, 0)
     return batch_size
+
+
+def _instances(most: int | None, num_gpus: float) -> int:
+    """Most instances of a class in one process: by default as many as share a GPU."""
+    return most or (int(1 / num_gpus) if 0 < num_gpus < 1 else 1)

@@ -202,7 +202,7 @@ def test_a_fraction_of_a_gpu_is_several_instances():
     from daskimg.batch.maps import _instances
 
     assert [_instances(None, gpus) for gpus in (0, 0.25, 0.5, 1, 2)] == [1, 4, 2, 1, 1]
-    assert _instances((1, 3), 0) == 3
+    assert _instances(3, 0.25) == 3
 
 
 def test_an_idle_model_is_freed(frame, tmp_path):
