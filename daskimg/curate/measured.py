@@ -89,7 +89,7 @@ def table_of(
     grey = sketch.img._op("luma").img._op("shrink", SEEN)
     measures = _measures(cells, sketch, grey)
     made, what = compared(frame, name, "phash", 4, "dhash", False, grey)
-    made |= of_quality(frame, name, -measures["blurriness"])
+    made |= of_quality(frame, name, cells.img.nbytes)
     made |= {f"{OURS}m_{key}": value for key, value in measures.items()}
     kept = [*light(frame)]
     if name not in kept:  # bytes and pixels are not held: what is shown is made in the pass

@@ -102,9 +102,9 @@ def test_what_was_planted_is_found_and_nothing_else(folder):
     assert found.reason["broken"].startswith("decode: ")
     assert found.latitude["turned_position"] == 48.5
     assert found.longitude["turned_position"] == -2.25
-    # of copies the first; what JPEG adds counts as sharp
-    assert found.best[["near", "copy"]].all()
-    assert not found.best[["fine00", "fine01"]].any()
+    # of copies the first; of pictures as large the one of most bytes
+    assert found.best[["fine00", "copy"]].all()
+    assert not found.best[["near", "fine01"]].any()
 
 
 def test_the_same_in_memory_and_by_any_partitions(folder):
@@ -270,7 +270,7 @@ def test_summary_and_page(folder, tmp_path, one_thread):
     assert section.count("keep<br>") == 2
     assert "truncated" in page.split('<h2 id="broken">')[1].split("<h2")[0]
     drops = (tmp_path / "new" / "audit.drop.txt").read_text().splitlines()
-    assert sorted(named(drops)) == ["broken", "fine00", "fine01"]
+    assert sorted(named(drops)) == ["broken", "fine01", "near"]
 
 
 def test_names_of_files_are_no_markup(tmp_path, one_thread):
