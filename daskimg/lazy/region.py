@@ -27,6 +27,7 @@ from daskimg.lazy.expr import (
     Assign,
     Blockwise,
     Expr,
+    Projection,
     RepartitionToFewer,
     Task,
     TaskRef,
@@ -97,10 +98,21 @@ def _unfolded(node: Expr) -> Expr | None:
     return None if is_rowwise(node) or isinstance(node, ImageNode) else node
 
 
+def _column(expr: Expr) -> Expr:
+    """What makes one column: Dask keeps all that an `Assign` makes where nothing else is left."""
+    while isinstance(expr, Projection) and isinstance(expr.operands[0], Assign):
+        made, name = expr.operands[0], expr.operand("columns")
+        if isinstance(name, list):
+            break
+        given = dict(zip(made.operands[1::2], made.operands[2::2], strict=True))
+        expr = given[name] if name in given else Projection(made.operands[0], name)
+    return expr.simplify()
+
+
 def _cut_once(expr: Expr) -> Expr | None:
     """A sort by what is made of pictures, of rows that are made, with their key, at once."""
     key = sort_key(expr)
-    if key is None or not decodes(replaced(key, _unfolded, {}).simplify()):
+    if key is None or not decodes(_column(replaced(key, _unfolded, {}).simplify())):
         return None
     frame, other = expr.operand("frame"), operand(expr, "_other")
     both = take_of(Assign(frame, KEY, other)) if isinstance(other, Take) else None
