@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import glob
 import os
 import re
@@ -179,7 +180,9 @@ class Remote:
         for found, size in self._below(folder, None if recursive else 1):
             below = found[len(name) :].strip("/")
             if below and not _is_hidden(below) and accept(name_of(found)):
-                yield Found(spell(found), size)
+                # (an empty one may be what marks a folder)
+                if size != 0 or not self._ask(functools.partial(fs.isdir, found), folder):
+                    yield Found(spell(found), size)
 
     def base(self, pattern: str) -> str:
         head, chain, tail = pattern.partition("::")
@@ -190,13 +193,11 @@ class Remote:
         return _folder_of(head[:first]) if first >= 0 else ""
 
     def _below(self, folder: str, depth: int | None) -> Iterator[tuple[str, int | None]]:
-        """Files below a folder by their names in its filesystem; one may come twice."""
+        """Files below a folder by their names in its filesystem; one may come twice, and what marks
+        a folder as an empty file."""
         fs, name = self._source.filesystem(folder)
         try:
-            for found, size in keys(folder, self._source, RETRIES, depth):
-                # an empty one may be what marks a folder
-                if size or not self._ask(lambda: fs.isdir(found), folder):  # noqa: B023
-                    yield found, size
+            yield from keys(folder, self._source, RETRIES, depth)
             return
         except UnlistableError:
             pass
