@@ -14,7 +14,7 @@ __all__ = ["active_client", "ensure", "other_clients", "tell_of_threads", "threa
 
 logger = logging.getLogger("daskimg.clients")
 
-FED = 16  # threads that one process can feed: docs/deployment.md, "Many cores"
+FED = 8  # threads that one process can feed: docs/deployment.md, "Many cores"
 A_WORKER = 4  # threads of a process that `start_cluster` starts
 
 _IN_THREADS = (None, "threads", "threading")

@@ -42,7 +42,7 @@ def test_one_line_where_threads_are_more_than_a_process_feeds(frame, caplog, how
 
 @pytest.mark.parametrize(
     "options",
-    [{"num_workers": 16}, {"num_workers": 48, "scheduler": "sync"}],
+    [{"num_workers": 8}, {"num_workers": 48, "scheduler": "sync"}],
     ids=["few", "one thread"],
 )
 def test_nothing_is_said_where_a_process_feeds_its_threads(frame, caplog, options):
