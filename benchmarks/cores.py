@@ -1,7 +1,8 @@
 """``python -m benchmarks.cores``: how the rate grows with the cores of one machine.
 
 Rows B and C on 1, 2, 4, ... threads of one process, and the bare loop of the same kernels on as
-many; then on clusters of as many threads in all, in one process for each 1, 4 and all of them.
+many; B with the scheduler "processes"; then both on clusters of as many threads in all, in
+processes of 1, 4 and all of them.
 """
 
 from __future__ import annotations
@@ -55,6 +56,9 @@ def measure(folder: Path, most: int) -> Iterator[tuple[str, ...]]:
             with dask.config.set(scheduler="threads", num_workers=threads):
                 made = rate(ours, some, len(some))
             yield row(name, threads, "one process", made, limits[name])
+        if name == "iterate":
+            with dask.config.set(scheduler="processes", num_workers=most):
+                yield row(name, most, "processes", rate(ours, folder, len(files)), limits[name])
     for each in sorted({1, min(4, most), most}):
         with di.start_cluster(most // each, each, gpus=0):
             for name, (ours, _) in WORK.items():

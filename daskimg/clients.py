@@ -82,7 +82,8 @@ def tell_of_threads() -> None:
         _told = True
         logger.warning(
             "%d threads are more than one process can feed where pictures are small: "
-            "di.start_cluster() starts %d processes of %d threads "
-            "(dask.config.set(num_workers=%d): no more than that, and this is not said)",
+            "di.start_cluster() starts %d processes of %d threads, and under "
+            'dask.config.set(scheduler="processes") iterators have processes of their own '
+            "(num_workers=%d: no more than that, and this is not said)",
             *(number, number // A_WORKER, A_WORKER, FED),
         )

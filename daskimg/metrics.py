@@ -80,6 +80,7 @@ _listeners: list[Listener] = []
 _live: set[Any] = set()
 Notes: TypeAlias = Mapping[str, Any]
 noting: list[Callable[[Notes, Origin], object]] = []
+TOLD_TO = "DASKIMG_MONITOR"  # the environment's word for a child process on who listens
 # asked where nobody listens yet: a child process may find that its parent does
 askers: list[Callable[[], object]] = []
 

@@ -24,7 +24,6 @@ __all__ = ["hearing", "usage"]
 
 logger = logging.getLogger("daskimg.monitor")
 
-TOLD_TO = "DASKIMG_MONITOR"
 EVERY = 0.25  # seconds between what a child tells within a partition
 WAITING = 64  # children that come at once
 
@@ -67,12 +66,12 @@ class _Parent:
         self.listener = Listener(backlog=WAITING, authkey=self.key)
         self.over = False
         address = self.listener.address
-        os.environ[TOLD_TO] = json.dumps([os.getpid(), address, self.key.hex()])
+        os.environ[metrics.TOLD_TO] = json.dumps([os.getpid(), address, self.key.hex()])
         threading.Thread(target=self._accept, daemon=True, name="daskimg-children").start()
 
     def close(self) -> None:
         self.over = True
-        os.environ.pop(TOLD_TO, None)
+        os.environ.pop(metrics.TOLD_TO, None)
         with contextlib.suppress(OSError, EOFError, AuthenticationError):
             Client(self.listener.address, authkey=self.key).close()  # wakes the thread
         self.listener.close()
@@ -131,7 +130,7 @@ _known: str | None = None
 def _ask() -> None:
     """See whether the parent of this process wants to know what it does."""
     global _known
-    told_to = os.environ.get(TOLD_TO)
+    told_to = os.environ.get(metrics.TOLD_TO)
     if told_to == _known:
         return
     with _lock:

@@ -50,7 +50,9 @@ def iter_batches(
     Parameters
     ----------
     frame : DataFrame
-        Of Dask (threads, or the active ``distributed.Client``) or of pandas.
+        Of Dask or of pandas. The work is done where Dask would do it: on the active
+        ``distributed.Client``, in threads, or, with ``dask.config.set(scheduler="processes")``, in
+        processes of this machine, for more cores than the threads of one can use.
     batch_size : int
         Rows of a batch. Batches cross the borders of partitions.
     batch_format : {"numpy", "pandas", "arrow", "torch", "cupy"}

@@ -13,7 +13,7 @@ from daskimg.lazy.bare import Frame, joined, some_rows
 from daskimg.transport.ahead import Feeds, feeding
 from daskimg.wanted import Run
 
-__all__ = ["Cluster", "Here", "Rows", "Runner", "Source", "Span", "Threads"]
+__all__ = ["Cluster", "Here", "Rows", "Runner", "Source", "Span", "Threads", "cut"]
 
 Source = Callable[[], Frame]
 Rows = Callable[[Any], Frame]
@@ -33,13 +33,14 @@ class Span(NamedTuple):
         return some_rows(self.loaded, self.start, self.stop)
 
 
-def _cut(rows: Rows, *spans: Span) -> Frame:
+def cut(rows: Rows, *spans: Span) -> Frame:
+    """The work on some rows, of one source or of several."""
     return rows(joined([span.rows() for span in spans]))
 
 
 def _at(place: Place | None) -> tuple[Any, ...]:
-    """How `_cut` is called: its pictures are made in a place, where there is one."""
-    return (_cut,) if place is None else (place.around, _cut)
+    """How `cut` is called: its pictures are made in a place, where there is one."""
+    return (cut,) if place is None else (place.around, cut)
 
 
 def _ahead(work: Any, *frames: Frame) -> Feeds | None:
@@ -54,7 +55,7 @@ def _fed(feeds: Feeds, work: Callable[..., Frame], *args: Any) -> Frame:
 
 
 def _cut_held(rows: Rows, bounds: Sequence[tuple[int, int]], *frames: Frame) -> Frame:
-    return _cut(rows, *(Span(frame, *ends) for frame, ends in zip(frames, bounds, strict=True)))
+    return cut(rows, *(Span(frame, *ends) for frame, ends in zip(frames, bounds, strict=True)))
 
 
 def _bare(work: Callable[..., Any]) -> Callable[..., Any]:
@@ -250,7 +251,7 @@ class Cluster(Runner):
             bounds = [(span.start, span.stop) for span in spans]
             task: tuple[Any, ...] = (_cut_held, rows, bounds, *(s.loaded[0] for s in spans))
         else:  # no more rows than are worked on travel
-            task = (_cut, rows, *(Span(s := _here(span).rows(), 0, len(s)) for span in spans))
+            task = (cut, rows, *(Span(s := _here(span).rows(), 0, len(s)) for span in spans))
         future = self.client.submit(*task, key=(self.name, next(self.keys)), pure=False)
         return self.pool.submit(self._fetch, self._begun(future))
 

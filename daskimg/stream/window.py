@@ -7,6 +7,7 @@ so that what is in flight stays bounded whatever the size of partitions and pict
 
 from __future__ import annotations
 
+import multiprocessing
 import sys
 import threading
 from collections import deque
@@ -28,6 +29,7 @@ from daskimg.io.commit.failures import assigned
 from daskimg.lazy.bare import Frame, arrays_of
 from daskimg.lazy.partitions import parts, settled
 from daskimg.lazy.source import row_counts
+from daskimg.stream.processes import Processes
 from daskimg.stream.runners import Cluster, Here, Rows, Runner, Source, Span, Threads
 
 __all__ = ["Work", "is_light", "pieces", "runner", "work_of"]
@@ -104,14 +106,21 @@ def work_of(frame: Any) -> Work:
 
 
 def runner() -> Runner:
-    """Where Dask would compute now: a cluster, this thread, or threads."""
+    """Where Dask would compute now: a cluster, this thread, processes, or threads."""
     client = active_client()
     if client is not None:
         return Cluster(client)
     if dask.config.get("scheduler", None) in ("sync", "synchronous", "single-threaded"):
         return Here()
+    if dask.config.get("scheduler", None) in ("processes", "multiprocessing") and _may_begin():
+        return Processes(threads())
     tell_of_threads()
     return Threads(threads())
+
+
+def _may_begin() -> bool:
+    """Whether this process may begin others: a worker of a `DataLoader` may not."""
+    return not multiprocessing.current_process().daemon
 
 
 class _Size:

@@ -12,9 +12,9 @@ import logging
 import sys
 
 from daskimg.clients import active_client, ensure, other_clients
-from daskimg.guard.crashes.mark import suspected
+from daskimg.guard.crashes.mark import suspect_all, suspected
 
-__all__ = ["suspected", "watch"]
+__all__ = ["suspect_all", "suspected", "watch"]
 
 logger = logging.getLogger("daskimg.guard.crashes")
 
