@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from benchmarks import formats, gpu, growth, loop
+from benchmarks import cores, formats, gpu, growth, loop
 from benchmarks.__main__ import NAMES, main
 from benchmarks.peers import __main__ as peers
 from benchmarks.peers import bare_loop, dask_bag, ours
@@ -52,6 +52,16 @@ def test_the_gpu_benchmark_runs_without_one(folder, capsys):
     (row,) = re.findall(r"^\| cluster \| 8 \| .+$", capsys.readouterr().out, re.MULTILINE)
     assert row.endswith("| no GPU |")
     assert float(re.search(r"(\d+)%", row).group(1)) <= 100
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+def test_cores_are_counted(folder, capsys):
+    cores.main(["--pictures", "64", "--threads", "2", "--images", str(folder)])
+    rows = [line.split(" | ") for line in capsys.readouterr().out.splitlines()[2:]]
+    one = {("iterate", "one process"), ("statistics", "one process"), ("iterate", "processes")}
+    clusters = {(work, f"cluster: {how}") for work in cores.WORK for how in ("2 of 1", "1 of 2")}
+    assert {(row[0].strip("| "), row[2]) for row in rows} == one | clusters
 
 
 def test_profile_names_functions(folder, capsys):
