@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Sequence
 from typing import Any
 
@@ -124,6 +125,8 @@ class NumberColumn(Column):
         else:
             given = values
         times = wanted.kind in "mM"
+        if times and given.dtype == object:
+            given = _times(cells, wanted)
         if given.ndim != 1 or given.dtype.kind not in ("biufmM" if times else "biuf"):
             raise TypeError(f"expected {wanted} values, got {_told(values, given)}; give meta=")
         cast = given.astype(wanted) if times else exact(given, wanted)
@@ -143,6 +146,20 @@ class NumberColumn(Column):
                 )
             self.values[null] = np.nan if self.dtype.kind == "f" else np.array("NaT", self.dtype)
         return self.values
+
+
+def _times(cells: list[Any], wanted: np.dtype[Any]) -> npt.NDArray[Any]:
+    """Dates or durations of Python's and pandas' classes, and nulls; other values as they are."""
+    made: Any
+    made, kind = (
+        (pd.to_datetime, (datetime.date, np.datetime64))
+        if wanted.kind == "M"
+        else (pd.to_timedelta, (datetime.timedelta, np.timedelta64))
+    )
+    known = [None if is_missing(x) else x for x in cells]
+    if all(x is None or isinstance(x, kind) for x in known):
+        return np.asarray(pd.Series(made(known)))
+    return np.asarray(cells, object)
 
 
 def _told(values: Any, given: npt.NDArray[Any]) -> str:

@@ -199,6 +199,12 @@ def map_batches(
     """
     names = _names(frame, columns)
     batch_size = _check(fn, batch_size, batch_format, on_error, prefetch_batches)
+    _arguments(
+        fn_args=fn_args,
+        fn_kwargs=fn_kwargs,
+        fn_constructor_args=fn_constructor_args,
+        fn_constructor_kwargs=fn_constructor_kwargs,
+    )
     label = _name(fn)
     wanted, most = resources_of(num_gpus, dict(resources or {})), most_of(concurrency, label)
     function: Any = fn
@@ -326,6 +332,15 @@ def _check(fn: Any, batch_size: Any, batch_format: str, on_error: str, prefetch:
         raise ValueError('on_error is "raise" or "null"; got None')
     whole("prefetch_batches", prefetch, 0)
     return batch_size
+
+
+def _arguments(**given: Any) -> None:
+    """Whether what is passed on is a list of arguments, or a dict of them by name."""
+    for name, value in given.items():
+        if name.endswith("kwargs") and not isinstance(value, Mapping | None):
+            raise TypeError(f'{name} is a dict of arguments, {{"level": 3}}; got {quoted(value)}')
+        if name.endswith("_args") and not isinstance(value, list | tuple):
+            raise TypeError(f"{name} is a tuple of arguments, (value,); got {quoted(value)}")
 
 
 def _instances(most: int | None, num_gpus: float) -> int:

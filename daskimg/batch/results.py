@@ -70,6 +70,9 @@ def plain(value: Any) -> Any:
         return value if isinstance(value, ExtensionArray) else value.to_pylist()
     if isinstance(value, list | tuple):
         return [_item(item) for item in value]
+    if isinstance(value, np.ma.MaskedArray) and value.ndim == 1:
+        gone = np.ma.getmaskarray(value)
+        return [None if null else x for x, null in zip(value.data, gone, strict=True)]
     value = _item(value)
     if isinstance(value, pd.arrays.NumpyExtensionArray):
         value = value.to_numpy()
@@ -185,12 +188,24 @@ def _of_list(values: list[Any], sizes: Sequence[tuple[int, int]]) -> Any:
         return ImageDtype(infer(pictures))
     if all(isinstance(value, datetime.date) for value in known):
         return pd.Series(pd.to_datetime(known)).dtype
+    if all(isinstance(value, datetime.timedelta) for value in known):
+        return pd.Series(pd.to_timedelta(known)).dtype
     if all(isinstance(value, list) for value in known):
         return _of_lists(known)
     if all(isinstance(value, list | set | frozenset | Mapping) for value in known):
         return JsonDtype()
+    raise _mixed(known)
+
+
+def _mixed(known: list[Any]) -> TypeError:
     names = sorted({type(value).__name__ for value in known})
-    raise TypeError(f"expected values of one kind in a column; got a mix of {', '.join(names)}")
+    if len(names) > 1:
+        what = f"expected values of one kind in a column; got a mix of {', '.join(names)}"
+        return TypeError(what)
+    return TypeError(
+        "expected numbers of 64 bits, text, bytes, dates, durations, arrays, pictures, lists or "
+        f"dicts; got {names[0]} {quoted(known[0])}: return one of these, or give its dtype in meta="
+    )
 
 
 def _of_lists(known: list[list[Any]]) -> Any:
@@ -211,8 +226,7 @@ def _of_scalars(known: list[Any], null: bool) -> Any:
     if array.dtype.kind not in "biufmM" or (
         array.dtype.kind != "b" and any(isinstance(value, bool | np.bool_) for value in known)
     ):
-        names = sorted({type(value).__name__ for value in known})
-        raise TypeError(f"expected values of one kind in a column; got a mix of {', '.join(names)}")
+        raise _mixed(known)
     return nullable(array.dtype) if null else array.dtype
 
 
@@ -270,7 +284,10 @@ def dtypes_of(meta: Any) -> dict[str, Any]:
     named = {list: "json", dict: "json", object: "json", "object": "json", bytes: BYTES}
     found = {}
     for name, dtype in meta.items():
-        dtype = _kept(pd.api.types.pandas_dtype(named.get(_hashable(dtype), dtype)))
+        try:
+            dtype = _kept(pd.api.types.pandas_dtype(named.get(_hashable(dtype), dtype)))
+        except TypeError as error:
+            raise TypeError(f"meta: the dtype of {name!r}: {error}") from None
         if isinstance(dtype, ImageDtype) and dtype.cells == "infer":
             dtype = dtype.derive("pixels")
         if isinstance(dtype, ImageListDtype) and dtype.item.cells == "infer":

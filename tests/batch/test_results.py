@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime
+
 import dask.dataframe as dd
 import numpy as np
 import pandas as pd
@@ -20,6 +22,9 @@ RESULTS = {
     "float": (lambda n: np.full(n, 0.5, "float32"), "float32"),
     "bool": (lambda n: np.ones(n, bool), "bool"),
     "time": (lambda n: np.full(n, "2026-01-02", "M8[s]"), "datetime64[s]"),
+    "dates": (lambda n: [datetime.date(2026, 1, 2)] * n, "datetime64[s]"),
+    "moments": (lambda n: [datetime.datetime(2026, 1, 2, 3)] * n, "datetime64[us]"),
+    "durations": (lambda n: [datetime.timedelta(hours=3)] * n, "timedelta64[us]"),
     "ints": (lambda n: [7] * n, "int64"),
     "torch": (lambda n: torch.ones(n, requires_grad=True), "float32"),
     "scalars": (lambda n: [torch.tensor(2.5)] * n, "float32"),
@@ -197,3 +202,26 @@ def test_columns_not_passed_stay_and_can_be_replaced(small):
     found = small.img.map_batches(lambda b: {"image": [0] * len(b["small"])}, columns="small")
     assert list(found.columns) == ["path", "image"]
     assert found.compute().image.tolist() == [0] * 10
+
+
+@pytest.mark.parametrize(
+    ("made", "there"),
+    [
+        ([datetime.date(2026, 1, 2), None], [pd.Timestamp("2026-01-02"), pd.NaT]),
+        ([None, datetime.datetime(2026, 1, 2, 3)], [pd.NaT, pd.Timestamp("2026-01-02 03:00")]),
+        ([datetime.timedelta(1), pd.NaT], [pd.Timedelta(days=1), pd.NaT]),
+        (np.ma.masked_array([7, 8], [False, True]), [7, pd.NA]),
+        (np.ma.masked_array([7, 8]), [7, 8]),
+    ],
+)
+def test_nulls_among_dates_and_masked_values_stay_null(small, made, there):
+    rows = small.compute().iloc[:2]
+    found = rows.img.map_batches(lambda batch: {"made": made})["made"]
+    assert [*found.isna()] == [*pd.isna(pd.Series(there))]
+    assert found.dropna().tolist() == [x for x in there if not pd.isna(x)]
+
+
+def test_text_is_no_date(small):
+    function, dtype = (lambda batch: {"made": [datetime.date(2026, 1, 2), "2026-01-02"]}), "M8[s]"
+    with pytest.raises(TypeError, match="expected datetime64"):
+        small.compute().iloc[:2].img.map_batches(function, meta={"made": dtype})

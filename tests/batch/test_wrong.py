@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
@@ -22,6 +23,8 @@ WRONG = {
     "key": (lambda b: {1: [1, 2]}, TypeError, "names of columns"),
     "mix": (lambda b: {"n": [1, "a"]}, TypeError, "mix of int, str"),
     "ragged": (lambda b: {"n": [[1], 2]}, TypeError, "mix of int, list"),
+    "decimal": (lambda b: {"n": [Decimal(1)] * 2}, TypeError, "got Decimal.*or give its dtype"),
+    "huge": (lambda b: {"n": [2**70] * 2}, TypeError, "numbers of 64 bits.*got int"),
     "complex": (lambda b: {"n": np.ones(2, complex)}, TypeError, "complex"),
     "raises": (lambda b: {}["lost"], KeyError, "KeyError: 'lost'"),
 }
@@ -233,3 +236,17 @@ def test_numbers_of_numpy_are_numbers(df):
         lambda b: {"n": [len(b["image"])] * len(b["image"])}, batch_size=np.int64(3)
     )
     assert told["n"].compute().max() == 3
+
+
+@pytest.mark.parametrize(
+    ("wrong", "text"),
+    [
+        ({"fn_args": 2}, r"fn_args is a tuple of arguments, \(value,\); got 2"),
+        ({"fn_args": "ab"}, "fn_args is a tuple.*got 'ab'"),
+        ({"fn_kwargs": [1]}, "fn_kwargs is a dict"),
+        ({"meta": {"n": "number"}}, "meta: the dtype of 'n': .*'number'"),
+    ],
+)
+def test_what_is_passed_on_wrongly_is_told_at_once(df, wrong, text):
+    with pytest.raises(TypeError, match=text):
+        df.img.map_batches(lambda batch, *args, **kwargs: batch, **wrong)
