@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -14,6 +15,7 @@ from daskimg.column.dtype import ImageDtype, check_policy
 from daskimg.column.storage import Uniform
 from daskimg.engine.ops import cells_of
 from daskimg.engine.program import Program
+from daskimg.errors import quoted
 from daskimg.kernels import codec
 
 __all__ = ["CellOps"]
@@ -154,6 +156,34 @@ class CellOps(Accessor):
         dtype: ImageDtype = self._series.dtype
         target = dtype.derive(dtype.cells, dtype.shape, on_error=check_policy(policy) or "raise")
         return self._run(Program((), target), [])
+
+    def to_device(self, device: str) -> Any:
+        """The same column: cells are in main memory, whatever the device.
+
+        Pictures come to a GPU where something there takes them, batch by batch:
+        ``df.img.map_batches(function, batch_format="torch", num_gpus=1)`` and
+        ``df.img.iter_torch_batches(device="cuda")``. With "cuda" a warning says so.
+
+        Parameters
+        ----------
+        device : {"cpu", "cuda"}
+
+        Examples
+        --------
+        >>> pictures.img.to_device("cpu").equals(pictures)
+        True
+        """
+        kind = device.partition(":")[0] if isinstance(device, str) else device
+        if kind not in ("cpu", "cuda"):
+            raise ValueError(f'device is "cpu" or "cuda"; got {quoted(device)}')
+        if kind == "cuda":
+            warnings.warn(
+                "an image column stays in main memory: df.img.map_batches(function, "
+                'batch_format="torch", num_gpus=1) and df.img.iter_torch_batches(device="cuda") '
+                "bring its pictures to a GPU",
+                stacklevel=2,
+            )
+        return self._series
 
     # -- kinds of cell ------------------------------------------------------------------------
     def read(self) -> Any:

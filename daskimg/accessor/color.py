@@ -181,7 +181,8 @@ class ColorOps(Accessor):
             Takes an (H, W[, C]) array, read-only: ``.copy()`` what it changes. On a cluster it has
             to be picklable.
         dtype : dtype, optional
-            Of the result; None: `func` returns pixels.
+            Of the result; None: `func` returns pixels. Under ``on_error="null"`` whole numbers and
+            booleans of NumPy become nullable, ``Int64`` for ``int64``: a failed row has no value.
 
         Examples
         --------

@@ -167,12 +167,12 @@ class MeasureOps(Accessor):
         columns["exif_error"] = self._op("exif")
         return self._series.to_frame("image").assign(**columns)[list(columns)]
 
-    def measures(self, names: Sequence[str] = MEASURES) -> Any:
+    def measures(self, names: str | Sequence[str] = MEASURES) -> Any:
         """Several measures as a frame, a column each, in one pass.
 
         Parameters
         ----------
-        names : sequence of str
+        names : str or sequence of str
             Names of measures and header fields.
 
         Examples
@@ -183,6 +183,7 @@ class MeasureOps(Accessor):
         1       2   50.0
         2    <NA>    NaN
         """
+        names = [names] if isinstance(names, str) else list(names)
         known = {*NUMBERS, "hash"}
         if unknown := [name for name in names if name not in known]:
             raise ValueError(f"measures are {', '.join(sorted(known))}; got {unknown}")
@@ -190,4 +191,4 @@ class MeasureOps(Accessor):
         for name in names:
             value = getattr(self, name)
             columns[name] = value() if callable(value) else value
-        return self._series.to_frame("image").assign(**columns)[list(names)]
+        return self._series.to_frame("image").assign(**columns)[names]

@@ -14,7 +14,7 @@ import pyarrow as pa
 from pandas.api.extensions import ExtensionArray
 
 from daskimg.column.cells import as_image, infer, is_missing
-from daskimg.column.dtype import ImageDtype, is_picture_shape
+from daskimg.column.dtype import ImageDtype, is_picture_shape, nullable
 from daskimg.column.image import Image
 from daskimg.column.json import JsonDtype, is_picture
 from daskimg.column.lists import ImageListDtype
@@ -23,7 +23,7 @@ from daskimg.engine.ops import BYTES
 from daskimg.engine.program import STRING
 from daskimg.errors import quoted
 
-__all__ = ["columns_of", "dtype_of", "dtypes_of", "nullable", "plain", "unchanged", "with_room"]
+__all__ = ["columns_of", "dtype_of", "dtypes_of", "plain", "unchanged", "with_room"]
 
 
 def columns_of(result: Any) -> dict[str, Any]:
@@ -239,20 +239,6 @@ def _of_arrays(known: list[Any], sizes: Sequence[tuple[int, int]]) -> Any:
     if len({(value.shape, value.dtype) for value in known}) == 1:
         return dtype_of(np.stack(known[:1]), sizes)
     return ImageDtype("pixels", tensor=True)
-
-
-def nullable(dtype: Any) -> Any:
-    """The same values with room for nulls: ``Int64`` for ``int64``, ``boolean`` for ``bool``.
-
-    Examples
-    --------
-    >>> nullable(np.dtype("uint8")), nullable(np.dtype("float32"))
-    (UInt8Dtype(), dtype('float32'))
-    """
-    if not isinstance(dtype, np.dtype) or dtype.kind not in "biu":
-        return dtype
-    name = dtype.name.replace("int", "Int").replace("uInt", "UInt")
-    return pd.api.types.pandas_dtype("boolean" if dtype.kind == "b" else name)
 
 
 def with_room(dtype: Any, nulls: bool, policy: str | None) -> Any:

@@ -22,7 +22,14 @@ if TYPE_CHECKING:
 
     from daskimg.column.array import ImageArray
 
-__all__ = ["ImageDtype", "check_policy", "common_root", "is_picture_shape", "policy_of"]
+__all__ = [
+    "ImageDtype",
+    "check_policy",
+    "common_root",
+    "is_picture_shape",
+    "nullable",
+    "policy_of",
+]
 
 _NAME = re.compile(r"(image|tensor)(?:\[\s*(\w+)\s*(?:,\s*(\d+(?:\s*x\s*\d+)*)\s*)?\])?")
 _KINDS = ("file", "encoded", "pixels", "mixed")
@@ -40,6 +47,20 @@ def check_policy(on_error: str | None) -> str | None:
 def policy_of(dtype: ImageDtype) -> str:
     """The error policy of a column: its own, else the setting's."""
     return dtype.on_error or check_policy(config.get("on-error")) or "raise"
+
+
+def nullable(dtype: Any) -> Any:
+    """The same values with room for nulls: ``Int64`` for ``int64``, ``boolean`` for ``bool``.
+
+    Examples
+    --------
+    >>> nullable(np.dtype("uint8")), nullable(np.dtype("float32"))
+    (UInt8Dtype(), dtype('float32'))
+    """
+    if not isinstance(dtype, np.dtype) or dtype.kind not in "biu":
+        return dtype
+    name = dtype.name.replace("int", "Int").replace("uInt", "UInt")
+    return pd.api.types.pandas_dtype("boolean" if dtype.kind == "b" else name)
 
 
 def common_root(roots: Iterable[str | None]) -> str | None:

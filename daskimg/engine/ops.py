@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from daskimg import config
 from daskimg.column.cells import as_image, check, is_missing
-from daskimg.column.dtype import ImageDtype, policy_of
+from daskimg.column.dtype import ImageDtype, nullable, policy_of
 from daskimg.engine import opening
 from daskimg.engine.program import HEADER, STRING, Program, Step
 from daskimg.errors import shown
@@ -147,7 +147,9 @@ def _random_crop(source: ImageDtype, key: Any, seed: int, epoch: int, *size: Any
 def _applied(source: ImageDtype, func: Any, dtype: Any) -> Any:
     if isinstance(dtype, ImageDtype) and dtype.on_error is None:
         return dtype.derive(dtype.cells, dtype.shape, on_error=source.on_error)
-    return _pixels(source) if dtype is None else dtype
+    if dtype is None:
+        return _pixels(source)
+    return nullable(dtype) if policy_of(source) == "null" else dtype
 
 
 def _encode(pixels: Any, file_format: str, quality: int) -> Any:

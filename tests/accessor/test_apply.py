@@ -57,3 +57,31 @@ def test_what_fits(dtype):
     assert found.dtype == dtype
     assert not found.isna().any()
     assert CELLS.img.apply(lambda pixels: None, dtype="Int64").isna().all()
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+@pytest.mark.parametrize(("dtype", "made"), [("int32", "Int32"), (bool, "boolean")])
+def test_a_failed_row_of_a_whole_number_is_null_and_not_zero(dtype, made, lazy):
+    cells = pd.Series([PIXELS, b"broken", None], dtype="image", name="image")
+    if lazy:
+        cells = dd.from_pandas(cells.to_frame(), npartitions=1).image
+    found = cells.img.on_error("null").img.apply(lambda pixels: pixels.max(), dtype=dtype)
+    assert found.dtype == made
+    found = found.compute() if lazy else found
+    assert found.dtype == made
+    assert found.isna().tolist() == [False, True, True]
+    # (no row fails under "raise": the dtype is the one asked for)
+    assert CELLS.img.apply(lambda pixels: pixels.max(), dtype=dtype).dtype == dtype
+
+
+def test_measures_take_one_name():
+    pd.testing.assert_frame_equal(CELLS.img.measures("mean"), CELLS.img.measures(["mean"]))
+
+
+def test_to_device_is_the_same_column():
+    lazy = dd.from_pandas(CELLS, npartitions=1)
+    assert lazy.img.to_device("cpu").compute().equals(CELLS)
+    with pytest.warns(UserWarning, match=r"map_batches\(.*num_gpus=1\)"):
+        assert CELLS.img.to_device("cuda:0").equals(CELLS)
+    with pytest.raises(ValueError, match='device is "cpu" or "cuda"; got \'tpu\''):
+        CELLS.img.to_device("tpu")
