@@ -14,7 +14,7 @@ import pandas as pd
 from daskimg.errors import quoted
 from daskimg.io.commit.failures import count, picture_columns
 from daskimg.io.commit.run import Run
-from daskimg.io.commit.target import Target
+from daskimg.io.commit.target import Target, path_of
 from daskimg.io.commit.write import Output, as_dask
 from daskimg.io.commit.writing import Mode
 from daskimg.io.listing.walk import own_part
@@ -91,7 +91,7 @@ def write_csv(
         raise ValueError(f"sep is one character; got {sep!r}")
     named = any(name is not None for name in frame._meta.index.names)
     with_index = named if index is None else bool(index)
-    ending = own_part(os.fspath(path)).lower()
+    ending = own_part(path_of(path)).lower()
     single = ending.endswith((".csv", ".csv.gz"))
     if compression is not None and single and not ending.endswith(".gz"):
         raise ValueError(

@@ -19,13 +19,29 @@ from daskimg.io.listing.walk import as_url, no_slash
 from daskimg.secrets import mask_url
 from daskimg.transport import fetch
 
-__all__ = ["Target"]
+__all__ = ["Target", "path_of"]
 
 AT_ONCE = 16  # files that are removed from a store
 FEW = 256  # files that are waited for one by one
 NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 TRIES = 3  # of a file whose folder goes while it is written
 RENAMING = {"sftp", "ssh", "smb", "hdfs", "webhdfs", "ftp"}  # filesystems that are not local
+
+
+def path_of(given: Any) -> str:
+    """Where to write, as text.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For what is no path.
+    """
+    path = os.fspath(given) if isinstance(given, str | os.PathLike) else None
+    if not isinstance(path, str):
+        raise TypeError(f"expected a path to write to (str or os.PathLike); got {quoted(given)}")
+    if not path:
+        raise ValueError("expected a path to write to; an empty string is none, '.' is this folder")
+    return path
 
 
 class Target:
@@ -42,7 +58,7 @@ class Target:
         url: str | os.PathLike[str],
         storage_options: Mapping[str, Any] | fetch.Source | None = None,
     ) -> None:
-        given = as_url(os.fspath(url))
+        given = as_url(path_of(url))
         local = fetch.local_path(given)
         self.url = no_slash(given) if local is None else os.path.abspath(os.path.expanduser(local))
         options = storage_options

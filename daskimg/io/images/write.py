@@ -138,7 +138,8 @@ def write_images(
 def _known_format(given: str | None) -> str | None:
     if given is None:
         return None
-    name = {"JPG": "JPEG", "TIF": "TIFF"}.get(given.upper(), given.upper())
+    name = str(given).upper().removeprefix(".")
+    name = {"JPG": "JPEG", "TIF": "TIFF"}.get(name, name)
     if name not in FORMATS:
         known = ", ".join(one.lower() for one in FORMATS)
         raise ValueError(f"file_format is one of {known}; got {quoted(given)}")
@@ -215,6 +216,8 @@ class Naming:
 def _text(value: Any, what: str) -> str:
     if not isinstance(value, str):
         raise FileNameError(f"a file name is a string; {what!r} gave {quoted(value)}")
+    if value.rpartition("/")[2] in ("", "."):  # (with an extension it would be a hidden file)
+        raise FileNameError(f"a file has a name; {what!r} gave {quoted(value)}")
     return value
 
 
@@ -227,7 +230,12 @@ class _Formatter(string.Formatter):
     def format_field(self, value: Any, format_spec: str) -> str:
         if value is None or value is pd.NA or value is pd.NaT or value != value:
             raise FileNameError("a value of the filename template is null: fill it first")
-        text = str(super().format_field(value, format_spec))
+        try:
+            text = str(super().format_field(value, format_spec))
+        except (TypeError, ValueError) as error:
+            raise FileNameError(
+                f"the filename template asks for :{format_spec} of {quoted(value)}: {error}"
+            ) from None
         if "/" in text or "\\" in text or text in (".", ".."):
             raise FileNameError(
                 f"unsafe file name: the value {quoted(text)} in the filename template would be "

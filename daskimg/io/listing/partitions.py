@@ -77,6 +77,11 @@ def parse_partitions(
         return {}
     if partitioning == "hive":
         columns = _hive(listing)
+    elif not isinstance(partitioning, str | list | tuple):
+        raise TypeError(
+            'partitioning: expected "hive", a list of folder level names, or a template; '
+            f"got {quoted(partitioning)}"
+        )
     elif isinstance(partitioning, str):
         columns = _template(listing, partitioning)
     else:
@@ -242,7 +247,12 @@ def _template(listing: Listing, template: str) -> dict[str, Column]:
 def _compiled(template: str) -> tuple[re.Pattern[str], dict[str, str]]:
     """The regular expression of a template, and the kind of each of its fields."""
     pieces: list[str] = []
-    parts = list(string.Formatter().parse(template.strip("/")))
+    try:
+        parts = list(string.Formatter().parse(template.strip("/")))
+    except ValueError as error:
+        raise ValueError(
+            f"partitioning={quoted(template)}: expected fields like {{name}} or {{name:d}}: {error}"
+        ) from None
     kinds: dict[str, str] = {}  # of a field that occurs twice, what one of them says
     for _, name, kind, _ in parts:
         if name and name != "**":

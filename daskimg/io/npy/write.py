@@ -17,7 +17,7 @@ from daskimg.column.dtype import ImageDtype
 from daskimg.column.storage import Uniform
 from daskimg.io.commit.failures import count, image_column, image_columns, picture_columns
 from daskimg.io.commit.run import Run
-from daskimg.io.commit.target import Target
+from daskimg.io.commit.target import Target, path_of
 from daskimg.io.commit.write import Output, as_dask
 from daskimg.io.commit.writing import Mode
 from daskimg.io.listing.walk import own_part
@@ -93,7 +93,7 @@ def write_numpy(
             '.img.decode("RGB").img.resize(height, width) first'
         )
     out = Output(path, mode, storage_options, compute, errors)
-    if own_part(os.fspath(path)).lower().endswith(".npy"):
+    if own_part(path_of(path)).lower().endswith(".npy"):
         if others := [other for other in frame.columns if other != name]:
             raise ValueError(
                 f"one .npy file has no place for the columns {others}: select df[[{name!r}]], or "

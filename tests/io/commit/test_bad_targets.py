@@ -24,6 +24,15 @@ from daskimg.io.commit.target import Target
 from daskimg.testing import make_images
 from tests.patience import PATIENCE
 
+WRITERS = [
+    "write_parquet",
+    "write_images",
+    "write_numpy",
+    "write_tfrecords",
+    "write_webdataset",
+    "write_csv",
+]
+
 
 @pytest.fixture
 def frame(tmp_path):
@@ -256,3 +265,20 @@ def test_a_broken_page_and_filters(groups):
     assert got.tolist() == [*[pd.NA] * 3, 9, 10, 11]
     with pytest.raises(pa.ArrowException):  # a wrong question is no damage
         di.read_parquet(groups, on_error="null", filters=[("ok", ">", "x")]).compute()
+
+
+@pytest.mark.parametrize("writer", WRITERS)
+def test_a_target_has_a_path(frame, writer, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path / "pictures")
+    there = files(tmp_path)
+    if writer == "write_csv":
+        frame = frame[["path"]]
+    elif writer == "write_numpy":
+        frame = frame.assign(image=frame.image.img.decode("RGB").img.resize(4, 4))
+    write = getattr(frame.img, writer)
+    for given in (None, 5, b"out"):
+        with pytest.raises(TypeError, match=r"expected a path to write to .*; got"):
+            write(given, mode="overwrite")
+    with pytest.raises(ValueError, match="an empty string is none"):
+        write("", mode="overwrite")
+    assert files(tmp_path) == there

@@ -267,6 +267,16 @@ def test_values_in_a_template_are_no_folders(frame, tmp_path):
     null = _numbered(frame).assign(name=None)
     with pytest.raises(FileNameError, match="null"):
         null.img.write_images(tmp_path / "out", filename="{name}{id}.png")
+    words = _numbered(frame).assign(name="cat")
+    with pytest.raises(FileNameError, match=r"the filename template asks for :d of 'cat'"):
+        words.img.write_images(tmp_path / "new", filename="{name:d}{id}.png")
+
+
+@pytest.mark.parametrize("name", ["", ".", "cats/"])
+def test_a_file_has_a_name(frame, tmp_path, name):
+    one = frame.compute().head(1)
+    with pytest.raises(FileNameError, match=f"a file has a name; .* gave '{name}'"):
+        one.img.write_images(tmp_path / "out", filename=lambda row: name)
 
 
 def test_two_rows_of_one_name(frame, tmp_path, one_thread):
@@ -287,6 +297,8 @@ def test_a_link_that_leaves_the_target(frame, tmp_path):
 def test_bad_arguments(frame, tmp_path):
     with pytest.raises(ValueError, match="file_format is one of jpeg, png"):
         frame.img.write_images(tmp_path / "out", file_format="psd")
+    with pytest.raises(ValueError, match=r"file_format is one of jpeg, png.*got 5"):
+        frame.img.write_images(tmp_path / "out", file_format=5)
     with pytest.raises(ValueError, match="quality is 1 to 100; got 0"):
         frame.img.write_images(tmp_path / "out", quality=0)
     with pytest.raises(ValueError, match=r"'id' is no column; there are \['path'\]"):

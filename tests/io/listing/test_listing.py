@@ -654,3 +654,17 @@ def test_the_memory_of_sorting_is_given_back(tmp_path):
     command = [sys.executable, "-c", RESIDENT, tmp_path / "few", tmp_path / "many"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert int(done.stdout) < 300 * 40  # KB for 40,000 paths; it was 600 bytes each
+
+
+@pytest.mark.parametrize(
+    ("wrong", "kind", "told"),
+    [
+        (3, TypeError, "or a template; got 3"),
+        ("{a/{b}", ValueError, "partitioning='{a/{b}': expected fields like {name}"),
+    ],
+)
+def test_what_is_no_partitioning_is_told(tmp_path, wrong, kind, told):
+    (tmp_path / "a.png").write_bytes(b"1")
+    with pytest.raises(kind) as caught:
+        di.read_images(tmp_path, partitioning=wrong)
+    assert told in str(caught.value)
