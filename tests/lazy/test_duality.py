@@ -44,6 +44,7 @@ OPS = {
     "failed": lambda img: img.failed,
     "check": lambda img: img.check(),
     "on_error": lambda img: img.on_error("null"),
+    "to_device": lambda img: img.to_device("cpu"),
     "read": lambda img: img.read(),
     "to_bytes": lambda img: img.to_bytes(),
     "decode": lambda img: img.decode(),
