@@ -3,7 +3,8 @@
 ResNet-50 in bfloat16 (random weights: how fast it runs does not depend on them) labels JPEGs,
 decoded and resized to 224 on CPU workers, on a worker that offers a GPU. The table tells the rate,
 the share of the wall time that the model was at work, and the GPU's own utilisation; beside it the
-rate of the model alone, on one batch over and over: the limit.
+rate of the model alone, on one batch over and over: the limit. In the last row the model stands in
+a loop over batches, whose pictures are made in processes.
 
 Without a GPU ``--cpu`` runs the same on workers that only say they have one, with a small ResNet.
 """
@@ -17,11 +18,12 @@ import statistics
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import dask
+import pandas as pd
 import torch
 
 import daskimg as di
@@ -106,11 +108,15 @@ def measure(asked: argparse.Namespace, folder: Path) -> Iterator[tuple[str, ...]
     if not asked.cpu:
         with dask.config.set(scheduler="threads", num_workers=asked.workers):
             yield "one process", *figures(asked, folder, limit)
+    with dask.config.set(scheduler="processes", num_workers=asked.workers):
+        yield "a loop over processes", *figures(asked, folder, limit, looped)
 
 
-def figures(asked: argparse.Namespace, folder: Path, limit: float) -> tuple[str, ...]:
-    df = di.read_images(folder, files_per_partition=asked.partition)
-    df = df.assign(image=df.image.img.decode("RGB").img.resize(SIDE, SIDE))
+Work = Callable[[argparse.Namespace, Any], Callable[[bool], Any]]
+
+
+def placed(asked: argparse.Namespace, df: Any) -> Callable[[bool], Any]:
+    """The model as a stage of the frame, where Dask places it."""
     labelled = df.img.map_batches(
         Classifier,
         columns="image",
@@ -120,11 +126,31 @@ def figures(asked: argparse.Namespace, folder: Path, limit: float) -> tuple[str,
         num_gpus=1,
         meta={"label": "int64", "begun": "float64", "ended": "float64"},
     )[["label", "begun", "ended"]]
-    labelled.partitions[:2].compute()  # workers import what they need, the model is made
+    return lambda few: (labelled.partitions[:2] if few else labelled).compute()
+
+
+def looped(asked: argparse.Namespace, df: Any) -> Callable[[bool], Any]:
+    """The model in a loop over batches, as one trains it."""
+    model = Classifier(asked.cpu)
+
+    def run(few: bool) -> Any:
+        rows = df.partitions[:2] if few else df
+        batches = rows[["image"]].img.iter_torch_batches(asked.batch_size, device=model.device)
+        return pd.concat([pd.DataFrame(model(batch)) for batch in batches])
+
+    return run
+
+
+def figures(
+    asked: argparse.Namespace, folder: Path, limit: float, how: Work = placed
+) -> tuple[str, ...]:
+    df = di.read_images(folder, files_per_partition=asked.partition)
+    work = how(asked, df.assign(image=df.image.img.decode("RGB").img.resize(SIDE, SIDE)))
+    work(True)  # workers import what they need, the model is made
     watch = Watch()
     watch.start()
     start = time.perf_counter()
-    table = labelled.compute()
+    table = work(False)
     wall = time.perf_counter() - start
     watch.done.set()
     watch.join()
