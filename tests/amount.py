@@ -12,7 +12,7 @@ __all__ = ["ALL", "EVERY_STEP", "REST", "amount"]
 
 ALL = bool(os.environ.get("DASKIMG_TEST_ALL"))
 REST = os.environ.get("DASKIMG_TEST_ALL") == "rest"  # all but the cases that `make test` runs
-EVERY_STEP = 1 if ALL else 5  # of those that a writer is killed at
+EVERY_STEP = 1 if ALL else 8  # of those that a writer is killed at
 
 
 def amount(name: str, sample: int, whole: int) -> int:

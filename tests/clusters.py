@@ -5,7 +5,10 @@ from __future__ import annotations
 import pytest
 from distributed import Client, LocalCluster
 
-__all__ = ["client", "cluster"]
+__all__ = ["ON_CLUSTER", "client", "cluster"]
+
+# a case that asks for the client only when it runs: else each process would start a cluster
+ON_CLUSTER = pytest.mark.xdist_group("cluster")
 
 
 @pytest.fixture(scope="session")

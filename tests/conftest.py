@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from pathlib import Path
 
 import dask
 import pytest
@@ -10,11 +11,12 @@ from distributed import Nanny
 
 from tests.amount import ALL, REST
 from tests.clusters import client, cluster
-from tests.patience import PATIENCE
+from tests.patience import PATIENCE, until
 
 __all__ = ["client", "cluster"]
 
 SHARED = {"cluster", "stage_cluster"}  # fixtures that modules share
+COMPILED = any(Path(__file__).parent.glob("kernels/__pycache__/test_*"))
 MADE_ONCE = {"client", "photo", "report"}  # those that the tests of a module share
 
 
@@ -25,20 +27,54 @@ def pytest_terminal_summary(terminalreporter, config):
     terminalreporter.write_line(f"tests: {chosen}; {cases} of sampled ones (make test-all: all)")
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node):
+    """Tell a process of pytest-xdist's what this one saw before any was started."""
+    node.workerinput["compiled"] = COMPILED
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection(session):
+    """In a fresh clone one process collects before the others, which find what it compiled: a
+    minute of processor time."""
+    config = session.config
+    told = getattr(config, "workerinput", {"compiled": True})
+    if told["compiled"]:
+        return (yield)
+    done = Path(config.option.basetemp).parent / "collected"
+    if told["workerid"] != "gw0":
+        until(done.exists, "the first process did not collect")
+    try:
+        return (yield)
+    finally:
+        done.touch()
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config, items):
-    """Of the cases of a test marked ``sampled(one_in=4)`` about a fourth, always the same.
+    """Of the cases of a test marked ``sampled(one_in=4)`` a fourth, always the same, and at least
+    one.
 
     Those that share a cluster, or what else takes seconds to make, run in one process.
     """
 
-    def stays(item) -> bool:
+    def one_in(item) -> int:
         mark = item.get_closest_marker("sampled")
-        one_in = 1 if mark is None else mark.kwargs.get("one_in", 1)
-        sample = zlib.crc32(item.nodeid.encode()) % one_in == 0
-        if not ALL or one_in == 1:
-            return sample
-        return not (REST and sample) or item.get_closest_marker("long") is not None
+        return 1 if mark is None else mark.kwargs.get("one_in", 1)
+
+    cases: dict[str, list] = {}  # of each test
+    for item in items:
+        if one_in(item) > 1 and item.get_closest_marker("long") is None:
+            cases.setdefault(item.nodeid.partition("[")[0], []).append(item)
+    sample = set()
+    for some in cases.values():
+        some.sort(key=lambda item: zlib.crc32(item.nodeid.encode()))
+        sample.update(some[: max(1, len(some) // one_in(some[0]))])
+
+    def stays(item) -> bool:
+        if one_in(item) == 1 or item.get_closest_marker("long") is not None:
+            return True
+        return item in sample if not ALL else not (REST and item in sample)
 
     chosen = [item for item in items if stays(item)]
     if len(chosen) < len(items):

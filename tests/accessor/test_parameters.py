@@ -49,6 +49,7 @@ def column(request):
     return frame.image.img.on_error("null")
 
 
+@pytest.mark.sampled(one_in=4)
 @pytest.mark.parametrize(("op", "params", "told"), [(o, *w) for o, ws in WRONG.items() for w in ws])
 def test_wrong_number_ends_the_call(column, op, params, told):
     key = {"key": pd.Series(range(2))} if op.startswith(("random", "color")) else {}
@@ -130,6 +131,7 @@ def test_numbers_of_many_kinds():
 NULL = "the value that it is given in this row is null"
 
 
+@pytest.mark.sampled(one_in=4)
 @pytest.mark.parametrize("lazy", [False, True])
 @pytest.mark.parametrize("dtype", ["float64", "Int64", "float32"])
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 import daskimg as di
 from daskimg.testing import assert_images_equal, make_images
+from tests.amount import amount
 
 
 @pytest.fixture(scope="module")
@@ -40,8 +41,11 @@ def function(batch):
 META = {"image": "image[file]", "mean": float, "half": "image", "tags": list, "next": int}
 
 
+@pytest.mark.sampled
 @settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=amount("DASKIMG_FUZZ_BATCHES", 8, 40),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(
     batch_size=st.one_of(st.none(), st.just("auto"), st.integers(1, 15)),

@@ -22,6 +22,7 @@ def added(pixels):
     return pixels
 
 
+@pytest.mark.sampled(one_in=4)
 @pytest.mark.parametrize("write", [assigned, added])
 @pytest.mark.parametrize(
     "call",

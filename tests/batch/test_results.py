@@ -71,7 +71,7 @@ def values(column):
     return found
 
 
-@pytest.mark.sampled(one_in=2)
+@pytest.mark.sampled(one_in=5)
 @KINDS
 def test_a_result_becomes_its_column_on_pandas_and_dask(df, kind):
     lazy = df.img.map_batches(of(kind), columns=["path"], batch_size=3)
@@ -85,7 +85,7 @@ def test_a_result_becomes_its_column_on_pandas_and_dask(df, kind):
     assert computed.index.equals(df.index.compute())
 
 
-@pytest.mark.sampled(one_in=2)
+@pytest.mark.sampled(one_in=5)
 @KINDS
 def test_meta_declares_it_and_nothing_runs_early(df, kind):
     function = of(kind)
@@ -127,7 +127,7 @@ def survive(df, method):
         assert values(here) == values(wanted.sort_values(by_row)[kind]), kind
 
 
-@pytest.mark.sampled(one_in=2)
+@pytest.mark.sampled(one_in=5)
 @KINDS
 def test_results_survive_dasks_parquet(df, kind, tmp_path):
     frame = df.img.map_batches(of(kind), columns=["path"], batch_size=3)[[kind]]

@@ -204,6 +204,7 @@ LIES = {
 RAGGED = ["image[pixels]", "image[uint8]", "image[mixed]"]
 
 
+@pytest.mark.sampled(one_in=3)
 @pytest.mark.parametrize(
     ("kind", "cell"),
     [(kind, LIES[lie]) for kind in RAGGED for lie in LIES]

@@ -51,7 +51,7 @@ PAIRS = [
 ]
 
 
-@pytest.mark.sampled(one_in=2)
+@pytest.mark.sampled(one_in=4)
 @pytest.mark.parametrize("pair", PAIRS)
 @pytest.mark.parametrize("lazy", [False, True])
 def test_any_two_kinds_make_one_column(kinds, pair, lazy, one_thread):

@@ -133,7 +133,7 @@ def na_cmp():
     return operator.is_
 
 
-@pytest.mark.sampled(one_in=2)
+@pytest.mark.sampled(one_in=4)
 class TestImages(
     base.BaseConstructorsTests,
     base.BaseGetitemTests,
@@ -144,7 +144,7 @@ class TestImages(
     """Cells in and out. For tensors `test_array` has these: pandas compares scalars with ==."""
 
 
-@pytest.mark.sampled(one_in=2)
+@pytest.mark.sampled(one_in=4)
 class TestColumns(
     base.BaseCastingTests,
     base.BaseDtypeTests,
@@ -169,6 +169,7 @@ class TestColumns(
             assert [*groups.groupby("A").sum(numeric_only=True)] == ["C"]
 
 
+@pytest.mark.sampled(one_in=4)
 class TestNumbers(
     base.BaseAccumulateTests,
     base.BaseArithmeticOpsTests,

@@ -16,6 +16,7 @@ import pytest
 from dask.dataframe.utils import make_meta
 
 import daskimg as di
+from tests.clusters import ON_CLUSTER
 from tests.column.test_array import KINDS, REASON, cell, records
 from tests.versions import PANDAS
 
@@ -61,7 +62,7 @@ def table() -> dd.DataFrame:
     return dd.from_pandas(pd.DataFrame({"k": keys, "price": np.arange(13.0)}), npartitions=3)
 
 
-@pytest.fixture(params=["threads", pytest.param("processes", marks=pytest.mark.long)])
+@pytest.fixture(params=["threads", pytest.param("processes", marks=[pytest.mark.long, ON_CLUSTER])])
 def where(request):
     """The scheduler, and how it shuffles."""
     if request.param == "threads":

@@ -46,6 +46,7 @@ WORKS = {
 }
 
 
+@pytest.mark.sampled(one_in=3)
 @pytest.mark.parametrize("what", WORKS)
 def test_works(table, what):
     assert WORKS[what](table)
@@ -80,6 +81,7 @@ SAYS = {
 }
 
 
+@pytest.mark.sampled(one_in=3)
 @pytest.mark.parametrize("what", SAYS)
 def test_says_what_to_do(table, what):
     with pytest.raises((TypeError, ValueError), match=r"\.img\b"):

@@ -27,7 +27,7 @@ def numbers(pairs):
     return sorted(zip(*found, strict=True))
 
 
-@pytest.mark.sampled(one_in=2)
+@pytest.mark.sampled(one_in=4)
 @pytest.mark.parametrize("made", [random, clustered])
 @pytest.mark.parametrize("bits", [0, 5])
 @pytest.mark.parametrize("confirm", [None, "c"])
@@ -72,6 +72,7 @@ def test_distance_and_order():
     ]
 
 
+@pytest.mark.sampled(one_in=3)
 @pytest.mark.parametrize("partitions", [1, 2, 9])
 @pytest.mark.parametrize("scheduler", ["sync", "threads"])
 def test_groups_do_not_depend_on_partitions(partitions, scheduler):
@@ -282,6 +283,7 @@ def test_pictures_without_paths(one_thread):
 
 
 # -- nothing to find, and wrong words -------------------------------------------------------------
+@pytest.mark.sampled(one_in=3)
 @pytest.mark.parametrize("hashes", [[], [1], [None, None], [1, 2**63]])
 @pytest.mark.parametrize("lazy", [True, False])
 def test_nothing_alike(hashes, lazy, one_thread):

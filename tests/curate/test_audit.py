@@ -13,6 +13,7 @@ import pytest
 from PIL import Image, ImageEnhance, ImageFilter
 
 import daskimg as di
+from tests.clusters import ON_CLUSTER
 
 
 def photo(seed, size=(240, 180)):
@@ -172,7 +173,7 @@ def test_rows_of_unknown_divisions_stay_in_their_partitions(folder, one_thread):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("where", ["cluster", "processes"])
+@pytest.mark.parametrize("where", [pytest.param("cluster", marks=ON_CLUSTER), "processes"])
 def test_the_same_on_a_cluster_and_by_processes(where, folder, request):
     df = di.read_images(folder, on_error="null", files_per_partition=5)
     df = df[df.image.img.brightness().isna() | (df.image.img.width > 100)]
@@ -347,7 +348,7 @@ def test_what_is_held_is_looked_at_once(folder, tmp_path, one_thread):
     assert audit.report(tmp_path / "x.html")
 
 
-@pytest.mark.sampled(one_in=2)
+@pytest.mark.sampled(one_in=4)
 @pytest.mark.parametrize("kind", ["none readable", "one", "equal", "missing"])
 def test_small_and_bad_collections(kind, tmp_path, one_thread):
     if kind == "missing":

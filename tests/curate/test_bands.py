@@ -26,7 +26,7 @@ def found(items, **options):
     return pairs[np.lexsort([pairs[:, 1], pairs[:, 0]])]
 
 
-@pytest.mark.sampled(one_in=6)
+@pytest.mark.sampled(one_in=12)
 @pytest.mark.parametrize("name", SETS)
 @pytest.mark.parametrize("bits", range(13))
 def test_pairs_are_those_of_comparing_each_with_each(name, bits):

@@ -123,6 +123,7 @@ def test_neighbours_are_those_of_comparing_each_with_each(metric, one_thread):
         assert found.dtypes.tolist() == lazy.dtypes.tolist()
 
 
+@pytest.mark.sampled(one_in=3)
 @pytest.mark.parametrize("metric", METRICS)
 def test_an_index_finds_nearly_all_of_them(metric, one_thread):
     rng = np.random.default_rng(0)

@@ -75,7 +75,7 @@ def same(a, b):
         np.testing.assert_array_equal(one, other)
 
 
-@pytest.mark.sampled(one_in=4)
+@pytest.mark.sampled(one_in=6)
 @pytest.mark.parametrize("how", RESIZES)
 def test_off_gives_the_same_bits_whatever_is_beside_it(paths, how):
     with dask.config.set({"daskimg.reduced-scale": "off"}):

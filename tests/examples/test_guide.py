@@ -44,6 +44,8 @@ REPLACED = {
 }
 #: What the guide says in words only.
 TOLD = {"good_practice"}
+#: These import TensorFlow, which takes seconds: in the process that other tests import it in.
+TENSORFLOW = {"load_tfrecords", "train_tensorflow"}
 
 
 @pytest.fixture(autouse=True)
@@ -53,12 +55,12 @@ def beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-@pytest.mark.sampled(one_in=5)
+@pytest.mark.sampled(one_in=6)
 @pytest.mark.parametrize(
     "name",
     [
         pytest.param(name, marks=pytest.mark.xdist_group("tensorflow"))
-        if name == "train_tensorflow"
+        if name in TENSORFLOW
         else name
         for name in sorted({*REPLACED, *TOLD})
     ],
@@ -139,7 +141,7 @@ def test_pictures_of_a_bucket(bucket: str) -> None:
     load_files.main(uploaded(made.pictures(), bucket))
 
 
-@pytest.mark.sampled(one_in=2)
+@pytest.mark.sampled(one_in=3)
 @pytest.mark.parametrize("name", ["save_images", "save_parquet", "save_numpy"])
 def test_saved_in_a_bucket(name: str, bucket: str) -> None:
     importlib.import_module(name).main(f"{bucket}/output")

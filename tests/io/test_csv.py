@@ -37,6 +37,7 @@ def test_a_folder_of_files(tmp_path, table):
     pd.testing.assert_frame_equal(back, table.compute(), check_dtype=False)
 
 
+@pytest.mark.sampled(one_in=3)
 @pytest.mark.parametrize("where", ["", "memory://"])
 @pytest.mark.parametrize("ending", [".csv", ".csv.gz", ".CSV"])
 def test_one_file(tmp_path, table, where, ending):

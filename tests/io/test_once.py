@@ -122,7 +122,7 @@ def watched(folder):
     WATCHED.clear()
 
 
-@pytest.mark.sampled(one_in=6)
+@pytest.mark.sampled(one_in=12)
 @pytest.mark.parametrize("take", TAKES.values(), ids=TAKES)
 @pytest.mark.parametrize("frame", FRAMES)
 def test_each_row_once(folder, tmp_path, watched, frame, take):
@@ -138,6 +138,7 @@ def test_each_row_once(folder, tmp_path, watched, frame, take):
         assert called == ROWS  # the others leave that column out
 
 
+@pytest.mark.sampled(one_in=3)
 @pytest.mark.parametrize("frame", FRAMES)
 def test_a_length_needs_what_decides_the_rows(folder, watched, frame):
     assert len(FRAMES[frame](folder)) == ROWS
@@ -146,6 +147,7 @@ def test_a_length_needs_what_decides_the_rows(folder, watched, frame):
     assert sum(CALLS) == (ROWS if frame in ("apply, filtered by it", *KNOWN) else 0)
 
 
+@pytest.mark.sampled(one_in=3)
 @pytest.mark.parametrize("frame", FRAMES)
 def test_the_head_is_of_the_first_partition(folder, watched, frame):
     assert len(FRAMES[frame](folder).head(2)) == 2

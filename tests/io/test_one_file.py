@@ -55,7 +55,7 @@ def write(path: str, pictures: str, mode: str = "error") -> di.WriteResult:
         return table(pictures).img.write_numpy(path, mode=mode)
 
 
-@pytest.mark.sampled(one_in=2)
+@pytest.mark.sampled(one_in=4)
 @pytest.mark.parametrize("name", ["out.npy", "out.csv"])
 @pytest.mark.parametrize("seed", range(4))
 def test_killed_at_any_moment(name, seed, pictures, tmp_path):

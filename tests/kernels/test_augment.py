@@ -28,6 +28,7 @@ def many(function, n=400):
     return [function(augment.rng_for(0, 0, key)) for key in range(n)]
 
 
+@pytest.mark.sampled(one_in=3)
 @pytest.mark.parametrize("name", STEPS)
 def test_same_key_same_picture(name):
     step = STEPS[name]

@@ -50,6 +50,7 @@ def engine(request, monkeypatch):
     resizing.torch_module.cache_clear()
 
 
+@pytest.mark.sampled(one_in=3)
 @pytest.mark.parametrize("fit", resizing.FITS)
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
 def test_bilinear_is_within_a_grey_level_of_pillow(engine, fit, channels):
@@ -265,6 +266,7 @@ def test_flip(dtype, channels):
         geometry.flip(pixels, "diagonal")
 
 
+@pytest.mark.sampled(one_in=3)
 @pytest.mark.parametrize("degrees", [0, 30, 90, -45.5, 180, 400])
 @pytest.mark.parametrize("expand", [False, True])
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])

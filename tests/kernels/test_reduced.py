@@ -74,6 +74,7 @@ def difference(file, size, fit="stretch", resample="bilinear"):
     return np.abs(got - wanted).mean(), draft.scale
 
 
+@pytest.mark.sampled(one_in=3)
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_of_jpeg(engine, kind):
     scales = set()
@@ -86,6 +87,7 @@ def test_every_kind_of_jpeg(engine, kind):
     assert scales == {1, 2, 4}
 
 
+@pytest.mark.sampled(one_in=3)
 @pytest.mark.parametrize("resample", resizing.SMOOTH)
 @pytest.mark.parametrize("fit", resizing.FITS)
 def test_every_fit_and_filter(engine, fit, resample):
@@ -96,6 +98,7 @@ def test_every_fit_and_filter(engine, fit, resample):
             assert off <= NEAR, (n, target)
 
 
+@pytest.mark.sampled(one_in=3)
 @pytest.mark.parametrize("orientation", range(2, 9))
 def test_turned_when_it_is_small(engine, orientation):
     file = jpeg(0, (480, 361), orientation=orientation)
@@ -189,6 +192,7 @@ def test_by_how_much():
     assert resizing.reduction(1000, 4000, ((100, 25, "stretch"),), orientation=6) == 4
 
 
+@pytest.mark.sampled(one_in=3)
 @pytest.mark.parametrize("size", [(128, 128), (255, 300), (256, 700), (513, 1030), (2600, 2100)])
 @pytest.mark.parametrize("channels", [(), (1,), (2,), (3,), (4,)])
 def test_a_sketch_is_the_mean_of_blocks(size, channels):

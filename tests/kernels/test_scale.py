@@ -72,6 +72,7 @@ NUMBERS = [
 ]
 
 
+@pytest.mark.sampled(one_in=4)
 @pytest.mark.parametrize("name", PICTURES)
 @pytest.mark.parametrize("way", WAYS)
 def test_light_is_the_same_in_every_dtype(way, name):

@@ -144,7 +144,7 @@ def attempt(call):
         return None, (type(error), str(error))
 
 
-@pytest.mark.sampled(one_in=10)
+@pytest.mark.sampled(one_in=20)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", OPS)
 def test_eager_is_lazy(name, kind, mixed):
@@ -182,6 +182,7 @@ def check_dtypes(part, declared):
         assert (mine.on_error, mine.mode) == (theirs.on_error, theirs.mode)
 
 
+@pytest.mark.sampled(one_in=3)
 @pytest.mark.parametrize("name", OPS)
 def test_building_a_frame_reads_no_file(name):
     frame = lazy([f"/nowhere/{k}.png" for k in range(8)])

@@ -235,7 +235,7 @@ def check_declared(found: pd.DataFrame, declared: pd.Series) -> None:
 @pytest.mark.filterwarnings("error:Boolean Series key")  # a filter of other rows
 @pytest.mark.parametrize("shape", ["good", "broken, null", "broken, raise", "broken, one index"])
 @settings(
-    max_examples=amount("DASKIMG_FUZZ_PIPELINES", 8, 80),
+    max_examples=amount("DASKIMG_FUZZ_PIPELINES", 4, 80),
     derandomize=True,
     database=None,
     deadline=None,

@@ -80,6 +80,7 @@ def counts(d) -> set[int]:
     return {made[0].notna().sum(), made[1]["mean"].notna().sum(), made[2]["v"].notna().sum()}
 
 
+@pytest.mark.sampled(one_in=3)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("case", [*DONE, *EAGER])
 def test_pandas(rows, case, kind):
@@ -89,7 +90,7 @@ def test_pandas(rows, case, kind):
     assert counts(do(d)) == {there}
 
 
-@pytest.mark.sampled(one_in=6)
+@pytest.mark.sampled(one_in=12)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("case", DONE)
 def test_dask(rows, case, kind):

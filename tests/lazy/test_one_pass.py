@@ -30,7 +30,7 @@ def computed(x: Any) -> Any:
     return x.compute() if hasattr(x, "compute") else x
 
 
-@pytest.mark.sampled(one_in=3)
+@pytest.mark.sampled(one_in=6)
 @pytest.mark.parametrize("scheduler", ["sync", "threads"])
 @pytest.mark.parametrize("name", CASES)
 def test_case(name, scheduler, paths, tmp_path):
@@ -228,6 +228,7 @@ SHARED = {
 }
 
 
+@pytest.mark.sampled(one_in=3)
 @pytest.mark.parametrize("name", SHARED)
 def test_shared_pass(name, paths, one_thread):
     pipeline, decodes = SHARED[name]

@@ -10,6 +10,7 @@ import daskimg as di
 from daskimg import metrics
 from daskimg.lazy.prune import pruned
 from daskimg.testing import make_images
+from tests.amount import amount
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +72,7 @@ QUERIES = {
 }
 
 
+@pytest.mark.sampled(one_in=3)
 @pytest.mark.parametrize("name", QUERIES)
 def test_the_same_rows_of_fewer_partitions(df, name):
     query, partitions = QUERIES[name]
@@ -117,6 +119,7 @@ def test_folders_of_parquet(df, tmp_path):
     assert pruned(back[back.path == "no such"]).npartitions == 12  # a column of the files
 
 
+@pytest.mark.sampled
 def test_against_pandas_at_random(df):
     rng = np.random.default_rng(0)
     whole = df.compute()
@@ -127,7 +130,7 @@ def test_against_pandas_at_random(df):
         lambda d, n: d.path.str.endswith(f"{n % 4}.png"),
         lambda d, n: ~(d.label == n),
     ]
-    for _ in range(40):
+    for _ in range(amount("DASKIMG_FUZZ_PRUNE", 12, 40)):
         picks = [(terms[rng.integers(5)], int(rng.integers(6))) for _ in range(3)]
 
         def mask(d, picks=picks):

@@ -177,7 +177,7 @@ OTHERS = {
     *(narrow.concat, narrow.repartition, narrow.persist, narrow.map_partitions, *MOVES),
 }
 STEPS = (*narrow.STEPS, *FREE, *ROWS, *ROWS, *MOVES)
-CASES = amount("DASKIMG_FUZZ_WIDE", 6, 60)
+CASES = amount("DASKIMG_FUZZ_WIDE", 3, 60)
 FIRST = amount("DASKIMG_FUZZ_WIDE_FIRST", 0, 0)  # of the cases, to go on after others
 
 

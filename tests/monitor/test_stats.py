@@ -387,6 +387,7 @@ CASES = {
 }
 
 
+@pytest.mark.sampled(one_in=3)
 @pytest.mark.parametrize("limit", CASES)
 def test_the_limit_has_a_name(tmp_path, paths, monkeypatch, limit):
     run = CASES[limit](tmp_path, paths[:GOOD], monkeypatch)

@@ -14,7 +14,7 @@ from daskimg.testing import make_images
 from tests.amount import amount
 from tests.safety.damage import mutated
 
-ROWS, CASES = 6, amount("DASKIMG_FUZZ_SHARDS", 40, 200)
+ROWS, CASES = 6, amount("DASKIMG_FUZZ_SHARDS", 20, 200)
 MOST_MEMORY = 400 * 2**20
 READ = {
     "npy": di.read_numpy,

@@ -18,6 +18,7 @@ from daskimg import config
 from daskimg.errors import TooManyBytesError
 from daskimg.kernels.reader import READERS
 from daskimg.transport import fetch
+from tests.clusters import ON_CLUSTER
 from tests.safety.damage import seeds
 
 JPEG_ONLY = {"daskimg.formats": ["jpeg"]}
@@ -120,7 +121,9 @@ def capped(sizes: Path) -> int:
     return (sizes / "b.png").stat().st_size
 
 
-@pytest.mark.parametrize("scheduler", ["sync", "threads", "workers"])
+@pytest.mark.parametrize(
+    "scheduler", ["sync", "threads", pytest.param("workers", marks=ON_CLUSTER)]
+)
 def test_files_of_more_bytes_are_failed_rows(request, sizes, scheduler):
     if scheduler == "workers":
         request.getfixturevalue("client")

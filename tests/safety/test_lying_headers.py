@@ -77,6 +77,7 @@ LIES = {
 }
 
 
+@pytest.mark.sampled(one_in=3)
 @pytest.mark.parametrize("name", LIES)
 def test_arrays(tmp_path, name):
     (tmp_path / name).write_bytes(LIES[name])
@@ -204,7 +205,7 @@ SLOW = {
 }
 
 
-@pytest.mark.sampled(one_in=2)
+@pytest.mark.sampled(one_in=5)
 @pytest.mark.parametrize(
     "name, processes", [*((name, False) for name in SLOW), ("wide.webp", True), ("scans.jpg", True)]
 )
@@ -250,6 +251,7 @@ def test_sides_that_no_picture_has(tmp_path):
     assert frame.width.isna().all()
 
 
+@pytest.mark.sampled(one_in=3)
 @pytest.mark.parametrize("name, body", [(b"abCd", b""), (b"tEXt", b"a\0b"), (b"IDAT", b"")])
 @pytest.mark.parametrize("behind", [False, True])
 def test_chunks_without_end(tmp_path, name, body, behind):

@@ -44,7 +44,7 @@ def through(reader: str, folder: Path):
     return read.rename(columns={"png": "image"})  # a tar's columns are its extensions
 
 
-@pytest.mark.sampled(one_in=10)
+@pytest.mark.sampled(one_in=4)
 @pytest.mark.parametrize("reader", ["images", "parquet", "webdataset", "tfrecords"])
 def test_the_other_rows_are_equal(folders, reader):
     clean, damaged = (measured(through(reader, folder)) for folder in folders)

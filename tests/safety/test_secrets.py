@@ -113,6 +113,7 @@ def test_frames_show_no_options(frame):
     shows_nothing(found.image.dtype.to_json(), found.small.dtype.to_json())
 
 
+@pytest.mark.sampled(one_in=3)
 @pytest.mark.parametrize("name", WRITERS)
 def test_writers_write_and_show_no_options(frame, vault, name):
     write = getattr(frame.img, f"write_{name}")

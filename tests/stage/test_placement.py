@@ -48,7 +48,7 @@ WAYS = {
 }
 
 
-@pytest.mark.sampled(one_in=3)
+@pytest.mark.sampled(one_in=4)
 @pytest.mark.parametrize("way", WAYS)
 def test_every_way_of_computing(client, tmp_path, way):
     staged = on_gpu(work.frame(6)).assign(double=lambda f: f.i * 2)

@@ -13,12 +13,14 @@ import torch
 import daskimg as di
 from daskimg import metrics
 from daskimg.testing import assert_images_equal, make_images
+from tests.clusters import ON_CLUSTER
 from tests.stream.conftest import ROWS, gathered, uniform
 
 SIZES = [1, 6, 7, 32, 100]
+CLIENT = pytest.param("client", marks=ON_CLUSTER)
 
 
-@pytest.mark.sampled(one_in=2)
+@pytest.mark.sampled(one_in=4)
 @pytest.mark.parametrize("scheduler", ["threads", "sync"])
 @pytest.mark.parametrize("per_partition", [1, 7, 100])
 @pytest.mark.parametrize("size", SIZES)
@@ -64,9 +66,9 @@ PIPELINES = {
 }
 
 
-@pytest.mark.sampled(one_in=4)
+@pytest.mark.sampled(one_in=6)
 @pytest.mark.parametrize("name", PIPELINES)
-@pytest.mark.parametrize("scheduler", ["threads", "client"])
+@pytest.mark.parametrize("scheduler", ["threads", CLIENT])
 def test_pipelines(frame, name, scheduler, request):
     if scheduler == "client":
         request.getfixturevalue("client")
@@ -217,7 +219,7 @@ def of_paths(paths, on_error, parts=1):
     return df.assign(image=di.images(df.path, on_error=on_error))
 
 
-@pytest.mark.parametrize("scheduler", ["threads", "sync", "client"])
+@pytest.mark.parametrize("scheduler", ["threads", "sync", CLIENT])
 @pytest.mark.parametrize("policy", ["raise", "null"])
 def test_an_error_comes_where_its_row_would(broken, policy, scheduler, request):
     if scheduler == "client":

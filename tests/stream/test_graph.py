@@ -47,7 +47,7 @@ DELAYED = {
 }
 
 
-@pytest.mark.sampled(one_in=5)
+@pytest.mark.sampled(one_in=8)
 @pytest.mark.parametrize(
     ("case", "scheduler"), [("isin", "sync"), *((case, "threads") for case in DELAYED)]
 )
@@ -62,7 +62,7 @@ def test_delayed_values_below_an_iterator(folder, case, scheduler):
         assert [n for _, numbers in rows for n in numbers.tolist()] == EVEN
 
 
-@pytest.mark.sampled(one_in=6)
+@pytest.mark.sampled(one_in=12)
 @pytest.mark.parametrize("fill", [False, True])
 @pytest.mark.parametrize("case", [*DELAYED, "from_delayed", "to_delayed", "map_batches"])
 def test_delayed_values_below_batches(folder, case, fill, one_thread):
@@ -101,7 +101,7 @@ HELD = {
 }
 
 
-@pytest.mark.sampled(one_in=2)
+@pytest.mark.sampled(one_in=3)
 @pytest.mark.parametrize("case", HELD)
 def test_what_a_cluster_holds_below_an_iterator(folder, case, client):
     df = HELD[case](listed(folder), client)

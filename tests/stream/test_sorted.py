@@ -84,7 +84,7 @@ def total(chosen, tmp_path):
     return int(chosen.made.sum().compute())
 
 
-@pytest.mark.sampled(one_in=2)
+@pytest.mark.sampled(one_in=4)
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("way", [batches, torch, computed])
 def test_each_row_is_made_once(df, name, way, tmp_path):
@@ -103,7 +103,7 @@ def sees_each_row_once(df, name, way, tmp_path):
     assert Model.seen == ROWS
 
 
-@pytest.mark.sampled(one_in=4)
+@pytest.mark.sampled(one_in=8)
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("way", [written, persisted, several, total])
 def test_a_model_sees_each_row_once_whatever_is_asked(df, name, way, tmp_path):

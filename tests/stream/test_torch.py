@@ -155,6 +155,7 @@ KINDS = {
 }
 
 
+@pytest.mark.sampled(one_in=3)
 @pytest.mark.parametrize("readers", [(2, 1), (3, 2)])
 @pytest.mark.parametrize("name", KINDS)
 def test_readers_take_each_row_once(frame, name, readers):

@@ -146,6 +146,7 @@ def handed_out(batch, workers, rows, weight):
     return found
 
 
+@pytest.mark.sampled(one_in=4)
 @pytest.mark.parametrize("weight", [0.0, 20_000, 4_400_000], ids=["unknown", "small", "large"])
 @pytest.mark.parametrize("rows", [1, 23, 64, 1000])
 @pytest.mark.parametrize("workers", [2, 16])

@@ -66,6 +66,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[str | None]:
     return asked
 
 
+@pytest.mark.sampled(one_in=4)
 @pytest.mark.parametrize("size", [1000, 7])
 @pytest.mark.parametrize("what", PLACES)
 def test_what_s3fs_finds(

@@ -46,6 +46,7 @@ def files(place: Path) -> dict[str, bytes]:
     return {path.relative_to(place).as_posix(): path.read_bytes() for path in found}
 
 
+@pytest.mark.sampled(one_in=3)
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full on this system")
 @pytest.mark.parametrize("writer", ["write_parquet", "write_images", "write_numpy"])
 def test_a_full_disk(frame, tmp_path, monkeypatch, writer):
@@ -220,6 +221,7 @@ def groups(frame, tmp_path):
     return tmp_path / "a.parquet"
 
 
+@pytest.mark.sampled(one_in=3)
 @pytest.mark.parametrize("size", ["1B", "64MiB"])
 @pytest.mark.parametrize("columns", ["image.bytes", "small", "n"])
 def test_a_broken_page_costs_its_rows(groups, columns, size):

@@ -244,6 +244,7 @@ CHANGES = {
 }
 
 
+@pytest.mark.sampled(one_in=3)
 @pytest.mark.parametrize("change", CHANGES)
 def test_append_of_other_columns_is_refused_before_anything_is_written(frame, place, change):
     frame = frame.assign(n=1)

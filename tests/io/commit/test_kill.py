@@ -135,7 +135,7 @@ def test_killed_at_any_moment(writer, seed, pictures, whole, tmp_path):
     check(writer, pictures, place, expected)
 
 
-@pytest.mark.sampled(one_in=2)
+@pytest.mark.sampled(one_in=5)
 @pytest.mark.parametrize("writer", WRITERS)
 @pytest.mark.parametrize(
     "call, last",

@@ -366,7 +366,7 @@ def test_errors_asked_for_on_resume(pictures, place, monkeypatch):
 
 
 # -- power cuts -----------------------------------------------------------------------------------
-@pytest.mark.sampled(one_in=2)
+@pytest.mark.sampled(one_in=4)
 @pytest.mark.parametrize("pattern", ["*.parquet", "0*.json", "query.json", "commit-*"])
 @pytest.mark.parametrize("left", [b"", b"{", b"[1]", b"null", b'{"partition": 0}'])
 def test_files_cut_between_death_and_resume(pictures, tmp_path, monkeypatch, pattern, left):
@@ -446,7 +446,7 @@ def store(request, tmp_path):
     return f"s3://{bucket}/o", options
 
 
-@pytest.mark.sampled(one_in=2)
+@pytest.mark.sampled(one_in=4)
 @pytest.mark.parametrize("writer", ["write_parquet", "write_images", "write_csv"])
 def test_of_two_writes_one_says_written_and_its_rows_are_there(pictures, tmp_path, store, writer):
     make_images(tmp_path / "q", 6, size=(9, 9), formats=["png"])
@@ -479,6 +479,7 @@ def test_neat_names_on_stores_that_know_conditions_and_own_ones_elsewhere(pictur
 
 
 # -- names out of files ---------------------------------------------------------------------------
+@pytest.mark.sampled(one_in=3)
 @pytest.mark.parametrize("name", ["../precious", "/etc/precious", "a/../../precious", "link/x"])
 @pytest.mark.parametrize("where", ["replaces", "files", "tickets", "errors"])
 def test_names_out_of_manifests_and_tickets_are_checked(

@@ -34,6 +34,7 @@ def test_expansion(path, wanted):
     assert expanded(path) == wanted.split(" ")
 
 
+@pytest.mark.sampled(one_in=3)
 @pytest.mark.parametrize("protocol", ["", "memory://"])
 @pytest.mark.parametrize("kind", ["images", "parquet", "numpy", "tfrecords", "webdataset"])
 def test_every_reader(tmp_path, kind, protocol):

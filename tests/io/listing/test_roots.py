@@ -102,7 +102,7 @@ def made(df):
     return df.assign(image=di.images(df.p))[["image"]]
 
 
-@pytest.mark.sampled(one_in=2)
+@pytest.mark.sampled(one_in=4)
 @pytest.mark.parametrize("frame", FRAMES.values(), ids=FRAMES)
 def test_names_are_those_below_the_folder(shop, tmp_path, frame):
     result = frame(shop).img.write_images(tmp_path / "out", "image")

@@ -113,6 +113,7 @@ def test_every_kind_comes_back_equal(kind, tmp_path):
     assert str(lazy._meta.dtypes.astype(str)) == str(frame.dtypes.astype(str))
 
 
+@pytest.mark.sampled(one_in=3)
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_rows_and_no_pictures(kind, tmp_path):
     frame = pd.DataFrame({"x": _cells(kind), "n": range(5)})
@@ -123,6 +124,7 @@ def test_no_rows_and_no_pictures(kind, tmp_path):
     assert_same(found, frame.iloc[[3]].reset_index(drop=True))
 
 
+@pytest.mark.sampled(one_in=3)
 @pytest.mark.parametrize("kind", KINDS)
 def test_slices_write_their_own_rows(kind, tmp_path):
     frame = pd.DataFrame({"x": _cells(kind)}).iloc[1:4]

@@ -207,6 +207,7 @@ DRIFT = {
 }
 
 
+@pytest.mark.sampled(one_in=3)
 @pytest.mark.parametrize("case", DRIFT)
 def test_types_are_promoted(case, tmp_path):
     one, two, wanted = DRIFT[case]

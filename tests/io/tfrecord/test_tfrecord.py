@@ -432,6 +432,7 @@ def test_a_damaged_length_is_one_story_however_it_is_cut(tmp_path, per, verify):
         assert len(frame) == len(frame.n.compute(scheduler="sync")) == len(wanted)
 
 
+@pytest.mark.sampled(one_in=4)
 @pytest.mark.parametrize("per", [None, 1])
 @pytest.mark.parametrize("length", [0, 3, 2**31, 2**40, 2**62, 2**63 - 5, 2**64 - 1])
 def test_a_length_that_lies(tmp_path, per, length):

@@ -146,6 +146,7 @@ SIZES = {
 }
 
 
+@pytest.mark.sampled(one_in=9)
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("member", ["a/2.cls", "a/2.png", "x"])
 @pytest.mark.parametrize("per", [None, 2])
