@@ -21,8 +21,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from xml.sax.saxutils import escape
 
-from benchmarks.pictures import list_pictures
-
 BUCKET = "pictures"
 LATENCY = 30  # milliseconds
 PAGE = 1000  # keys of an answer
@@ -66,18 +64,20 @@ class Endpoint:
 
     def __init__(self, folder: str, latency: float) -> None:
         self.latency = latency / 1000
-        paths = list_pictures(Path(folder))
+        paths = (os.path.join(place, n) for place, _, names in os.walk(folder) for n in names)
         self.files = {f"all/{os.path.relpath(path, folder)}": path for path in paths}
         self.keys = sorted(self.files)
         self.held: dict[str, bytes] = {}
         self.written: dict[str, bytes] = {}
         self.requests = self.now = self.most = 0
+        self.sizes: list[int] = []  # of what was sent of files
 
     async def answer(self, request: Any) -> Any:
         from aiohttp import web
 
         if request.path == "/-told":
             told = {"requests": self.requests, "most": self.most, "cpu": time.process_time()}
+            told["sizes"] = self.sizes
             return web.json_response(told)
         self.requests += 1
         self.now += 1
@@ -120,9 +120,11 @@ class Endpoint:
         if request.method == "HEAD":
             return web.Response(headers={**headers, "Content-Length": str(len(data))})
         if asked := request.headers.get("Range"):
-            first, last = map(int, asked.removeprefix("bytes=").split("-"))
+            start, _, end = asked.removeprefix("bytes=").partition("-")
+            first, last = int(start), int(end or len(data))
             headers["Content-Range"] = f"bytes {first}-{min(last, len(data) - 1)}/{len(data)}"
             data, status = data[first : last + 1], 206
+        self.sizes.append(len(data))
         return web.Response(body=data, status=status, headers=headers)
 
     def page(self, query: Any) -> Any:

@@ -6,6 +6,7 @@ import io
 import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, BinaryIO, NamedTuple, TypeAlias
 
 import dask.dataframe as dd
@@ -19,9 +20,11 @@ from daskimg.io.commit.target import Target
 from daskimg.io.listing.find import UrlPath, given_paths, list_images
 from daskimg.io.listing.roots import rooted
 from daskimg.io.listing.walk import name_of, own_part
+from daskimg.lazy import chunks
 from daskimg.lazy.source import from_reader
 from daskimg.secrets import mask_url
-from daskimg.transport import fetch
+from daskimg.transport import fetch, spans
+from daskimg.transport.spans import Spans
 
 __all__ = [
     "Part",
@@ -32,11 +35,13 @@ __all__ = [
     "numbered",
     "open_shard",
     "read_range",
+    "spans_of",
     "with_bytes",
 ]
 
 # Shards whose rows are not counted: the index of row r of shard s is s * EXTENT + r.
 EXTENT = 10**9
+LOOKED_THROUGH = 4  # shards elsewhere that are in memory at once to find their rows
 PNG = ("bool", "uint8", "uint16")  # values that it can hold
 
 
@@ -98,8 +103,17 @@ def _listed(entry: str, source: fetch.Source) -> dict[str, int | None]:
     return dict(zip(paths, sizes, strict=True))
 
 
+def spans_of(
+    shard: Shard, source: fetch.Source, start: int = 0, end: int | None = None
+) -> Spans | None:
+    """Bytes of a shard, where they come in ranges that can be under way before they are read."""
+    if end is not None:
+        return spans.spans_of(shard.path, source, start, end)
+    return spans.spans_of(shard.path, source, 0, shard.size or 0, whole=True)
+
+
 def read_range(shard: Shard, source: fetch.Source, start: int, end: int) -> bytes:
-    """The bytes of a file from `start` to `end`, in one request; fewer where it ends before."""
+    """The bytes of a file from `start` to `end`; fewer where it ends before."""
     retries = config.retries()
     local = fetch.local_path(shard.path)
     if local is not None:
@@ -110,16 +124,24 @@ def read_range(shard: Shard, source: fetch.Source, start: int, end: int) -> byte
                 return file.read(end - start)
 
         return fetch.retrying(read, shard.path, retries)
+    found = spans_of(shard, source, start, end)
+    if found is not None:
+        return chunks.read(found)
     with fetch.open_ranges(shard.path, source, retries=retries) as file:
         file.seek(start)
         return file.read(end - start)
 
 
 def open_shard(shard: Shard, source: fetch.Source, head: bool = False) -> BinaryIO:
-    """A file to read from its start: a remote one comes in one request, by blocks for its head."""
+    """A file to read from its start: a remote one comes whole, by growing blocks for its head."""
     retries = config.retries()
-    if head or fetch.local_path(shard.path) is not None:
+    if fetch.local_path(shard.path) is not None:
         return fetch.open_head(shard.path, source, retries=retries)
+    if head:
+        return spans.open_start(shard.path, source, retries)
+    found = spans_of(shard, source)
+    if found is not None:
+        return io.BytesIO(chunks.read(found))
     return io.BytesIO(fetch.read_bytes(shard.path, source, retries=retries))
 
 
@@ -137,6 +159,10 @@ class Part(NamedTuple):
     rows: int | None = None
     start: int = 0
     end: int | None = None
+
+    def spans(self, source: fetch.Source) -> Spans | None:
+        """The bytes that are read for them."""
+        return spans_of(self.shard, source, self.start, self.end)
 
 
 # Where each row of a shard begins, and where the last ends; None in one that is compressed.
@@ -169,8 +195,7 @@ def _cut(
     shards: Sequence[Shard], most: int, positions: Callable[[Shard], Positions]
 ) -> Iterator[Part]:
     row = 0
-    for shard in shards:
-        starts, end = positions(shard)
+    for shard, (starts, end) in zip(shards, _looked_through(shards, positions), strict=True):
         for first in range(0, len(starts), most):
             last = min(first + most, len(starts))
             span: Any = ()
@@ -180,6 +205,17 @@ def _cut(
             row += last - first
     if not row:
         yield Part(shards[0], 0, 0, 0)
+
+
+def _looked_through(
+    shards: Sequence[Shard], positions: Callable[[Shard], Positions]
+) -> Iterator[Positions]:
+    """The positions in each shard; of those elsewhere some are fetched while one is looked at."""
+    if all(fetch.local_path(shard.path) is not None for shard in shards):
+        yield from map(positions, shards)
+        return
+    with ThreadPoolExecutor(LOOKED_THROUGH) as pool:
+        yield from pool.map(positions, shards)
 
 
 def with_bytes(frame: dd.DataFrame, where: str) -> dd.DataFrame:

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
-from daskimg import metrics, wanted
+from daskimg import config, metrics, wanted
 from daskimg.guard import limit
 from daskimg.lazy.bare import as_pandas, joined, rows_at
 from daskimg.lazy.evaluate import ALL, Evaluator
 from daskimg.lazy.fusion import bare
 from daskimg.lazy.recipe import Recipe
 from daskimg.transport.ahead import Feeds, feeding
+from daskimg.transport.spans import Spans
 
-__all__ = ["QUEUE", "Hints", "Results", "begun", "mark_of", "narrowed", "run", "taken"]
+__all__ = ["QUEUE", "Hints", "Results", "begun", "mark_of", "narrowed", "read", "run", "taken"]
 
 FIRST = 16  # rows of the first chunk
 CHUNK = 2**26  # bytes of pictures that a chunk keeps, about
@@ -59,16 +60,22 @@ def mark_of(recipe: Recipe, rows: Any) -> Any:
     return recipe.roots[0].name, len(index), repr(ends)
 
 
-def begun(recipe: Recipe, rows: Any) -> Feeds | None:
-    """What was begun for these rows."""
+def begun(mark: Callable[[], Any]) -> Feeds | None:
+    """What was begun for work that has a mark."""
     run = wanted.current()
     if run is not None:
         hints = run.begun
-        return hints.take(mark_of(recipe, rows)) if hints is not None and hints.feeds else None
+        return hints.take(mark()) if hints is not None and hints.feeds else None
     worker = metrics.worker()  # of a cluster, whose task this is
     queue = None if worker is None else worker.plugins.get(QUEUE)
-    feeds: Feeds | None = None if queue is None else queue.take(mark_of(recipe, rows))
+    feeds: Feeds | None = None if queue is None else queue.take(mark())
     return feeds
+
+
+def read(spans: Spans) -> bytes:
+    """The bytes of a part of a file, which may be on their way already."""
+    with feeding(begun(lambda: spans)) as feeds:
+        return spans.read(feeds, config.retries())
 
 
 class Results(dict[str, Any]):
@@ -96,7 +103,7 @@ def run(recipe: Recipe, *given: Any, part: limit.Part | None = None) -> Results:
     ImageError, TooManyErrors
     """
     rows, *others = given
-    with feeding(begun(recipe, rows)):
+    with feeding(begun(lambda: mark_of(recipe, rows))):
         return _run(recipe, rows, others, part)
 
 

@@ -10,8 +10,7 @@ from typing import Any
 from daskimg import wanted
 from daskimg.clients import active_client, ensure, other_clients
 from daskimg.lazy.chunks import Hints
-from daskimg.lazy.hints import hint, reaches_out
-from daskimg.lazy.recipe import Recipe
+from daskimg.lazy.hints import hint
 from daskimg.transport.ahead import hungry
 
 __all__ = ["watch"]
@@ -19,16 +18,14 @@ __all__ = ["watch"]
 logger = logging.getLogger("daskimg.lazy.foresight")
 
 
-def watch(recipe: Recipe) -> None:
-    """See that a computation about to start reads ahead of its tasks.
+def watch() -> None:
+    """See that a computation about to start reads files elsewhere ahead of its tasks.
 
     In threads of this process it is said each time: Dask forgets callbacks when two computations
     overlap.
     """
     from dask.callbacks import Callback
 
-    if not reaches_out(recipe):
-        return
     Callback(pretask=_before).register()
     if "distributed" in sys.modules:
         from daskimg.lazy.queued import Queue

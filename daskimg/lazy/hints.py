@@ -2,7 +2,8 @@
 
 A pass reads ahead of itself (`daskimg.transport.ahead`). Here the rows of a region that has not
 begun are told, where they are known without work: a listing in the graph, a frame in memory. What
-is hinted is what is opened whatever filters say.
+is hinted is what is opened whatever filters say. A reader of shards or row groups, which has an
+attribute ``spans``, tells what it will read of a file.
 """
 
 from __future__ import annotations
@@ -20,8 +21,19 @@ from daskimg.lazy.fusion import is_light, run_bare, run_in_order
 from daskimg.lazy.recipe import Recipe
 from daskimg.transport.ahead import Feeds
 from daskimg.transport.source import Source
+from daskimg.transport.spans import Spans
 
-__all__ = ["Opens", "Wanted", "feeds_of", "hint", "reaches_out", "region_in", "wants"]
+__all__ = [
+    "Opens",
+    "Wanted",
+    "begun",
+    "feeds_of",
+    "hint",
+    "reaches_out",
+    "region_in",
+    "spans_in",
+    "wants",
+]
 
 
 class Wanted(NamedTuple):
@@ -55,6 +67,27 @@ class Opens(NamedTuple):
 
 def region_in(tasks: Iterable[Any]) -> Opens | None:
     """The region among tasks that opens files elsewhere; what is fused to one is taken apart."""
+    found, given = _apart(tasks)
+    for task in found.values():
+        if getattr(task, "func", None) is chunks.run and isinstance(task.args[1], TaskRef):
+            recipe = task.args[0]
+            return Opens(recipe, task.args[1].key, found, given) if reaches_out(recipe) else None
+    return None
+
+
+def spans_in(tasks: Iterable[Any]) -> Spans | None:
+    """What a reader among tasks will read of a file elsewhere."""
+    for task in _apart(tasks)[0].values():
+        kwargs: Any = getattr(task, "kwargs", {})
+        spans = getattr(kwargs.get("_func", getattr(task, "func", None)), "spans", None)
+        if spans is not None:
+            found: Spans | None = spans(task.args[0], kwargs.get("columns"))
+            return found
+    return None
+
+
+def _apart(tasks: Iterable[Any]) -> tuple[dict[Any, Any], dict[Any, Any]]:
+    """All tasks by their keys, and the keys of what is given to them by their keys inside."""
     found: dict[Any, Any] = {}
     given: dict[Any, Any] = {}
     for task in tasks:
@@ -68,11 +101,7 @@ def region_in(tasks: Iterable[Any]) -> Opens | None:
             inner, outer = [task], iter(())
         found |= {one.key: one for one in inner}
         given |= {key: getattr(ref, "key", ref) for key, ref in outer}
-    for task in found.values():
-        if getattr(task, "func", None) is chunks.run and isinstance(task.args[1], TaskRef):
-            recipe = task.args[0]
-            return Opens(recipe, task.args[1].key, found, given) if reaches_out(recipe) else None
-    return None
+    return found, given
 
 
 def reaches_out(recipe: Recipe) -> bool:
@@ -109,9 +138,19 @@ def wants(task: Any, cache: Mapping[Any, Any]) -> Wanted | None:
 
     `cache` is what other tasks have made.
     """
+    spans = spans_in([task])
+    if spans is not None:
+        return Wanted(spans, begun(spans))
     region = region_in([task])
     rows = None if region is None else region.rows(cache)
     if region is None or rows is None:
         return None
     feeds = feeds_of(region.recipe, rows)
     return None if feeds is None else Wanted(mark_of(region.recipe, rows), feeds)
+
+
+def begun(spans: Spans) -> Feeds:
+    """Spans on their way."""
+    feeds = Feeds()
+    spans.begin(feeds)
+    return feeds

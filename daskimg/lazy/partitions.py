@@ -30,7 +30,7 @@ from daskimg.lazy.expr import (
     optimize_blockwise_fusion,
 )
 from daskimg.lazy.fusion import run_bare, twin_of, unfused
-from daskimg.lazy.hints import feeds_of, region_in
+from daskimg.lazy.hints import begun, feeds_of, region_in, spans_in
 from daskimg.lazy.nodes import PlacedStage, Stage, replaced, with_operands
 from daskimg.lazy.prune import pruned
 from daskimg.lazy.region import Region, Take, decodes, every_node
@@ -73,6 +73,8 @@ class Part:
 
     def ahead(self, *frames: Any) -> Feeds | None:
         """Files that the work (on given rows) will want, on their way; None: all are local."""
+        if self._spans is not None:
+            return begun(self._spans)
         region = self._opens
         if region is None:
             return None
@@ -84,11 +86,15 @@ class Part:
         return region_in(self._twins)
 
     @functools.cached_property
+    def _spans(self) -> Any:
+        return spans_in(self._twins)
+
+    @functools.cached_property
     def _twins(self) -> list[Any]:
         return [twin_of(task) for task in self.tasks.values()]
 
     def __getstate__(self) -> dict[str, Any]:
-        made_here = ("_twins", "_opens")
+        made_here = ("_twins", "_opens", "_spans")
         return {name: value for name, value in self.__dict__.items() if name not in made_here}
 
     def named(self, key: Any) -> dict[Any, Any]:

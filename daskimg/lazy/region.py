@@ -35,6 +35,7 @@ from daskimg.lazy.expr import (
     operand,
 )
 from daskimg.lazy.fusion import Together, fusion
+from daskimg.lazy.hints import reaches_out
 from daskimg.lazy.nodes import (
     ImageNode,
     Once,
@@ -210,7 +211,8 @@ class Region(Pictures):
     def _lower(self) -> None:
         crashes.watch()
         wanted.watch()
-        foresight.watch(self.recipe)
+        if reaches_out(self.recipe):
+            foresight.watch()
         if any(program.decodes for program in self.recipe.programs):
             tell_of_threads()
 

@@ -10,10 +10,10 @@ import dask.dataframe as dd
 import pandas as pd
 
 from daskimg import wanted
-from daskimg.lazy import plain
+from daskimg.lazy import foresight, plain
 from daskimg.lazy.expr import RULES, Expr, FromMapProjectable, Len, Lengths, Literal, new_collection
 from daskimg.lazy.tree import decider
-from daskimg.transport.stores import store_of
+from daskimg.transport.stores import is_here, store_of
 
 __all__ = ["from_reader", "row_counts"]
 
@@ -126,6 +126,8 @@ class Source(FromMapProjectable):  # type: ignore[misc]
 
     def _lower(self) -> Expr | None:
         wanted.watch()
+        if hasattr(self.operand("func"), "spans") and not all(map(is_here, self.homes)):
+            foresight.watch()
         lowered: Expr | None = super()._lower()
         return lowered
 

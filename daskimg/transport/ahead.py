@@ -41,7 +41,7 @@ class Request:
 
     __slots__ = ("answer", "ask", "error", "event", "feed", "path", "size", "state", "task")
 
-    def __init__(self, path: str, ask: Ask, feed: Feed | None = None) -> None:
+    def __init__(self, path: Any, ask: Ask, feed: Feed | None = None) -> None:
         self.path, self.ask, self.feed = path, ask, feed
         self.state = WAITING
         self.size = 0  # bytes that it stands for in the budget
@@ -60,26 +60,33 @@ class Request:
 
 
 class Feed:
-    """Files that rows of one pass want, in their order.
+    """Files that rows of one pass want, or spans of one file, in their order.
 
     Parameters
     ----------
     asking : callable
-        The request for a path; None where it cannot be made ahead.
+        The request for a path or span; None where it cannot be made ahead.
     most : int, optional
         Bytes of an answer at most.
+    size : callable, optional
+        Bytes of an answer, where they are known before.
     """
 
-    def __init__(self, asking: Callable[[str], Ask | None], most: int | None = None) -> None:
-        self.asking, self.most = asking, most
+    def __init__(
+        self,
+        asking: Callable[[Any], Ask | None],
+        most: int | None = None,
+        size: Callable[[Any], int] | None = None,
+    ) -> None:
+        self.asking, self.most, self.size = asking, most, size
         self.rows: deque[Request] = deque()  # not taken, in order
         self.waiting: deque[Request] = deque()  # of these, not begun
-        self.expected: Counter[str] = Counter()
+        self.expected: Counter[Any] = Counter()
         self.at_work = False  # a pass takes from it
         self.home = _process()
         self.home.add(self)
 
-    def expect(self, paths: Iterable[str]) -> None:
+    def expect(self, paths: Iterable[Any]) -> None:
         """Rows of these paths come, if they are not expected already."""
         left = self.expected.copy()
         new = []
@@ -91,7 +98,7 @@ class Feed:
         if new:
             self.home.expect(self, new)
 
-    def take(self, path: str) -> Request | None:
+    def take(self, path: Any) -> Request | None:
         """The request for the next row of this path; the rows before it are not wanted."""
         return self.home.take(self, path) if self.expected[path] > 0 else None
 
@@ -205,7 +212,7 @@ class _Process:
             self.urgent.append(request)
             self._wake()
 
-    def take(self, feed: Feed, path: str) -> Request | None:
+    def take(self, feed: Feed, path: Any) -> Request | None:
         with self.lock:
             feed.at_work = True
             while feed.rows:
@@ -291,7 +298,7 @@ class _Process:
         while self.urgent:
             request = self.urgent.popleft()
             if request.state == WAITING:
-                request.size = self._size(request.feed)
+                request.size = self._size(request)
                 return request
         for feed in sorted(self.feeds, key=_rank):
             room = budget if feed.at_work else budget - budget // RESERVE
@@ -299,7 +306,7 @@ class _Process:
                 if feed.waiting[0].state != WAITING:
                     feed.waiting.popleft()
                     continue
-                size = self._size(feed)
+                size = self._size(feed.waiting[0])
                 if self.held and self.held + size > room:
                     break
                 request = feed.waiting.popleft()
@@ -307,7 +314,10 @@ class _Process:
                 return request
         return None
 
-    def _size(self, feed: Feed | None) -> int:
+    def _size(self, request: Request) -> int:
+        feed = request.feed
+        if feed is not None and feed.size is not None:
+            return feed.size(request.path)
         most = None if feed is None else feed.most
         return int(self.guess) if most is None else min(most, int(self.guess))
 
@@ -330,7 +340,8 @@ class _Process:
             event, request.event, request.task = request.event, None, None
             if request.state == UNDER_WAY:
                 size = len(answer) if isinstance(answer, bytes) else 0
-                if size and (request.feed is None or request.feed.most is None):
+                feed = request.feed
+                if size and (feed is None or (feed.most is None and feed.size is None)):
                     self.guess = max(size, self.guess * 0.9 + size * 0.1)
                 self.held += size - request.size
                 request.size, request.state = size, HERE

@@ -23,6 +23,7 @@ from daskimg.transport.source import Source, common, recall
 from daskimg.transport.stores import WEB, local_path
 
 __all__ = [
+    "Ranges",
     "Source",
     "asking",
     "common",
@@ -107,7 +108,7 @@ def read_bytes(
         fs, name = source.filesystem(path)
         data = retrying(lambda: _read_stream(fs, name, max_bytes), path, retries, source.mask)
     else:
-        data = _Ranges(path, source, retries, first).read_range(0, max_bytes + 1)
+        data = Ranges(path, source, retries).read_range(0, max_bytes + 1, first)
     _check_size(len(data), max_bytes)
     return data
 
@@ -189,7 +190,7 @@ def open_head(
     if local is not None:
         # unbuffered: a header is one read
         return retrying(lambda: os.fdopen(os.open(local, LOCAL), "rb", buffering=0), path, retries)
-    ranges = _Ranges(path, source or Source.default, retries, first)
+    ranges = Ranges(path, source or Source.default, retries, first)
     reader = io.BufferedReader(ranges, HEAD_BYTES)
     try:
         reader.peek(1)  # the one request, now: a missing file fails where it is opened
@@ -205,7 +206,7 @@ def open_ranges(path: str, source: Source | None = None, *, retries: int = 3) ->
     For readers that ask for large pieces of it, such as columns of a Parquet file. Parameters as
     in :func:`read_bytes`.
     """
-    return _Ranges(path, source or Source.default, retries)  # type: ignore[return-value]
+    return Ranges(path, source or Source.default, retries)  # type: ignore[return-value]
 
 
 def size(path: str, source: Source | None = None, *, retries: int = 3) -> int:
@@ -237,8 +238,10 @@ def size(path: str, source: Source | None = None, *, retries: int = 3) -> int:
     return len(read_bytes(path, source, retries=retries)) if found is None else int(found)
 
 
-class _Ranges(io.RawIOBase):
+class Ranges(io.RawIOBase):
     """A remote file as byte ranges; `io.BufferedReader` around it is the block cache.
+
+    What was asked for ahead is the `first` try for its first range.
 
     Opening through fsspec asks the store for the size first; here the end of the file is known
     when a range comes back short, so a header is one request, not two.
@@ -254,6 +257,11 @@ class _Ranges(io.RawIOBase):
         self._door, self._name = door_of(path, source)
         self._at = 0
         self._size: int | None = None
+
+    @property
+    def asynchronous(self) -> bool:
+        """Whether several requests may be under way."""
+        return self._door.asynchronous
 
     def readable(self) -> bool:
         return True
@@ -281,7 +289,8 @@ class _Ranges(io.RawIOBase):
         return len(data)
 
     def _read(self, start: int, end: int) -> bytes:
-        data = self.read_range(start, end)
+        first, self._first = self._first, None
+        data = self.read_range(start, end, first if start == 0 else None)
         if len(data) > end - start:  # a web server that ignores ranges sends the whole file
             self._size, self._begin = len(data), data
             return data[start:end]
@@ -291,11 +300,12 @@ class _Ranges(io.RawIOBase):
             self._begin = data
         return data
 
-    def read_range(self, start: int, end: int) -> bytes:
-        """Some bytes of the file; those of the first range may have been asked for ahead."""
-        first, self._first = self._first, None
-        other = functools.partial(_request, self._door, self._name, start, end)
-        ways = tries(first if start == 0 else None, other)
+    def read_range(
+        self, start: int, end: int, first: Request | None = None, whole: bool = False
+    ) -> bytes:
+        """Some bytes of the file, or all; what was asked for ahead is the first try."""
+        span = (None, None) if whole else (start, end)
+        ways = tries(first, functools.partial(_request, self._door, self._name, *span))
         try:
             return bytes(retrying(ways, self._path, self._retries, self._source.mask))
         except (FileNotFoundError, PermissionError):

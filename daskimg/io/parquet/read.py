@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import dask.dataframe as dd
@@ -26,6 +26,7 @@ from daskimg.io.parquet.scan import Group, Rows
 from daskimg.io.parquet.schema import Column
 from daskimg.lazy.source import from_reader
 from daskimg.transport import fetch
+from daskimg.transport.spans import Spans
 from daskimg.words import READERS, known_as
 
 __all__ = ["read_parquet"]
@@ -146,7 +147,8 @@ def read_parquet(
     reader = Reader(layout, images, tuple(keys), nullable, dnf, source, tolerant, remote)
     reader.check(columns)
     start = scan.range_start(footers)
-    parts = scan.cut(good, footers, keys, dnf, limit, start)
+    sizes = None if listing.sizes is None else listing.sizes[whole]
+    parts = scan.cut(good, footers, keys, dnf, limit, start, sizes)
     meta = reader.frame(reader.no_rows, np.empty(0, np.int64), ())
     meta = meta.astype({name: values.dtype for name, values in keys.items()})
     total = start + sum(footer.num_rows for footer in footers)
@@ -161,12 +163,10 @@ def read_parquet(
         meta.index = pd.RangeIndex(0, name=reader.range_name) if dnf is None else meta.index
     if columns is not None:
         meta = meta[list(columns)]
+    dtypes = tuple(keys[name].dtype for name in keys)
     return from_reader(
-        _read,
+        Read(reader, dtypes, None if columns is None else tuple(columns)),
         parts,
-        reader=reader,
-        dtypes=tuple(keys[name].dtype for name in keys),
-        chosen=None if columns is None else tuple(columns),
         meta=meta,
         divisions=divisions,
         lengths=[part.rows for part in parts] if dnf is None else None,
@@ -207,26 +207,38 @@ def _with(column: Column, policy: str | None, source: fetch.Source) -> Column:
     return replace(column, dtype=dtype)
 
 
-def _read(
-    rows: Rows,
-    reader: Reader,
-    dtypes: tuple[Any, ...],
-    chosen: tuple[str, ...] | None,
-    columns: Sequence[str] | None = None,
-) -> pd.DataFrame:
-    known = reader.columns if chosen is None else chosen
-    names = list(known if columns is None else columns)
-    keys = {
-        name: (value, dtype)
-        for name, value, dtype in zip(reader.keys, rows.keys, dtypes, strict=True)
-    }
-    if rows.error is not None:
-        return gauge.read(lost_file(reader, rows, names, keys))
-    try:
-        table, index = reader.table(rows, names, keys)
-        frame = reader.frame(table, index, tuple(keys.items()), rows.path)[names]
-    except scan.DamagedError:
-        if not reader.tolerant:
-            raise
-        frame = salvaged(reader, rows, names, keys)
-    return gauge.read(frame)
+@dataclass(frozen=True)
+class Read:
+    """Reads the row groups of a partition."""
+
+    reader: Reader
+    dtypes: tuple[Any, ...]  # of what folders spell
+    chosen: tuple[str, ...] | None
+
+    def _names(self, columns: Sequence[str] | None) -> list[str]:
+        known = self.reader.columns if self.chosen is None else self.chosen
+        return list(known if columns is None else columns)
+
+    def spans(self, rows: Rows, columns: Sequence[str] | None) -> Spans | None:
+        """What is read of a file elsewhere, where that is known."""
+        if rows.held is None:
+            return None
+        stored = self.reader.stored(self._names(columns))
+        return rows.held.spans(rows.path, self.reader.source, stored)
+
+    def __call__(self, rows: Rows, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        reader, names = self.reader, self._names(columns)
+        keys = {
+            name: (value, dtype)
+            for name, value, dtype in zip(reader.keys, rows.keys, self.dtypes, strict=True)
+        }
+        if rows.error is not None:
+            return gauge.read(lost_file(reader, rows, names, keys))
+        try:
+            table, index = reader.table(rows, names, keys)
+            frame = reader.frame(table, index, tuple(keys.items()), rows.path)[names]
+        except scan.DamagedError:
+            if not reader.tolerant:
+                raise
+            frame = salvaged(reader, rows, names, keys)
+        return gauge.read(frame)

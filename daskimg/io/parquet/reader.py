@@ -106,7 +106,8 @@ class Reader:
         numbers: list[Any] = []
         if not rows.groups:
             return self.no_rows.select(stored), np.empty(0, np.int64)
-        with scan.opened(rows.path, self.source) as file, looking() as check:
+        opened = scan.opened(rows.path, self.source, rows.held, stored)
+        with opened as file, looking() as check:
             for group in rows.groups:
                 check()
                 n = file.metadata.row_group(group.number).num_rows

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple, TypeAlias
@@ -22,10 +22,14 @@ from daskimg.io.listing.find import Listing, list_images
 from daskimg.io.listing.partitions import parse_partitions
 from daskimg.io.listing.walk import own_part
 from daskimg.io.parquet.common_schema import nulls
+from daskimg.io.parquet.held import TAIL, Held, held_by
 from daskimg.io.parquet.schema import KEY, told
 from daskimg.io.parquet.tensors import stored_as, tensors_of, unregistered
+from daskimg.lazy.chunks import begun
 from daskimg.secrets import mask_url
 from daskimg.transport import fetch
+from daskimg.transport.ahead import feeding
+from daskimg.transport.spans import span_file
 
 __all__ = [
     "FOOTERS",
@@ -46,7 +50,6 @@ __all__ = [
 EXTENSIONS = ("parquet", "pq")
 FOOTERS = 16  # read at once
 ROWS, ROWS_A_BYTE = 2**22, 1000  # of a row group: so many are believed
-TAIL = 64 * 1024  # holds most footers
 
 
 # -- files ------------------------------------------------------------------------------------
@@ -123,15 +126,22 @@ def _believed(found: pq.FileMetaData, held: int) -> pq.FileMetaData:
 
 
 @contextmanager
-def opened(path: str, source: fetch.Source) -> Iterator[pq.ParquetFile]:
-    """A file to read row groups from."""
+def opened(
+    path: str, source: fetch.Source, held: Held | None = None, columns: Sequence[str] = ()
+) -> Iterator[pq.ParquetFile]:
+    """A file to read row groups from; some columns of those that are known are on their way."""
     local = fetch.local_path(path)
+    spans = None if held is None else held.spans(path, source, columns)
     with ExitStack() as stack:
         with telling(path):
             if local is not None:
                 file = stack.enter_context(compat.ParquetFile(local))
             else:
-                ranges = fetch.open_ranges(path, source, retries=config.retries())
+                if held is None or spans is None:
+                    ranges = fetch.open_ranges(path, source, retries=config.retries())
+                else:
+                    feeds = stack.enter_context(feeding(begun(lambda: spans)))
+                    ranges = span_file(spans, held.size, spans.begin(feeds), config.retries())
                 raw = stack.enter_context(ranges)
                 file = stack.enter_context(compat.ParquetFile(raw, pre_buffer=True))
         yield file
@@ -285,6 +295,7 @@ class Rows(NamedTuple):
     keys: tuple[Any, ...]
     rows: int  # before they are filtered
     error: str | None = None
+    held: Held | None = None
 
 
 def cut(
@@ -294,8 +305,17 @@ def cut(
     dnf: Dnf | None,
     limit: int,
     start: int,
+    sizes: Any = None,
 ) -> list[Rows]:
+    """Row groups as partitions; of files elsewhere of known `sizes`, what is where in them."""
     parts: list[Rows] = []
+
+    def part(groups: list[Group]) -> Rows:
+        held = None
+        if sizes is not None and dnf is None and fetch.local_path(path) is None:
+            held = held_by(footer, [group.number for group in groups], int(sizes[k]))
+        return Rows(path, tuple(groups), values, rows, held=held)
+
     for k, (path, footer) in enumerate(zip(paths, footers, strict=True)):
         values = tuple(series.iloc[k] for series in keys.values())
         known = {
@@ -311,12 +331,12 @@ def cut(
                 continue
             size = sum(group.column(c).total_compressed_size for c in range(group.num_columns))
             if groups and held + size > limit:
-                parts.append(Rows(path, tuple(groups), values, rows))
+                parts.append(part(groups))
                 groups, held, rows = [], 0, 0
             groups.append(Group(number, first))
             held, rows = held + size, rows + group.num_rows
         if groups and footer.num_rows:
-            parts.append(Rows(path, tuple(groups), values, rows))
+            parts.append(part(groups))
     return parts or [Rows(paths[0], (), tuple(series.iloc[0] for series in keys.values()), 0)]
 
 

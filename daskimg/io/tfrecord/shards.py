@@ -239,6 +239,10 @@ class Reader:
     files: Files
     specs: Mapping[str, Spec]
 
+    def spans(self, part: sh.Part, columns: Any) -> Any:
+        """What is read of a file elsewhere."""
+        return part.spans(self.files.source)
+
     def __call__(self, part: sh.Part, columns: Sequence[str]) -> pd.DataFrame:
         every = {name: spec.dtype for name, spec in self.specs.items()}
         asked = {name: every[name] for name in columns}

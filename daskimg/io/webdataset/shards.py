@@ -183,6 +183,10 @@ class Reader:
     dtypes: Mapping[str, Any]
     given: bool  # members that are no column are left out
 
+    def spans(self, part: sh.Part, columns: Any) -> Any:
+        """What is read of a file elsewhere."""
+        return part.spans(self.tars.source)
+
     def __call__(self, part: sh.Part, columns: Sequence[str]) -> pd.DataFrame:
         asked = {name: self.dtypes[name] for name in columns}
         records = (
