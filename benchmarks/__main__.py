@@ -10,8 +10,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-NAMES = ["loops", "B", "C", "D", "E", "L", "T", "A", "J", "S", "W", "cluster", "watch"]
-NAMES += ["cold", "memory", "torchless"]
+NAMES = ["loops", "B", "C", "D", "E", "L", "T", "A", "J", "S", "W"]
+NAMES += ["shards", "cluster", "watch", "cold", "memory", "torchless"]
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:

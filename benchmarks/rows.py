@@ -20,13 +20,14 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 import daskimg as di
-from benchmarks import ceiling, fresh, library, loop, pictures, store
+from benchmarks import ceiling, fresh, library, loop, pictures, shards, store
 from benchmarks.pictures import list_pictures
 from benchmarks.timing import Line, Times, compare, in_turn, line, of_all, speed
 from daskimg import metrics
 
 COMPRESSION = "zstd"
 THREADS = 32  # of row T
+MOST_IN_SHARDS = 1000  # pictures of row S shards
 BLOCKS = 20  # empty ones of row watch
 WANTED = metrics.wanted
 
@@ -376,6 +377,35 @@ def row_s(s: Setting) -> list[Line]:
     return lines
 
 
+def row_shards(s: Setting) -> list[Line]:
+    """Files of many pictures in that object store, against the same on the disk."""
+    files = s.files[:MOST_IN_SHARDS]
+    folder = shards.make(files, s.folder / "shards")
+    lines = []
+    with store.serving(folder) as bucket:
+        for name, what in shards.KINDS.items():
+            for how, work, wanted in (
+                ("resize to 224, iterate", lambda *a: drain(shards.batches(*a)), "0.7"),
+                ("mean, std", shards.statistics, ""),
+            ):
+                place = name, bucket.place(f"all/{name}"), bucket.options
+                before = bucket.told()["sizes"]
+                work(*place)
+                sizes = bucket.told()["sizes"][len(before) :]
+                lines.append(
+                    s.compare(
+                        "shards",
+                        f"{what}: {how} behind 30 ms a request, against local files "
+                        f"({len(sizes)} GETs of {sum(sizes) / 1e6:.1f} MB)",
+                        lambda work=work, place=place: work(*place),
+                        lambda work=work, name=name: work(name, str(folder / name)),
+                        pictures=len(files),
+                        wanted=wanted,
+                    )
+                )
+    return lines
+
+
 def row_w(s: Setting) -> list[Line]:
     """Writing to that object store, against a folder on the disk."""
 
@@ -405,6 +435,7 @@ ROWS: dict[str, Callable[[Setting], list[Line]]] = {
     "A": row_a,
     "J": row_j,
     "S": row_s,
+    "shards": row_shards,
     "W": row_w,
     "cluster": row_cluster,
     "watch": row_watch,

@@ -1,11 +1,11 @@
-"""Shards and Parquet behind an object store's latency, against the same on the disk."""
+"""Row shards: shards and Parquet behind an object store's latency, against the same on the disk."""
 
 from __future__ import annotations
 
 import gzip
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from unittest import mock
 
 import dask.dataframe as dd
@@ -23,23 +23,17 @@ GROUPS = {"parquet": 2**19, "pixels": 2**22}  # bytes of a row group: several in
 Options = dict[str, Any] | None
 
 
-class Kind(NamedTuple):
-    """A format that holds many pictures in a file."""
-
-    name: str
-    what: str
-
-
-KINDS = [
-    Kind("tar", "8 tar shards, 3 of them compressed"),
-    Kind("tfrecord", "8 TFRecords"),
-    Kind("parquet", "8 Parquet files of pictures, several row groups each"),
-    Kind("pixels", "8 Parquet files of pixels, several row groups each"),
-]
+KINDS = {
+    "tar": f"{SHARDS} tar shards, every third compressed",
+    "tfrecord": f"{SHARDS} TFRecords",
+    "parquet": f"{SHARDS} Parquet files of pictures, several row groups each",
+    "pixels": f"{SHARDS} Parquet files of pixels, several row groups each",
+}
 
 
 def make(files: list[str], folder: Path) -> Path:
     """The same pictures in each format."""
+    folder.mkdir(parents=True, exist_ok=True)
     df = di.read_images(files, files_per_partition=-(-len(files) // SHARDS))[["image"]]
     read = df.assign(image=df.image.img.read())
     jpeg = read.rename(columns={"image": "jpg"})

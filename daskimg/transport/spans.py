@@ -18,7 +18,7 @@ from typing import Any, BinaryIO, NamedTuple
 from daskimg.transport import ahead
 from daskimg.transport.ahead import Feed, Feeds
 from daskimg.transport.doors import door_of
-from daskimg.transport.fetch import Ranges, Source, local_path
+from daskimg.transport.fetch import HEAD_BYTES, Ranges, Source, local_path
 from daskimg.transport.stores import WEB
 
 __all__ = ["Span", "Spans", "joined", "open_start", "pieces_of", "span_file", "spans_of"]
@@ -211,18 +211,24 @@ def span_file(spans: Spans, size: int, feed: Feed, retries: int) -> BinaryIO:
 
 
 class _Start(Ranges):
-    """A file that is read from its start, who knows how far: each range has twice the bytes."""
+    """A file that is read from its start, who knows how far: each range has twice the bytes.
+
+    Unless much is left out between them, as by those who look at headers of large members.
+    """
 
     def __init__(self, path: str, source: Source, retries: int) -> None:
         super().__init__(path, source, retries)
         self._block, self._from, self._next = b"", 0, FIRST
 
     def readinto(self, buffer: Any) -> int:
-        if not self._from <= self._at < self._from + len(self._block):
+        end = self._from + len(self._block)
+        if not self._from <= self._at < end:
             if self._size is not None and self._at >= self._size:
                 return 0
-            self._from, self._block = self._at, self._read(self._at, self._at + self._next)
-            self._next = min(2 * self._next, PIECE)
+            near = abs(self._at - end) <= self._next
+            start, stop = self._at, self._at + (self._next if near else HEAD_BYTES)
+            self._from, self._block = start, self._begin[start:stop] or self._read(start, stop)
+            self._next = min(2 * (stop - start), PIECE)
         offset = self._at - self._from
         data = self._block[offset : offset + len(buffer)]
         buffer[: len(data)] = data

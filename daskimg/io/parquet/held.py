@@ -49,7 +49,10 @@ def held_by(footer: pq.FileMetaData, groups: Sequence[int], size: int) -> Held |
         columns = [group.column(leaf) for leaf in leaves]
         starts = [_start(column) for column in columns]
         sizes = [column.total_compressed_size for column in columns]
-        found.append(tuple((a, min(a + n, size)) for a, n in zip(starts, sizes, strict=True)))
+        # (a footer may lie: what does not lie in the file is not asked for)
+        found.append(
+            tuple((max(a, 0), min(a + n, size)) for a, n in zip(starts, sizes, strict=True))
+        )
     names = tuple(footer.row_group(groups[0]).column(leaf).path_in_schema for leaf in leaves)
     return Held(size, max(size - footer.serialized_size - 8, 0), names, tuple(found))
 

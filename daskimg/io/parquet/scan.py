@@ -309,15 +309,10 @@ def cut(
 ) -> list[Rows]:
     """Row groups as partitions; of files elsewhere of known `sizes`, what is where in them."""
     parts: list[Rows] = []
-
-    def part(groups: list[Group]) -> Rows:
-        held = None
-        if sizes is not None and dnf is None and fetch.local_path(path) is None:
-            held = held_by(footer, [group.number for group in groups], int(sizes[k]))
-        return Rows(path, tuple(groups), values, rows, held=held)
-
     for k, (path, footer) in enumerate(zip(paths, footers, strict=True)):
         values = tuple(series.iloc[k] for series in keys.values())
+        tells = sizes is not None and dnf is None and fetch.local_path(path) is None
+        end = int(sizes[k]) if tells else None
         known = {
             name: None if pd.isna(value) else (value, value)
             for name, value in zip(keys, values, strict=True)
@@ -331,13 +326,26 @@ def cut(
                 continue
             size = sum(group.column(c).total_compressed_size for c in range(group.num_columns))
             if groups and held + size > limit:
-                parts.append(part(groups))
+                parts.append(_part(path, footer, groups, values, rows, end))
                 groups, held, rows = [], 0, 0
             groups.append(Group(number, first))
             held, rows = held + size, rows + group.num_rows
         if groups and footer.num_rows:
-            parts.append(part(groups))
+            parts.append(_part(path, footer, groups, values, rows, end))
     return parts or [Rows(paths[0], (), tuple(series.iloc[0] for series in keys.values()), 0)]
+
+
+def _part(
+    path: str,
+    footer: pq.FileMetaData,
+    groups: list[Group],
+    keys: tuple[Any, ...],
+    rows: int,
+    size: int | None,
+) -> Rows:
+    numbers = [group.number for group in groups]
+    held = None if size is None else held_by(footer, numbers, size)
+    return Rows(path, tuple(groups), keys, rows, held=held)
 
 
 def _bounds(group: Any, dnf: Dnf) -> dict[str, tuple[Any, Any]]:
