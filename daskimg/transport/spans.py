@@ -132,12 +132,19 @@ def joined(wanted: Iterable[tuple[int, int]], again: tuple[int, int], gap: int) 
             whole.append([start, end])
     spans = [Span(*piece) for start, end in whole for piece in pieces_of(start, end)]
 
-    def shared(span: Span, other: tuple[int, int]) -> int:
-        return max(0, min(span.end, other[1]) - max(span.start, other[0]))
-
+    starts, counts = [span.start for span in spans], [0] * len(spans)
+    kept = set()  # places of those that `again` lies in
+    for each in ranges:
+        place = bisect_right(starts, each[0]) - 1
+        while place < len(spans) and spans[place].start < each[1]:
+            span = spans[place]
+            counts[place] += min(span.end, each[1]) - max(span.start, each[0])
+            if each == again:
+                kept.add(place)
+            place += 1
     counted = [
-        span if shared(span, again) else span._replace(wanted=sum(shared(span, r) for r in ranges))
-        for span in spans
+        span if place in kept else span._replace(wanted=counts[place])
+        for place, span in enumerate(spans)
     ]
     return tuple(sorted(counted, key=lambda span: span.wanted is not None))  # (stable)
 
