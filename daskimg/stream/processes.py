@@ -33,6 +33,8 @@ from daskimg.stream.runners import Rows, Span, Threads, cut
 __all__ = ["Processes"]
 
 SHARED = Path("/dev/shm")  # a file there is memory
+PIDS = Path("/proc/self/ns/pid")
+PREFIX = "daskimg-"
 LEAST = 2**20  # bytes for which a file is worth its calls
 LIVES = 3  # deaths of processes that a run outlives
 
@@ -108,7 +110,7 @@ class _Executor:
     """Processes that end with whoever began them, however he ends."""
 
     def __init__(self, n: int, careful: bool) -> None:
-        self.folder = tempfile.mkdtemp(prefix="daskimg-", dir=SHARED) if _shares() else None
+        self.folder = _folder_of_mine()
         self.began = False  # whether any result came
         ends, self.alive = mp.Pipe(duplex=False)
         self.pool = ProcessPoolExecutor(
@@ -135,8 +137,19 @@ class _Executor:
             shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def _shares() -> bool:
-    return SHARED.is_dir() and os.access(SHARED, os.W_OK)
+def _folder_of_mine() -> str | None:
+    """A new folder in shared memory, where there is such. Those of processes that died go."""
+    if not (SHARED.is_dir() and os.access(SHARED, os.W_OK) and PIDS.exists()):
+        return None
+    for folder in SHARED.glob(f"{PREFIX}{_pids()}-*"):
+        if not Path(f"/proc/{folder.name.split('-')[2]}").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+    return tempfile.mkdtemp(prefix=f"{PREFIX}{_pids()}-{os.getpid()}-", dir=SHARED)
+
+
+def _pids() -> int:
+    """Whose process numbers these are: containers may share memory and not those."""
+    return PIDS.stat().st_ino
 
 
 @lru_cache

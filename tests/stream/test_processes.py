@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing as mp
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -48,8 +49,9 @@ def others():
     return [p for p in mp.active_children() if p.is_alive()]
 
 
-def shared():
-    return [*processes.SHARED.glob("daskimg-*")] if processes.SHARED.is_dir() else []
+def shared(pid=None):
+    """The folders that a process, this one by default, has in shared memory."""
+    return [*processes.SHARED.glob(f"daskimg-*-{pid or os.getpid()}-*")]
 
 
 def pixels(frame, **how):
@@ -165,9 +167,24 @@ def test_they_end_with_the_process_that_began_them(folder):
     _, alive = psutil.wait_procs(children, 20)
     assert alive == []
     until = time.monotonic() + 20
-    while shared() and time.monotonic() < until:
+    while shared(process.pid) and time.monotonic() < until:
         time.sleep(0.1)
-    assert shared() == []
+    assert shared(process.pid) == []
+
+
+@pytest.mark.skipif(not processes.SHARED.is_dir(), reason="a system without /dev/shm")
+def test_what_the_dead_left_goes_with_the_next_loop(frame):
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    left = processes.SHARED / f"daskimg-{processes._pids()}-{ended.pid}-left"
+    other = processes.SHARED / f"daskimg-0-{ended.pid}-of another container"
+    for folder in (left, other):
+        folder.mkdir()
+        (folder / "pixels").write_bytes(b"1")
+    pixels(frame)
+    assert not left.exists()
+    assert other.exists()
+    shutil.rmtree(other)
 
 
 def test_a_script_that_is_not_guarded_is_told_of_it(folder):
