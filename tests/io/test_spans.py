@@ -164,8 +164,9 @@ def stored(front, s3_server, tmp_path) -> Stored:  # noqa: F811
 
 def means(df: Any, how: str) -> list[float]:
     if how == "iterate":
-        batches = df[["image"]].img.iter_batches(batch_size=4)
-        return [float(np.mean(x)) for batch in batches for x in batch["image"]]
+        with dask.config.set(scheduler="threads"):
+            batches = df[["image"]].img.iter_batches(batch_size=4)
+            return [float(np.mean(x)) for batch in batches for x in batch["image"]]
     return df.image.img.mean().compute(scheduler="threads", num_workers=2).tolist()
 
 
@@ -317,7 +318,7 @@ def test_who_stops_early_leaves_no_request(front, s3_server, tmp_path, kind):  #
     df = stored.read(kind)
     front.asked.clear()
     front.held = lambda name: "part-00004" in name or "part-00005" in name
-    with dask.config.set(num_workers=2):
+    with dask.config.set(scheduler="threads", num_workers=2):
         batches = df[["image"]].img.iter_batches(batch_size=2)
         assert len(next(batches)["image"]) == 2
         assert front.wait_for(lambda: any(map(front.held, front.names)))
