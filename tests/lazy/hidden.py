@@ -24,7 +24,6 @@ import dask.dataframe as dd
 import numpy as np
 import pandas as pd
 
-dask.config.set({"scheduler": "sync"})
 SALES = pd.DataFrame({"n": [0, 2, 3, 5], "sold": [1.0, 2.0, 3.0, 4.0]})
 
 
@@ -154,6 +153,7 @@ def cells(frame: pd.DataFrame) -> list[list[object]]:
 
 def main(folder: str, out: str, *hidden: str) -> None:
     """A forked process for each name."""
+    dask.config.set({"scheduler": "sync"})
     for number, name in enumerate(hidden):
         sys.stdout.flush()
         child = os.fork()
