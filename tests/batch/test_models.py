@@ -206,6 +206,7 @@ def test_a_fraction_of_a_gpu_is_several_instances():
 
 
 def test_an_idle_model_is_freed(frame, tmp_path):
+    models.release()  # those of other tests
     with dask.config.set({"daskimg.model-idle": "100ms"}):
         spec = models.spec_of(Counted, (str(tmp_path),), {}, 1)
     with models.borrow(spec) as instance:

@@ -187,6 +187,7 @@ def test_what_the_dead_left_goes_with_the_next_loop(frame):
     shutil.rmtree(other)
 
 
+@pytest.mark.long
 def test_a_script_that_is_not_guarded_is_told_of_it(folder):
     done = subprocess.run(
         script(folder, "pass", ""), capture_output=True, text=True, timeout=120, check=False
