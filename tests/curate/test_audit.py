@@ -130,6 +130,7 @@ def test_a_large_jpeg_is_decoded_at_a_part_of_its_size(tmp_path):
     assert found.entropy["0"] == pytest.approx(found.entropy["1"], abs=0.1)
 
 
+@pytest.mark.long
 def test_many_small_partitions_are_few_tasks(folder, one_thread):
     df = di.read_images(folder, files_per_partition=1)
     assert df.npartitions == 27
@@ -164,6 +165,7 @@ def test_more_hashes_than_one_task_compares(folder, monkeypatch, one_thread):
     pd.testing.assert_frame_equal(found, table.drop(columns="image"))
 
 
+@pytest.mark.long
 def test_rows_of_unknown_divisions_stay_in_their_partitions(folder, one_thread):
     df = di.read_images(folder, files_per_partition=1).clear_divisions()
     table = df.img.audit().table
@@ -284,6 +286,7 @@ def test_names_of_files_are_no_markup(tmp_path, one_thread):
     assert "&lt;script&gt;.jpg" in page
 
 
+@pytest.mark.long
 def test_a_name_in_the_list_of_what_to_drop_is_one_line(tmp_path, one_thread):
     for name in ("a\nb.jpg", "c.jpg", "d\u2028.jpg", "e\r.jpg"):
         (tmp_path / name).write_bytes(b"none")

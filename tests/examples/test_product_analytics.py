@@ -241,6 +241,7 @@ def test_many_partitions_join_as_few_do(tmp_path: Path) -> None:
     assert products["files"].tolist() == [6] * 30
 
 
+@pytest.mark.long
 def test_folders_are_a_catalogue_and_sales_can_be_invented(tmp_path: Path) -> None:
     images = awkward_shop(tmp_path)["images"]
     assert run(tmp_path / "report", images=images, sales="demo") == 0
@@ -297,6 +298,7 @@ def test_pictures_of_no_product_are_an_error(
     assert "{product_id}" in capsys.readouterr().err
 
 
+@pytest.mark.long
 def test_a_shop_without_a_good_picture_or_a_sale_has_a_report(tmp_path: Path) -> None:
     options = awkward_shop(tmp_path)
     for picture in options["images"].rglob("*.*"):

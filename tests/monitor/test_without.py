@@ -180,6 +180,7 @@ def test_a_worker_without_the_plugin(df, monkeypatch, caplog):
 MANY = 200_000
 
 
+@pytest.mark.long
 def test_very_many_failures_take_a_few_lines(capsys):
     reason = "decode: OSError: image file is truncated (3 bytes not processed)"
     one = pd.Series([di.Image(path="a.jpg", error=reason)], dtype="image[file]")

@@ -99,6 +99,7 @@ def test_the_file_is_named(folder):
         di.read_images(folder).image.img.mean().compute(scheduler="sync")
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("crashing")
 def test_exif_of_what_pillow_opens_is_read_in_a_child_too(folder):
     with dask.config.set({**ON, "daskimg.decode-timeout": "2s"}):

@@ -80,6 +80,7 @@ def test_of_a_thousand_arrays(tmp_path):
         di.read_numpy(tmp_path).compute()
 
 
+@pytest.mark.long
 def test_of_a_thousand_rows_of_a_database(folders, tmp_path):
     sqlalchemy = pytest.importorskip("sqlalchemy")
     found = []

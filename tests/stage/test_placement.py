@@ -199,6 +199,7 @@ def test_frame_built_before_the_client():
     assert set(result["by"]) == {"cpu0"}
 
 
+@pytest.mark.long
 def test_worker_that_comes_late():
     with work.spec(cpus=1, gpus=0) as cluster, Client(cluster) as client:
         staged = on_gpu(work.frame(4))

@@ -157,6 +157,7 @@ def script(folder, then, guard):
     return [sys.executable, "-W", "ignore", str(code), str(folder)]
 
 
+@pytest.mark.long
 def test_they_end_with_the_process_that_began_them(folder):
     command = script(folder, "time.sleep(600)", 'if __name__ == "__main__":\n    ')
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:

@@ -243,6 +243,7 @@ def test_who_is_sent_elsewhere_by_an_endpoint_is_told(endpoints):
     assert "SESSIONS" not in str(raised.value)
 
 
+@pytest.mark.long
 def test_a_forked_child_is_not_left_waiting(by, endpoints):
     source = source_at(endpoints[0].url)
     assert read_bytes("s3://b/pre/a.jpg", source) == b"abc"
