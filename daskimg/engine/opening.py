@@ -6,6 +6,8 @@ in this process, else the time limit of doing it in a child process (`daskimg.gu
 
 from __future__ import annotations
 
+import contextlib
+import io
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Any
@@ -17,7 +19,7 @@ from daskimg.guard import isolate
 from daskimg.kernels import codec, exif_tags, headers
 from daskimg.kernels.inline import LONGEST, check_path, inline
 from daskimg.kernels.resizing import Draft, Size
-from daskimg.transport import ahead, fetch
+from daskimg.transport import ahead, disk, fetch
 
 __all__ = ["ISOLATED", "decode", "exif", "expect", "export", "fetch_bytes", "header", "size"]
 
@@ -28,8 +30,8 @@ HEAD = 4096  # holds most headers of JPEGs
 def expect(
     feeds: ahead.Feeds, cells: ImageArray, step: str, params: Sequence[Any]
 ) -> ahead.Feed | None:
-    """The feed of a step that opens cells, which now expects their files; None: all are local."""
-    paths = _remote(cells) if step in ("fetch", "header") else []
+    """The feed of a step that opens cells, which now expects their files; None: all are at hand."""
+    paths = _far(cells) if step in ("fetch", "header") else []
     if not paths:
         return None
     head = step == "header"
@@ -49,14 +51,16 @@ def expect(
     return feed
 
 
-def _remote(cells: ImageArray) -> list[str]:
-    """The files that cells name in other places than this machine."""
+def _far(cells: ImageArray) -> list[str]:
+    """The files that cells name in other places than this machine, or on a slow disk of it."""
     if cells.path is None:
         return []
+    slow = disk.is_slow()
     found = [
         (i, path)
         for i, path in enumerate(cells.path.to_pylist())
-        if path is not None and not path.startswith("/") and fetch.local_path(path) is None
+        if path is not None
+        and (slow or (not path.startswith("/") and fetch.local_path(path) is None))
     ]
     valid, data = cells.valid, cells.data
     return [
@@ -113,11 +117,14 @@ def header(
     if not isinstance(cell, str):
         return read(cell, **how)
     source = fetch.for_cell(cell, source)
-    start = fetch.read_start(cell, HEAD, retries=retries)
+    first = None if feed is None else feed.take(cell)
+    start = fetch.read_start(cell, HEAD, retries=retries, first=first)
     found = None if start is None else headers.quick_header(start, **how)
     if found is not None:
         return found
-    first = None if feed is None else feed.take(cell)
+    if first is not None and start is not None:  # as much of a local file as most headers take
+        with contextlib.suppress(Exception):
+            return read(io.BytesIO(start), **how)
     with fetch.open_head(cell, source, retries=retries, first=first) as file:
         return read(file, **how)
 

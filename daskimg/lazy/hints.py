@@ -19,6 +19,7 @@ from daskimg.lazy.chunks import Hints, mark_of
 from daskimg.lazy.expr import Task, TaskRef
 from daskimg.lazy.fusion import is_light, run_bare, run_in_order
 from daskimg.lazy.recipe import Recipe
+from daskimg.transport import disk
 from daskimg.transport.ahead import Feeds
 from daskimg.transport.source import Source
 from daskimg.transport.spans import Spans
@@ -105,9 +106,9 @@ def _apart(tasks: Iterable[Any]) -> tuple[dict[Any, Any], dict[Any, Any]]:
 
 
 def reaches_out(recipe: Recipe) -> bool:
-    """Whether a region opens files that may be on other machines."""
+    """Whether a region opens files that may be on other machines, or on a slow disk of this one."""
     sources = [step.params[0] or Source.default for _, step in recipe.opened]
-    return not all(source.is_here for source in sources)
+    return disk.is_slow() or not all(source.is_here for source in sources)
 
 
 @functools.cache

@@ -174,10 +174,13 @@ class _Size:
     def merged(self, source: int) -> int:
         """Rows of a piece where those of small sources, such as this one, may be put together.
 
-        A batch within one piece is a view of it, and a task for each 16 pictures costs.
+        A batch within one piece is a view of it, and a task for each 16 pictures costs: rows without
+        pixels, which are copied for next to nothing, need not be a whole batch.
         """
         n = min(self.rows(), max(source, MERGED))
-        return self._even(n) if n >= self.batch else min(n, max(source, 1))
+        if n >= self.batch or not self.row_bytes:
+            return self._even(n)
+        return min(n, max(source, 1))
 
     def up_to(self, n: int) -> int:
         """Of the next `n` rows those up to the last end of a batch among them."""

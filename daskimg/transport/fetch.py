@@ -14,8 +14,7 @@ from typing import Any, BinaryIO
 
 from fsspec.asyn import AsyncFileSystem
 
-from daskimg.errors import TooManyBytesError
-from daskimg.transport import ahead
+from daskimg.transport import ahead, disk
 from daskimg.transport.ahead import Request
 from daskimg.transport.doors import Door, door_of
 from daskimg.transport.retry import retrying
@@ -40,10 +39,6 @@ __all__ = [
 ]
 
 HEAD_BYTES = 64 * 1024  # one range: holds the header of nearly every picture
-FIRST = 256 * 1024  # bytes of a local file that are read at once
-WHOLE = b"\xff\xd9"  # ends a JPEG: one that came in less than was asked for is all there
-# a pipe with the name of a picture is empty: nobody is waited for
-LOCAL = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
 
 
 def for_cell(path: str, source: Source | None) -> Source:
@@ -96,9 +91,9 @@ def read_bytes(
     local = local_path(path)
     if local is not None:
         try:
-            return _read_local(local, max_bytes)
+            return disk.read(local, max_bytes) if first is None else first.result()
         except OSError:  # it is tried again there, and told by its path
-            return retrying(functools.partial(_read_local, local, max_bytes), path, retries)
+            return retrying(functools.partial(disk.read, local, max_bytes), path, retries)
     source = source or Source.default
     if max_bytes is None:
         door, name = door_of(path, source)
@@ -109,7 +104,7 @@ def read_bytes(
         data = retrying(lambda: _read_stream(fs, name, max_bytes), path, retries, source.mask)
     else:
         data = Ranges(path, source, retries).read_range(0, max_bytes + 1, first)
-    _check_size(len(data), max_bytes)
+    disk.check_size(len(data), max_bytes)
     return data
 
 
@@ -118,10 +113,17 @@ def asking(
 ) -> ahead.Ask | None:
     """The request that `read_bytes` or, for a `head`, `open_head` makes first, for a `Feed`.
 
-    None where it is not made ahead: of a local file, on a filesystem that has no asynchronous
-    requests, and under a limit of bytes on a web server, which may send the whole file.
+    None where it is not made ahead: of a local file on a fast disk, on a filesystem that has no
+    asynchronous requests, and under a limit of bytes on a web server, which may send the whole
+    file.
     """
-    if local_path(path) is not None or (max_bytes is not None and not head and _is_web(path)):
+    local = local_path(path)
+    if local is not None:
+        if not disk.is_slow():
+            return None
+        read = functools.partial(disk.start, local, HEAD_BYTES) if head else None
+        return functools.partial(disk.ask, read or functools.partial(disk.read, local, max_bytes))
+    if max_bytes is not None and not head and _is_web(path):
         return None
     door, name = door_of(path, source)
     if not door.asynchronous:
@@ -145,8 +147,11 @@ def tries(first: Request | None, other: Callable[[], Any]) -> Callable[[], Any]:
     return lambda: next(ways, other)()
 
 
-def read_start(path: str, most: int, *, retries: int = 3) -> bytes | None:
-    """The first bytes of a local file, `most` of them; None for a path on another filesystem.
+def read_start(
+    path: str, most: int, *, retries: int = 3, first: Request | None = None
+) -> bytes | None:
+    """The first bytes of a local file, `most` of them (or what was asked for ahead); None for a
+    path on another filesystem.
 
     Three system calls, where a file object takes twice their time.
 
@@ -156,7 +161,10 @@ def read_start(path: str, most: int, *, retries: int = 3) -> bytes | None:
     True
     """
     local = local_path(path)
-    return None if local is None else retrying(lambda: _start(local, most), path, retries)
+    if local is None:
+        return None
+    start: bytes = retrying(tries(first, lambda: disk.start(local, most)), path, retries)
+    return start
 
 
 def open_head(
@@ -189,7 +197,9 @@ def open_head(
     local = local_path(path)
     if local is not None:
         # unbuffered: a header is one read
-        return retrying(lambda: os.fdopen(os.open(local, LOCAL), "rb", buffering=0), path, retries)
+        return retrying(
+            lambda: os.fdopen(os.open(local, disk.FLAGS), "rb", buffering=0), path, retries
+        )
     ranges = Ranges(path, source or Source.default, retries, first)
     reader = io.BufferedReader(ranges, HEAD_BYTES)
     try:
@@ -338,13 +348,6 @@ def _size(door: Door, name: str) -> Any:
     return door.fs.size(name)
 
 
-def _check_size(size: int, most: int | None) -> None:
-    if most is not None and size > most:
-        raise TooManyBytesError(
-            f"the file has more than the {most:,} bytes that daskimg.max-image-bytes allows"
-        )
-
-
 def _read_stream(fs: Any, name: str, most: int) -> bytes:
     """A file of the web until it ends, or is longer than it may be."""
     blocks, left = [b"?"], most + 1
@@ -354,35 +357,3 @@ def _read_stream(fs: Any, name: str, most: int) -> bytes:
             blocks.append(stream.read(left))
             left -= len(blocks[-1])
     return b"".join(blocks[1:])
-
-
-def _start(path: str, most: int) -> bytes:
-    handle = os.open(path, LOCAL)
-    try:
-        return os.read(handle, most)
-    finally:
-        os.close(handle)
-
-
-def _read_local(path: str, max_bytes: int | None = None) -> bytes:
-    """A local file in three system calls, without a Python file object.
-
-    Each call hands over the interpreter, and waits among all threads to get it back.
-    """
-    handle = os.open(path, LOCAL)
-    try:
-        most = FIRST if max_bytes is None else min(FIRST, max_bytes)
-        data = os.read(handle, most)
-        if len(data) < most and data.endswith(WHOLE):
-            return data
-        left = os.fstat(handle).st_size
-        _check_size(left, max_bytes)
-        blocks = [data]
-        left -= len(data)
-        while left > 0 and data:  # one read gives at most 2 GiB, and less where a disk fails
-            data = os.read(handle, left)
-            left -= len(data)
-            blocks.append(data)
-        return b"".join(blocks) if len(blocks) > 1 else blocks[0]
-    finally:
-        os.close(handle)

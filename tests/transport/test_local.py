@@ -7,10 +7,10 @@ import os
 import pytest
 
 from daskimg.errors import TooManyBytesError
-from daskimg.transport import fetch
+from daskimg.transport import disk, fetch
 
 END = b"\xff\xd9"
-SIZES = [0, 1, 2, 3, fetch.FIRST - 1, fetch.FIRST, fetch.FIRST + 1, 2 * fetch.FIRST, 3_000_001]
+SIZES = [0, 1, 2, 3, disk.FIRST - 1, disk.FIRST, disk.FIRST + 1, 2 * disk.FIRST, 3_000_001]
 
 
 @pytest.mark.parametrize("end", [b"", END, END + b"\0"], ids=["other", "jpeg", "behind a jpeg"])
@@ -32,8 +32,8 @@ def test_reads_that_give_less_than_they_could(tmp_path, monkeypatch, short):
     assert fetch.read_bytes(str(path)) == data
 
 
-@pytest.mark.parametrize("most", [1, 99, 100, 101, fetch.FIRST, 10 * fetch.FIRST])
-@pytest.mark.parametrize("size", [100, fetch.FIRST + 5])
+@pytest.mark.parametrize("most", [1, 99, 100, 101, disk.FIRST, 10 * disk.FIRST])
+@pytest.mark.parametrize("size", [100, disk.FIRST + 5])
 @pytest.mark.parametrize("end", [b"..", END])
 def test_no_more_than_may_be(tmp_path, monkeypatch, most, size, end):
     data = os.urandom(size - 2) + end
