@@ -31,7 +31,7 @@ __all__ = ["TOLD", "added", "table_of"]
 
 #: Pixels of a side of the small pictures that are measured, so that a large one is hardly slower
 #: than a small one; of the shorter side at least, where there is colour.
-SEEN = 128
+SMALL = 128
 JUDGED = 16  # partitions of pictures whose rows are judged by one task
 #: The columns of the table beside those of the frame and the rules'.
 TOLD = ("path", *COLUMNS, "group", "best", "exact_group", "issues")
@@ -85,8 +85,8 @@ def table_of(
         Columns in which look-alikes should not differ.
     """
     cells = frame[name]
-    sketch = cells.img._op("sketch", SEEN)
-    grey = sketch.img._op("luma").img._op("shrink", SEEN)
+    sketch = cells.img._op("sketch", SMALL)
+    grey = sketch.img._op("luma").img._op("shrink", SMALL)
     measures = _measures(cells, sketch, grey)
     made, what = compared(frame, name, "phash", 4, "dhash", False, grey)
     made |= of_quality(frame, name, cells.img.nbytes)

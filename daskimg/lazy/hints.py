@@ -67,12 +67,12 @@ class Opens(NamedTuple):
 
 
 def region_in(tasks: Iterable[Any]) -> Opens | None:
-    """The region among tasks that opens files elsewhere; what is fused to one is taken apart."""
+    """The region among tasks that opens files; what is fused to one is taken apart."""
     found, given = _apart(tasks)
     for task in found.values():
         if getattr(task, "func", None) is chunks.run and isinstance(task.args[1], TaskRef):
             recipe = task.args[0]
-            return Opens(recipe, task.args[1].key, found, given) if reaches_out(recipe) else None
+            return Opens(recipe, task.args[1].key, found, given)
     return None
 
 
@@ -118,7 +118,7 @@ def _dasks_own() -> Any:
 
 
 def feeds_of(recipe: Recipe, rows: Any) -> Feeds | None:
-    """What a region will want of the files that rows name; None where it is all local."""
+    """What a region will want of the files that rows name; None where it is all at hand."""
     feeds = Feeds()
     for name, step in recipe.opened:
         values = array_of(rows) if name is None else dict(arrays_of(rows))[name]
@@ -143,8 +143,10 @@ def wants(task: Any, cache: Mapping[Any, Any]) -> Wanted | None:
     if spans is not None:
         return Wanted(spans, begun(spans))
     region = region_in([task])
-    rows = None if region is None else region.rows(cache)
-    if region is None or rows is None:
+    if region is None or not reaches_out(region.recipe):
+        return None
+    rows = region.rows(cache)
+    if rows is None:
         return None
     feeds = feeds_of(region.recipe, rows)
     return None if feeds is None else Wanted(mark_of(region.recipe, rows), feeds)

@@ -30,7 +30,7 @@ from daskimg.lazy.expr import (
     optimize_blockwise_fusion,
 )
 from daskimg.lazy.fusion import run_bare, twin_of, unfused
-from daskimg.lazy.hints import begun, feeds_of, region_in, spans_in
+from daskimg.lazy.hints import begun, feeds_of, reaches_out, region_in, spans_in
 from daskimg.lazy.nodes import PlacedStage, Stage, replaced, with_operands
 from daskimg.lazy.prune import pruned
 from daskimg.lazy.region import Region, Take, decodes, every_node
@@ -76,7 +76,7 @@ class Part:
         if self._spans is not None:
             return begun(self._spans)
         region = self._opens
-        if region is None:
+        if region is None or not reaches_out(region.recipe):
             return None
         rows = joined(frames) if region.key == self.given else region.rows({})
         return None if rows is None else feeds_of(region.recipe, rows)

@@ -28,7 +28,7 @@ from daskimg import metrics
 from daskimg.engine.rooms import Place
 from daskimg.guard.crashes import suspect_all
 from daskimg.lazy.bare import Frame
-from daskimg.stream.runners import Rows, Span, Threads, cut
+from daskimg.stream.runners import Rows, Slice, Threads, cut
 
 __all__ = ["Processes"]
 
@@ -60,9 +60,9 @@ class Processes(Threads):
         self.lock = threading.Lock()
         self.executor = _Executor(n, careful=False)
 
-    def run(self, rows: Rows, spans: Sequence[Span], place: Place | None = None) -> Any:
-        given = [Span(span.loaded.result(), span.start, span.stop) for span in spans]
-        work = cloudpickle.dumps([Span(found := s.rows(), 0, len(found)) for s in given], 5)
+    def run(self, rows: Rows, slices: Sequence[Slice], place: Place | None = None) -> Any:
+        given = [Slice(each.loaded.result(), each.start, each.stop) for each in slices]
+        work = cloudpickle.dumps([Slice(found := s.rows(), 0, len(found)) for s in given], 5)
         task = self._blob(rows), work
         return task, self.executor, self.executor.submit(*task)
 
@@ -194,8 +194,8 @@ def _loaded(rows: bytes) -> Rows:
     return made
 
 
-def _make(rows: bytes, spans: bytes) -> _Lent:
-    return _lent(cut(_loaded(rows), *cloudpickle.loads(spans)), _folder)
+def _make(rows: bytes, slices: bytes) -> _Lent:
+    return _lent(cut(_loaded(rows), *cloudpickle.loads(slices)), _folder)
 
 
 def _lent(frame: Frame, folder: str | None) -> _Lent:

@@ -13,13 +13,13 @@ from daskimg.lazy.bare import Frame, joined, some_rows
 from daskimg.transport.ahead import Feeds, feeding
 from daskimg.wanted import Run
 
-__all__ = ["Cluster", "Here", "Rows", "Runner", "Source", "Span", "Threads", "cut"]
+__all__ = ["Cluster", "Here", "Rows", "Runner", "Slice", "Source", "Threads", "cut"]
 
 Source = Callable[[], Frame]
 Rows = Callable[[Any], Frame]
 
 
-class Span(NamedTuple):
+class Slice(NamedTuple):
     """Some rows of a source: what `Runner.load` gave, or its frame."""
 
     loaded: Any
@@ -33,9 +33,9 @@ class Span(NamedTuple):
         return some_rows(self.loaded, self.start, self.stop)
 
 
-def cut(rows: Rows, *spans: Span) -> Frame:
+def cut(rows: Rows, *slices: Slice) -> Frame:
     """The work on some rows, of one source or of several."""
-    return rows(joined([span.rows() for span in spans]))
+    return rows(joined([each.rows() for each in slices]))
 
 
 def _at(place: Place | None) -> tuple[Any, ...]:
@@ -55,7 +55,7 @@ def _fed(feeds: Feeds, work: Callable[..., Frame], *args: Any) -> Frame:
 
 
 def _cut_held(rows: Rows, bounds: Sequence[tuple[int, int]], *frames: Frame) -> Frame:
-    return cut(rows, *(Span(frame, *ends) for frame, ends in zip(frames, bounds, strict=True)))
+    return cut(rows, *(Slice(frame, *ends) for frame, ends in zip(frames, bounds, strict=True)))
 
 
 def _bare(work: Callable[..., Any]) -> Callable[..., Any]:
@@ -83,7 +83,7 @@ class Runner:
         """Rows of a source."""
         raise AssertionError("a runner counts")
 
-    def run(self, rows: Rows, spans: Sequence[Span], place: Place | None = None) -> Any:
+    def run(self, rows: Rows, slices: Sequence[Slice], place: Place | None = None) -> Any:
         """Begin the work on some rows of a source, or of several light ones.
 
         Its pictures may be made in a `place` that has been kept for them.
@@ -117,12 +117,12 @@ class Here(Runner):
     def count(self, loaded: Any) -> int:
         return len(loaded.result())
 
-    def run(self, rows: Rows, spans: Sequence[Span], place: Place | None = None) -> Any:
-        return _Later(*_at(place), _bare(rows), *map(_here, spans))
+    def run(self, rows: Rows, slices: Sequence[Slice], place: Place | None = None) -> Any:
+        return _Later(*_at(place), _bare(rows), *map(_here, slices))
 
 
-def _here(span: Span) -> Span:
-    return Span(span.loaded.result(), span.start, span.stop)
+def _here(each: Slice) -> Slice:
+    return Slice(each.loaded.result(), each.start, each.stop)
 
 
 class _Later:
@@ -178,9 +178,9 @@ class Threads(Runner):
     def count(self, loaded: Any) -> int:
         return len(loaded.result())
 
-    def run(self, rows: Rows, spans: Sequence[Span], place: Place | None = None) -> Future[Frame]:
-        here = [*map(_here, spans)]
-        feeds = _ahead(rows, *(span.rows() for span in here))
+    def run(self, rows: Rows, slices: Sequence[Slice], place: Place | None = None) -> Future[Frame]:
+        here = [*map(_here, slices)]
+        feeds = _ahead(rows, *(each.rows() for each in here))
         return self._begin(feeds, *_at(place), _bare(rows), *here)
 
     def _begin(self, feeds: Feeds | None, work: Callable[..., Frame], *args: Any) -> Future[Frame]:
@@ -246,12 +246,12 @@ class Cluster(Runner):
     def count(self, loaded: Any) -> int:
         return int(loaded[1].result()) if isinstance(loaded, tuple) else len(loaded.result())
 
-    def run(self, rows: Rows, spans: Sequence[Span], place: Place | None = None) -> Any:
-        if isinstance(spans[0].loaded, tuple):
-            bounds = [(span.start, span.stop) for span in spans]
-            task: tuple[Any, ...] = (_cut_held, rows, bounds, *(s.loaded[0] for s in spans))
+    def run(self, rows: Rows, slices: Sequence[Slice], place: Place | None = None) -> Any:
+        if isinstance(slices[0].loaded, tuple):
+            bounds = [(each.start, each.stop) for each in slices]
+            task: tuple[Any, ...] = (_cut_held, rows, bounds, *(s.loaded[0] for s in slices))
         else:  # no more rows than are worked on travel
-            task = (cut, rows, *(Span(s := _here(span).rows(), 0, len(s)) for span in spans))
+            task = (cut, rows, *(Slice(s := _here(each).rows(), 0, len(s)) for each in slices))
         future = self.client.submit(*task, key=(self.name, next(self.keys)), pure=False)
         return self.pool.submit(self._fetch, self._begun(future))
 

@@ -30,7 +30,7 @@ from daskimg.lazy.bare import Frame, arrays_of
 from daskimg.lazy.partitions import parts, settled
 from daskimg.lazy.source import row_counts
 from daskimg.stream.processes import Processes
-from daskimg.stream.runners import Cluster, Here, Rows, Runner, Source, Span, Threads
+from daskimg.stream.runners import Cluster, Here, Rows, Runner, Slice, Source, Threads
 
 __all__ = ["Work", "is_light", "pieces", "runner", "work_of"]
 
@@ -174,8 +174,8 @@ class _Size:
     def merged(self, source: int) -> int:
         """Rows of a piece where those of small sources, such as this one, may be put together.
 
-        A batch within one piece is a view of it, and a task for each 16 pictures costs: rows without
-        pixels, which are copied for next to nothing, need not be a whole batch.
+        A batch within one piece is a view of it, and a task for each 16 pictures costs. Rows without
+        pixels are copied for next to nothing: they need not be a whole batch.
         """
         n = min(self.rows(), max(source, MERGED))
         if n >= self.batch or not self.row_bytes:
@@ -249,7 +249,7 @@ def pieces(
 
 
 class _Piece(NamedTuple):
-    spans: list[Span]
+    slices: list[Slice]
     future: Any
 
 
@@ -261,13 +261,13 @@ class _Rows:
         self.sources = (run.load(source, sliced=True, light=work.light) for source in work.sources)
         self.loading = deque(islice(self.sources, ahead))
         self.loaded, self.start, self.end = None, 0, 0
-        self.held: list[Span] = []  # a piece that waits for more rows
+        self.held: list[Slice] = []  # a piece that waits for more rows
 
     def _most(self, size: _Size) -> int:
         return size.merged(self.end) if self.light else size.rows()
 
-    def take(self, size: _Size, wait: bool) -> tuple[list[Span], Place | None]:
-        """Spans of the next piece; none at the end, and, unless told to `wait`, not yet.
+    def take(self, size: _Size, wait: bool) -> tuple[list[Slice], Place | None]:
+        """Slices of the next piece; none at the end, and, unless told to `wait`, not yet.
 
         With the place for what is made of them.
         """
@@ -282,7 +282,7 @@ class _Rows:
                 continue
             have, most = sum(map(len, self.held)), size.up_to(self._most(size))
             stop = min(self.start + max(most - have, 1), self.end)
-            self.held.append(Span(self.loaded, self.start, stop))
+            self.held.append(Slice(self.loaded, self.start, stop))
             self.start = stop
             if have + len(self.held[-1]) >= most or not self.light:
                 break
@@ -296,12 +296,12 @@ def _sliced(work: Work, rows: Rows, run: Runner, window: int, size: _Size) -> It
     while True:
         while (
             len(under_way) < window
-            or sum(len(span) for piece in under_way for span in piece.spans) < size.batch
+            or sum(len(each) for piece in under_way for each in piece.slices) < size.batch
         ):
-            spans, place = left.take(size, wait=not under_way)
-            if not spans:
+            slices, place = left.take(size, wait=not under_way)
+            if not slices:
                 break
-            under_way.append(_Piece(spans, run.run(rows, spans, place)))
+            under_way.append(_Piece(slices, run.run(rows, slices, place)))
         if not under_way:
             return
         piece = under_way.popleft()
@@ -309,9 +309,9 @@ def _sliced(work: Work, rows: Rows, run: Runner, window: int, size: _Size) -> It
             made = run.result(piece.future)
         except ImageError:
             # those before the one that failed are good
-            for span in piece.spans:
-                for i in range(span.start, span.stop):
-                    yield run.result(run.run(rows, [Span(span.loaded, i, i + 1)]))
+            for each in piece.slices:
+                for i in range(each.start, each.stop):
+                    yield run.result(run.run(rows, [Slice(each.loaded, i, i + 1)]))
             continue
         size.saw(made)
         yield made
