@@ -174,8 +174,8 @@ class _Size:
     def merged(self, source: int) -> int:
         """Rows of a piece where those of small sources, such as this one, may be put together.
 
-        A batch within one piece is a view of it, and a task for each 16 pictures costs. Rows without
-        pixels are copied for next to nothing: they need not be a whole batch.
+        A batch within one piece is a view of it, and a task for each 16 pictures costs. Rows
+        without pixels are copied for next to nothing: they need not be a whole batch.
         """
         n = min(self.rows(), max(source, MERGED))
         if n >= self.batch or not self.row_bytes:
