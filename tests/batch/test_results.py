@@ -16,15 +16,18 @@ from daskimg.testing import assert_images_equal
 
 WORDS = pd.StringDtype("pyarrow")
 
+DAY = datetime.date(2026, 1, 2)
+MOMENT, HOURS = datetime.datetime(2026, 1, 2, 3), datetime.timedelta(hours=3)
+
 # name: what the function returns for n rows, and the dtype of the column
 RESULTS = {
     "int": (lambda n: np.arange(n, dtype="int32"), "int32"),
     "float": (lambda n: np.full(n, 0.5, "float32"), "float32"),
     "bool": (lambda n: np.ones(n, bool), "bool"),
     "time": (lambda n: np.full(n, "2026-01-02", "M8[s]"), "datetime64[s]"),
-    "dates": (lambda n: [datetime.date(2026, 1, 2)] * n, "datetime64[s]"),
-    "moments": (lambda n: [datetime.datetime(2026, 1, 2, 3)] * n, "datetime64[us]"),
-    "durations": (lambda n: [datetime.timedelta(hours=3)] * n, "timedelta64[us]"),
+    "dates": (lambda n: [DAY] * n, pd.to_datetime(pd.Series([DAY])).dtype.name),
+    "moments": (lambda n: [MOMENT] * n, pd.Series([MOMENT]).dtype.name),
+    "durations": (lambda n: [HOURS] * n, pd.Series([HOURS]).dtype.name),
     "ints": (lambda n: [7] * n, "int64"),
     "torch": (lambda n: torch.ones(n, requires_grad=True), "float32"),
     "scalars": (lambda n: [torch.tensor(2.5)] * n, "float32"),
