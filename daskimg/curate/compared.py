@@ -115,12 +115,9 @@ def compared(
     bits: int,
     confirm: str | None,
     turned: bool,
-    sketch: Any = None,
     **also: Any,
 ) -> tuple[dict[str, Any], Compared]:
     """The columns to assign to a frame for a comparison, and what they are.
-
-    A column of small grey pictures may stand for the pictures, as their `sketch`.
 
     Raises
     ------
@@ -157,8 +154,6 @@ def compared(
                 )
             if turned:
                 new = _turned(frame[image_column(frame, column)], one)
-            elif sketch is not None:
-                new = [sketch.img.resize(32, 32, resample="lanczos").img.hash(one)]
             else:
                 new = [frame[image_column(frame, column)].img.hash(one)]
             columns = {f"{OURS}{what}_{n}": value for n, value in enumerate(new)}
@@ -166,7 +161,7 @@ def compared(
             names[what] = tuple(columns)
     flat = hash not in frame.columns and confirm not in frame.columns
     if flat:
-        cells = frame[image_column(frame, column)] if sketch is None else sketch
+        cells = frame[image_column(frame, column)]
         made[f"{OURS}contrast"] = cells.img.contrast()
         made[f"{OURS}brightness"] = cells.img.brightness()
     return made, Compared(names["hash"], names["confirm"], flat, int(bits), **also)

@@ -9,12 +9,13 @@ import dask.dataframe as dd
 import numpy as np
 import pandas as pd
 
+from daskimg import metrics
 from daskimg.curate.compared import (
     FAULTY,
     ID,
     OURS,
     PIXELS,
-    compared,
+    Compared,
     light,
     of_quality,
     prepared,
@@ -25,6 +26,7 @@ from daskimg.curate.rules import COLUMNS, QUALITY, Rule, fences, flags, local_fa
 from daskimg.curate.search import Search
 from daskimg.curate.tables import each, empty, whole
 from daskimg.engine.program import STRING
+from daskimg.kernels import stacks
 from daskimg.lazy.nodes import together
 
 __all__ = ["TOLD", "added", "table_of"]
@@ -32,36 +34,73 @@ __all__ = ["TOLD", "added", "table_of"]
 #: Pixels of a side of the small pictures that are measured, so that a large one is hardly slower
 #: than a small one; of the shorter side at least, where there is colour.
 SMALL = 128
+COLOURS = 64  # pixels of a side that are looked at for colour
 JUDGED = 16  # partitions of pictures whose rows are judged by one task
+#: How many bits of 64 differ in look-alikes, of the rough frequencies and of the fine ones: in the
+#: latter pictures saved again differ by 2 at most, photographs of one scene by 8 or more.
+BITS, FINE = 4, 6
+GREY, SOME = f"{OURS}grey", f"{OURS}some"  # small pictures: their light, some of their colours
 #: The columns of the table beside those of the frame and the rules'.
 TOLD = ("path", *COLUMNS, "group", "best", "exact_group", "issues")
 
 
-def _measures(cells: Any, sketch: Any, grey: Any) -> dict[str, Any]:
-    """What is measured of each picture and of its sketches, in one pass."""
-    image, seen = cells.img, grey.img
+def _looked_at(cells: Any) -> dict[str, Any]:
+    """What is kept of each picture: facts, and two small pictures to be measured with others."""
+    image, sketch = cells.img, cells.img._op("sketch", SMALL)
     exif = image.exif(["Orientation", "GPSLatitude", "GPSLongitude"])
-    light, dark = seen.percentile(99), seen.percentile(1)
-    some = sketch.img.resize(64, 64, resample="nearest").img
-    return {
+    facts = {
         "path": image.path,
         "reason": image.check(),
         "format": image.format,
         "height": image.height,
         "width": image.width,
-        "brightness": seen.brightness(),
-        "p99": light,
-        "p5": seen.percentile(5),
-        "range": light - dark,
-        "blurriness": seen.blurriness(),
-        "entropy": seen.entropy(),
-        "colorfulness": some.colorfulness(),
         "transparency": sketch.img.transparency(),
         "orientation": exif["Orientation"],
         "latitude": exif["GPSLatitude"],
         "longitude": exif["GPSLongitude"],
         "digest": image.digest("pixels" if cells.dtype.holds_pixels else "bytes"),
     }
+    some = sketch.img.convert("RGB").img.resize(COLOURS, COLOURS, resample="nearest")
+    return {
+        **{f"{OURS}m_{name}": value for name, value in facts.items()},
+        GREY: sketch.img._op("glimpse", SMALL),
+        SOME: some,
+    }
+
+
+def _measured(part: pd.DataFrame) -> pd.DataFrame:
+    """A partition with measures of its small pictures in their place."""
+    grey, some = part[GREY].array, part[SOME].array
+    with metrics.timed("measure"):
+        light = _of(grey, stacks.of_grey, _sizes(part))
+        colour = _of(some, stacks.of_colours, np.full((len(part), 2), COLOURS))
+    made = {f"{OURS}contrast": light.pop("contrast"), f"{OURS}brightness": light["brightness"]}
+    for what, kind in {"hash": "phash", "confirm": "fine"}.items():
+        made[f"{OURS}{what}"] = pd.arrays.IntegerArray(light.pop(kind), ~grey.valid)
+    light["range"] = light["p99"] - light.pop("p1")
+    made |= {f"{OURS}m_{name}": values for name, values in (light | colour).items()}
+    rest = {name: column.array for name, column in part.items() if name not in (GREY, SOME)}
+    # (at once: pandas takes longer to assign these one by one than it takes to measure them)
+    return pd.DataFrame(rest | made, part.index, copy=False)
+
+
+def _sizes(part: pd.DataFrame) -> Any:
+    """How much of its square each small picture fills, down and across."""
+    sides = [part[f"{OURS}m_{name}"].to_numpy(np.int64, na_value=0) for name in ("height", "width")]
+    return np.minimum(np.stack(sides, 1), SMALL)
+
+
+def _of(cells: Any, measure: Any, sizes: Any) -> dict[str, Any]:
+    """The measures of small pictures, those of one size at once; NaN or 0 where there is none."""
+    found: dict[str, Any] = {}
+    none = not cells.valid.any()
+    pixels = np.zeros((len(cells), *cells.dtype.shape), np.uint8) if none else cells.data.values
+    for height, width in {(1, 1), *map(tuple, sizes[cells.valid].tolist())}:
+        rows = cells.valid & (sizes == (height, width)).all(1)
+        for name, values in measure(pixels[rows, :height, :width]).items():
+            nothing = np.nan if values.dtype.kind == "f" else 0
+            found.setdefault(name, np.full(len(cells), nothing, values.dtype))[rows] = values
+    return found
 
 
 def table_of(
@@ -85,21 +124,18 @@ def table_of(
         Columns in which look-alikes should not differ.
     """
     cells = frame[name]
-    sketch = cells.img._op("sketch", SMALL)
-    grey = sketch.img._op("luma").img._op("shrink", SMALL)
-    measures = _measures(cells, sketch, grey)
-    made, what = compared(frame, name, "phash", 4, "dhash", False, grey)
-    made |= of_quality(frame, name, cells.img.nbytes)
-    made |= {f"{OURS}m_{key}": value for key, value in measures.items()}
+    made = _looked_at(cells) | of_quality(frame, name, cells.img.nbytes)
     kept = [*light(frame)]
     if name not in kept:  # bytes and pixels are not held: what is shown is made in the pass
         made[f"{OURS}thumb"] = thumbnails(cells)
     table = prepared(frame, frame, made, kept)
+    table = each(table, _measured, _measured(table._meta))
+    what = Compared((f"{OURS}hash",), (f"{OURS}confirm",), True, BITS)
     if table.known_divisions:  # (else Dask knows by their partitions which rows are beside which)
         table = together(table, JUDGED)
     judged = _Judged(rules, own)
     table = each(table, judged, judged(table._meta))
-    near = labelled(gathered(each(table, what.rows, what.meta)), Search(4, 8, False))
+    near = labelled(gathered(each(table, what.rows, what.meta)), Search(BITS, FINE, False))
     exact = labelled(gathered(each(table, _digests, _DIGESTS)), Search(0, 0, False))
     single = [near, best_of(table, near), exact, _facts(table)]
     for one in (split, label):
@@ -180,7 +216,7 @@ def _several(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({"group": np.sort(counts.index[counts > 1].to_numpy(np.int64))})
 
 
-def _measured(part: pd.DataFrame) -> pd.DataFrame:
+def _own_names(part: pd.DataFrame) -> pd.DataFrame:
     """The measures of a partition under their own names."""
     prefix = f"{OURS}m_"
     names = [name for name in part if str(name).startswith(prefix)]
@@ -206,7 +242,7 @@ class _Judged:
         self.rules, self.own = {name: rules[name] for name in QUALITY if name in rules}, own
 
     def __call__(self, part: pd.DataFrame) -> pd.DataFrame:
-        rows, faulty = _measured(part), np.zeros(len(part), bool)
+        rows, faulty = _own_names(part), np.zeros(len(part), bool)
         for name, rule in self.rules.items():
             faulty |= _by_itself(part, rows, name, rule, self.own, {})
         return part.assign(**{FAULTY: faulty})
@@ -231,7 +267,7 @@ class _Finish:
         *mixed: pd.DataFrame,
     ) -> pd.DataFrame:
         ids = part[ID].to_numpy()
-        rows = _measured(part)
+        rows = _own_names(part)
         side = np.sqrt(part[PIXELS].to_numpy(np.float64, na_value=np.nan))
         height, width = (rows[n].to_numpy(np.float64, na_value=np.nan) for n in ("height", "width"))
         with np.errstate(invalid="ignore", divide="ignore"):

@@ -34,7 +34,7 @@ MEASURES = {
 }
 STAGES = {
     **dict.fromkeys(MEASURES, "measure"),
-    **dict.fromkeys(("sketch", "shrink"), "resize"),
+    **dict.fromkeys(("sketch", "glimpse"), "resize"),
     "export": "encode",
 }
 OPENING = ("decode", "header", "fetch")  # how far a pass opens files

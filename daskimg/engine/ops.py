@@ -22,8 +22,9 @@ from daskimg.engine import opening
 from daskimg.engine.program import HEADER, STRING, Program, Step
 from daskimg.errors import shown
 from daskimg.kernels import augment, codec, color, digest, exif_tags, filters, geometry, measure
+from daskimg.kernels.hashes import image_hash
 from daskimg.kernels.resizing import convert, resize, resize_shape
-from daskimg.kernels.sketches import shrink, sketch
+from daskimg.kernels.sketches import glimpse, sketch
 from daskimg.transport import fetch
 
 __all__ = ["OPS", "Op", "build", "cells_of", "policy_of"]
@@ -211,7 +212,7 @@ class Op(NamedTuple):
 PIXEL_OPS: dict[str, Op] = {
     "resize": Op(resize, _resized, out=True),
     "sketch": Op(sketch, _ragged),
-    "shrink": Op(shrink, _ragged),
+    "glimpse": Op(glimpse, lambda source, side: _sized(_grey(source), side, side), out=True),
     "crop": Op(geometry.crop, _cropped),
     "center_crop": Op(geometry.center_crop, _sized),
     "pad": Op(geometry.pad, _padded),
@@ -250,7 +251,7 @@ PIXEL_OPS: dict[str, Op] = {
     "percentile_of": Op(measure.percentile_of, fixed(FLOAT)),
     "transparency": Op(measure.transparency, fixed(FLOAT)),
     "colorfulness": Op(measure.colorfulness, fixed(FLOAT)),
-    "hash": Op(measure.image_hash, fixed(HASH)),
+    "hash": Op(image_hash, fixed(HASH)),
     "digest_pixels": Op(digest.of_pixels, fixed(STRING)),
 }
 

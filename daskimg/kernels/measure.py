@@ -7,9 +7,8 @@ does, on the 0-255 scale, whatever the dtype: see `color.astype`. `mean`, `std`,
 
 from __future__ import annotations
 
-import functools
 import math
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -27,12 +26,14 @@ from daskimg.kernels.pixels import (
 
 __all__ = [
     "blurriness",
+    "blurriness_of",
     "brightness",
     "colorfulness",
+    "colorfulness_of",
     "contrast",
     "entropy",
     "entropy_of",
-    "image_hash",
+    "histogram",
     "levels",
     "luma",
     "maximum",
@@ -117,7 +118,7 @@ def levels(pixels: Pixels) -> Counts:
     >>> levels(np.array([[3, 3, 0]], np.uint8))[:4].tolist()
     [1.0, 0.0, 0.0, 2.0]
     """
-    return _histogram(np.ascontiguousarray(luma(pixels)))
+    return histogram(np.ascontiguousarray(luma(pixels)))
 
 
 def brightness(pixels: Pixels) -> float:
@@ -194,25 +195,31 @@ def blurriness(pixels: Pixels) -> float:
         scale = SEEN / max(grey.shape)
         height, width = (max(1, round(side * scale)) for side in grey.shape)
         grey = np.asarray(to_pil(grey).resize((width, height), Image.Resampling.BOX))
-    told = [_left(grey), _left(np.ascontiguousarray(grey.T))]
-    return max((share for share in told if share is not None), default=math.nan)
+    return float(blurriness_of(grey))
 
 
-def _left(lines: npt.NDArray[np.uint8]) -> float | None:
+def blurriness_of(grey: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
+    """The same of ``(..., H, W)`` luma, as it is."""
+    return np.fmax(_left(grey), _left(np.ascontiguousarray(grey.swapaxes(-1, -2))))
+
+
+def _left(lines: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
     """The share of the differences of neighbouring lines that stays when they are blurred."""
     reach = _WINDOW // 2
-    around = np.empty((len(lines) + 2 * reach, lines.shape[1]), np.int16)
-    around[reach:-reach] = lines
-    around[:reach], around[-reach:] = lines[0], lines[-1]
-    sharp = around[reach + 1 : -reach] - around[reach : -reach - 1]
+    *many, height, width = lines.shape
+    around = np.empty((*many, height + 2 * reach, width), np.int16)
+    around[..., reach:-reach, :] = lines
+    around[..., :reach, :], around[..., -reach:, :] = lines[..., :1, :], lines[..., -1:, :]
+    sharp = around[..., reach + 1 : -reach, :] - around[..., reach : -reach - 1, :]
     # sums of windows beside each other differ by the two ends that they do not share
-    blurred = around[_WINDOW:] - around[:-_WINDOW]
+    blurred = around[..., _WINDOW:, :] - around[..., :-_WINDOW, :]
     for one in (sharp, blurred):
         np.abs(one, out=one)
     sharp *= np.int16(_WINDOW)
-    total = int(sharp.sum(dtype=np.int32))  # of 65,536 numbers, 2,295 at most
-    kept = int(np.minimum(sharp, blurred, out=blurred).sum(dtype=np.int32))
-    return kept / total if total else None
+    total = sharp.sum((-1, -2), np.int32)  # of 65,536 numbers, 2,295 at most
+    kept = np.minimum(sharp, blurred, out=blurred).sum((-1, -2), np.int32)
+    nothing = np.full(total.shape, math.nan)
+    return np.asarray(np.divide(kept, total, out=nothing, where=total > 0))
 
 
 def percentile(pixels: Pixels, share: float) -> float:
@@ -223,13 +230,14 @@ def percentile(pixels: Pixels, share: float) -> float:
     >>> percentile(np.arange(100, dtype=np.uint8).reshape(10, 10), 95)
     94.0
     """
-    return percentile_of(levels(pixels), share)
+    return float(percentile_of(levels(pixels), share))
 
 
-def percentile_of(counts: Counts, share: float) -> float:
-    """The same of `levels`."""
-    below = np.cumsum(counts)
-    return float(np.searchsorted(below, max(1, below[-1] * share / 100)))
+def percentile_of(counts: Counts, share: float) -> Counts:
+    """The same of `levels`, or of ``(..., 256)`` of them."""
+    below = np.cumsum(counts, -1)
+    wanted = np.maximum(1, below[..., -1:] * (share / 100))
+    return np.asarray(np.sum(below < wanted, -1, np.float64))
 
 
 def transparency(pixels: Pixels) -> float:
@@ -252,13 +260,14 @@ def entropy(pixels: Pixels) -> float:
     >>> entropy(np.array([[0, 255]], np.uint8))
     1.0
     """
-    return entropy_of(levels(pixels))
+    return float(entropy_of(levels(pixels)))
 
 
-def entropy_of(counts: Counts) -> float:
-    """The same of `levels`."""
-    share = counts[counts > 0] / counts.sum()
-    return abs(float(np.sum(share * np.log2(share))))
+def entropy_of(counts: Counts) -> Counts:
+    """The same of `levels`, or of ``(..., 256)`` of them."""
+    share = counts / counts.sum(-1, keepdims=True)
+    logs = np.log2(share, out=np.zeros_like(share), where=share > 0)
+    return np.asarray(np.abs(np.sum(share * logs, -1)))
 
 
 def colorfulness(pixels: Pixels) -> float:
@@ -282,66 +291,12 @@ def colorfulness(pixels: Pixels) -> float:
     red, green, blue = (eight[:, :, n].astype(np.int16) for n in range(3))
     mean_rg, std_rg = moments(red - green)
     mean_yb, std_yb = moments(red + green - 2 * blue)  # twice yb: stays whole
-    return math.hypot(std_rg, std_yb / 2) + 0.3 * math.hypot(mean_rg, mean_yb / 2)
+    return float(colorfulness_of(mean_rg, std_rg, mean_yb, std_yb))
 
 
-def image_hash(pixels: Pixels, kind: str = "phash") -> int:
-    """A 64-bit perceptual hash: pictures that look alike differ in few bits.
-
-    Parameters
-    ----------
-    pixels : ndarray
-    kind : {"phash", "dhash", "ahash"}
-        By the low frequencies of the cosine transform, by differences of neighbours, or by the
-        average. The bits are those of the `imagehash` package, the first one highest.
-
-    Returns
-    -------
-    int
-        Unsigned.
-
-    Raises
-    ------
-    ValueError
-        For another kind.
-
-    References
-    ----------
-    N. Krawetz, Looks Like It (2011), Kind of Like That (2013), hackerfactor.com.
-
-    Examples
-    --------
-    >>> hex(image_hash(np.arange(81, dtype=np.uint8).reshape(9, 9), "dhash"))
-    '0xffffffffffffffff'
-    """
-    grey = luma(pixels)
-    if kind == "phash":
-        cosines, small = _cosines(), _small(grey, 32, 32).astype(np.float64)
-        low = np.einsum("ij,kj->ik", np.einsum("ij,jk->ik", cosines, small), cosines)
-        order = np.sort(low, axis=None)
-        bits = low > (order[31] + order[32]) / 2  # their median
-    elif kind == "dhash":
-        rows = _small(grey, 8, 9)
-        bits = rows[:, 1:] > rows[:, :-1]
-    elif kind == "ahash":
-        square = _small(grey, 8, 8)
-        bits = square > square.mean()
-    else:
-        raise ValueError(f"expected a hash out of phash, dhash, ahash, got {kind!r}")
-    return int.from_bytes(np.packbits(bits).tobytes(), "big")
-
-
-def _small(grey: npt.NDArray[np.uint8], height: int, width: int) -> npt.NDArray[np.uint8]:
-    if grey.shape == (height, width):
-        return grey
-    return np.asarray(to_pil(grey).resize((width, height), Image.Resampling.LANCZOS))
-
-
-@functools.cache
-def _cosines() -> npt.NDArray[np.float64]:
-    """The first 8 rows of the 32-point type-II cosine transform."""
-    rows, points = np.arange(8)[:, None], np.arange(32)
-    return 2 * np.cos(np.pi * rows * (2 * points + 1) / 64)
+def colorfulness_of(mean_rg: Any, std_rg: Any, mean_yb: Any, std_yb: Any) -> Any:
+    """The same of the moments of ``rg`` and of twice ``yb``."""
+    return np.hypot(std_rg, std_yb / 2) + 0.3 * np.hypot(mean_rg, mean_yb / 2)
 
 
 def moments(pixels: Pixels) -> tuple[float, float]:
@@ -358,7 +313,7 @@ def moments(pixels: Pixels) -> tuple[float, float]:
     count = flat.size
     if flat.dtype == np.uint8:
         # one call that leaves the interpreter to others, in two thirds of the time of NumPy's sums
-        return moments_of(_histogram(flat))
+        return moments_of(histogram(flat))
     whole = flat.dtype.kind in "iu" and flat.dtype.itemsize <= 2
     # around the first value others lose no digits to a large mean
     origin = 0.0 if whole else float(flat[0])
@@ -386,7 +341,7 @@ def _from_sums(count: int, total: float, squares: float) -> tuple[float, float]:
     return total / count, math.sqrt(variance)
 
 
-def _histogram(pixels: npt.NDArray[np.uint8]) -> Counts:
+def histogram(pixels: npt.NDArray[np.uint8]) -> Counts:
     """How often each of the 256 levels occurs; Pillow counts a view of them."""
     image = Image.frombuffer("L", (pixels.size, 1), pixels, "raw", "L", 0, 1)
     return np.array(image.histogram(), np.float64)

@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from daskimg.kernels import color
@@ -17,7 +18,6 @@ from daskimg.kernels.geometry import centred, pad, turn
 from daskimg.kernels.pixels import (
     Pixels,
     by_channel,
-    by_place,
     check_pixels,
     check_room,
     from_pil,
@@ -268,12 +268,23 @@ def _resize(
             part, steps = whole
             return _resize_torch(torch, pixels if part is None else pixels[part], size, steps, out)
     edges = _part(draft.size, scale, box) if box or scale > 1 else None
+    if resample is Image.Resampling.NEAREST:
+        left, top, right, bottom = edges or (0, 0, *pixels.shape[1::-1])
+        rows, columns = _samples(top, bottom, size[0]), _samples(left, right, size[1])
+        return np.take(np.take(pixels, rows, 0), columns, 1)
     if pillow_holds(pixels):
         image = to_pil(pixels).resize(size[::-1], resample, edges)
         return shaped(from_pil(image), pixels)
-    if resample is Image.Resampling.NEAREST:
-        return by_place(pixels, lambda one: one.resize(size[::-1], resample, edges))
     return by_channel(pixels, lambda one: one.resize(size[::-1], resample, edges))
+
+
+@functools.lru_cache(256)
+def _samples(first: float, last: float, n: int) -> npt.NDArray[np.intp]:
+    """The middle pixels of `n` equal parts of a side, rounded on the way as by Pillow."""
+    edges = np.array([first, last], np.float32)
+    steps = np.full(n, float(edges[1] - edges[0]) / n)
+    steps[0] = edges[0] + steps[0] / 2
+    return np.add.accumulate(steps).astype(np.intp)
 
 
 def _part(size: tuple[int, int], scale: int, box: Box | None) -> Box:

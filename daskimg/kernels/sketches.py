@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
-from daskimg.kernels.geometry import turn
-from daskimg.kernels.pixels import Pixels, by_channel, check_pixels, from_pil, pillow_holds, to_pil
-from daskimg.kernels.resizing import Draft, folded, resize
+import numpy as np
+from PIL import Image
 
-__all__ = ["shrink", "sketch"]
+from daskimg.kernels.geometry import turn
+from daskimg.kernels.measure import luma
+from daskimg.kernels.pixels import (
+    Pixels,
+    by_channel,
+    check_pixels,
+    from_pil,
+    give,
+    pillow_holds,
+    to_pil,
+)
+from daskimg.kernels.resizing import Draft, folded
+
+__all__ = ["glimpse", "sketch"]
 
 
 def sketch(picture: Pixels | Draft, least: int) -> Pixels:
@@ -41,13 +53,23 @@ def sketch(picture: Pixels | Draft, least: int) -> Pixels:
     return turn(pixels, draft.orientation)
 
 
-def shrink(pixels: Pixels, side: int) -> Pixels:
-    """Stretch a picture to a square of `side` pixels, where its sides are longer: none grows.
+def glimpse(pixels: Pixels, side: int, out: Pixels | None = None) -> Pixels:
+    """The luma of a picture, stretched to a square of `side` pixels; none grows.
+
+    A side that is shorter stays: the picture then lies in the upper left, beside zeros.
 
     Examples
     --------
-    >>> shrink(np.zeros((300, 100), np.uint8), 128).shape
-    (128, 100)
+    >>> found = glimpse(np.full((300, 100, 3), 7, np.uint8), 128)
+    >>> found.shape, int(found[:, :100].min()), int(found[:, 100:].max())
+    ((128, 128), 7, 0)
     """
-    height, width = (min(of, side) for of in pixels.shape[:2])
-    return resize(pixels, height, width, resample="hamming")
+    colours = pillow_holds(pixels) and pixels.ndim == 3 and pixels.shape[2] == 3
+    grey = to_pil(pixels).convert("L") if colours else to_pil(luma(pixels))  # (without a copy)
+    width, height = size = (min(grey.width, side), min(grey.height, side))
+    small = from_pil(grey.resize(size, Image.Resampling.BOX))
+    if height == width == side:
+        return give(small, out)
+    square = np.empty((side, side), np.uint8) if out is None else out
+    square[:height, :width], square[height:], square[:, width:] = small, 0, 0
+    return square

@@ -4,7 +4,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from daskimg.kernels import augment, color, digest, filters, geometry, measure, pixels, resizing
+from daskimg.kernels import (
+    augment,
+    color,
+    digest,
+    filters,
+    geometry,
+    hashes,
+    measure,
+    pixels,
+    resizing,
+)
 
 rng = np.random.default_rng(11)
 SMOOTH = np.asarray(
@@ -68,7 +78,7 @@ NUMBERS = [
     measure.sharpness,
     measure.entropy,
     measure.colorfulness,
-    *(lambda p, k=kind: measure.image_hash(p, k) for kind in ("phash", "dhash", "ahash")),
+    *(lambda p, k=kind: hashes.image_hash(p, k) for kind in ("phash", "dhash", "ahash")),
 ]
 
 

@@ -1,0 +1,125 @@
+"""Measures of many small pictures at once.
+
+A kernel of a few microseconds is lost in the calls around it, and NumPy and Pillow hand the
+interpreter to another thread in each: here a call takes a block of pictures. The values are those
+of `measure`; hashes are of frequencies of means of blocks, where `hashes` asks Pillow's Lanczos.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from daskimg.kernels import hashes, measure
+
+__all__ = ["of_colours", "of_grey"]
+
+BLOCK = 16  # pictures that are measured at a time: they stay in the cache
+WAVES = 10  # frequencies of a side
+FINE = np.maximum(*np.indices((WAVES, WAVES))) >= 6  # 64 of them
+Grey = npt.NDArray[np.uint8]
+Values = dict[str, npt.NDArray[Any]]
+
+
+def of_grey(grey: Grey) -> Values:
+    """What is measured of the light, blur and likeness of pictures.
+
+    Parameters
+    ----------
+    grey : ndarray
+        Luma, ``(N, H, W)`` uint8.
+
+    Returns
+    -------
+    dict of str to ndarray
+        ``(N,)`` each: brightness, contrast, p1, p5, p99 (percentiles), entropy, blurriness; phash,
+        and fine, the signs of 64 finer frequencies (of 6 to 9 half waves down or across): what is
+        saved once more keeps them, another photograph of the same has others.
+
+    Examples
+    --------
+    >>> found = of_grey(np.full((2, 8, 8), 7, np.uint8))
+    >>> found["brightness"], found["contrast"]
+    (array([7., 7.]), array([0., 0.]))
+    """
+    return _in_blocks(_of_grey, grey)
+
+
+def of_colours(colours: npt.NDArray[np.uint8]) -> Values:
+    """How colourful pictures are.
+
+    Parameters
+    ----------
+    colours : ndarray
+        ``(N, H, W, 3)`` uint8, RGB.
+
+    Examples
+    --------
+    >>> of_colours(np.full((1, 8, 8, 3), 7, np.uint8))
+    {'colorfulness': array([0.])}
+    """
+    return _in_blocks(_of_colours, colours)
+
+
+def _in_blocks(call: Any, stack: npt.NDArray[np.uint8]) -> Values:
+    starts = range(0, max(len(stack), 1), BLOCK)
+    parts: list[Mapping[str, Any]] = [call(stack[n : n + BLOCK]) for n in starts]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _of_grey(grey: Grey) -> Values:
+    each = [measure.histogram(np.ascontiguousarray(one)) for one in grey]
+    counts = np.array(each, np.float64).reshape(len(grey), 256)
+    moments = np.array([measure.moments_of(one) for one in counts]).reshape(len(grey), 2)
+    phash, fine = _hashes(grey)
+    return {
+        "brightness": moments[:, 0],
+        "contrast": moments[:, 1],
+        **{f"p{share}": measure.percentile_of(counts, share) for share in (1, 5, 99)},
+        "entropy": measure.entropy_of(counts),
+        "blurriness": measure.blurriness_of(grey),
+        "phash": phash,
+        "fine": fine,
+    }
+
+
+def _of_colours(colours: npt.NDArray[np.uint8]) -> Values:
+    n, height, width, _ = colours.shape
+    flat = colours.reshape(n, height * width, 3).astype(np.int16)
+    red, green, blue = np.moveaxis(flat, -1, 0)
+    moments = [_moments(one) for one in (red - green, red + green - 2 * blue)]
+    (mean_rg, std_rg), (mean_yb, std_yb) = moments
+    return {"colorfulness": measure.colorfulness_of(mean_rg, std_rg, mean_yb, std_yb)}
+
+
+def _moments(values: npt.NDArray[np.int16]) -> tuple[Any, Any]:
+    """Mean and standard deviation of each row."""
+    numbers = values.astype(np.float64)
+    mean = numbers.mean(-1)
+    numbers -= mean[:, None]
+    return mean, np.sqrt(np.einsum("ni,ni->n", numbers, numbers) / numbers.shape[1])
+
+
+def _hashes(grey: Grey) -> tuple[Any, Any]:
+    """By cosines over the means of 32 x 32 blocks, one product with a matrix for each side.
+
+    Not by BLAS, which would start threads of its own beside those of the run.
+    """
+    height, width = grey.shape[1:]
+    across = np.einsum("nhw,kw->nhk", grey.astype(np.float32), _waves(width))
+    waves = np.einsum("nhk,jh->njk", across, _waves(height))
+    fine = waves[:, FINE].reshape(-1, 8, 8) > 0
+    return hashes.packed(hashes.above_median(waves[:, :8, :8])), hashes.packed(fine)
+
+
+@functools.lru_cache(256)
+def _waves(side: int) -> npt.NDArray[np.float32]:
+    """``(10, side)``: cosines over the means of 32 equal parts of a side."""
+    edges, pixels = np.linspace(0, side, 33), np.arange(side)
+    shared = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
+    means = np.maximum(shared, 0) * (32 / side)
+    return np.asarray(hashes.cosines(WAVES) @ means, np.float32)
