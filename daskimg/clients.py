@@ -10,7 +10,7 @@ from typing import Any
 
 import dask
 
-__all__ = ["active_client", "ensure", "other_clients", "tell_of_threads", "threads"]
+__all__ = ["active_client", "all_threads", "ensure", "other_clients", "tell_of_threads", "threads"]
 
 logger = logging.getLogger("daskimg.clients")
 
@@ -66,6 +66,15 @@ def threads() -> int:
     """Threads that Dask computes with in this process."""
     number: int = dask.config.get("num_workers", None) or dask.system.CPU_COUNT
     return number
+
+
+def all_threads() -> int:
+    """Threads that ``.compute()`` has: those of the cluster where there is one."""
+    client = active_client()
+    if client is None:
+        return threads()
+    workers = client.scheduler_info(n_workers=-1).get("workers", {}).values()
+    return sum(worker["nthreads"] for worker in workers) or 1
 
 
 def tell_of_threads() -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from daskimg import metrics
+from daskimg.clients import all_threads
 from daskimg.curate.compared import (
     FAULTY,
     ID,
@@ -27,6 +28,7 @@ from daskimg.curate.search import Search
 from daskimg.curate.tables import each, empty, whole
 from daskimg.engine.program import STRING
 from daskimg.kernels import stacks
+from daskimg.lazy.coarser import coarser
 from daskimg.lazy.nodes import together
 
 __all__ = ["TOLD", "added", "table_of"]
@@ -123,6 +125,7 @@ def table_of(
     label, split : str, optional
         Columns in which look-alikes should not differ.
     """
+    frame, several = coarser(frame, all_threads())
     cells = frame[name]
     made = _looked_at(cells) | of_quality(frame, name, cells.img.nbytes)
     kept = [*light(frame)]
@@ -132,7 +135,7 @@ def table_of(
     table = each(table, _measured, _measured(table._meta))
     what = Compared((f"{OURS}hash",), (f"{OURS}confirm",), True, BITS)
     if table.known_divisions:  # (else Dask knows by their partitions which rows are beside which)
-        table = together(table, JUDGED)
+        table = together(table, -(-JUDGED // several))
     judged = _Judged(rules, own)
     table = each(table, judged, judged(table._meta))
     near = labelled(gathered(each(table, what.rows, what.meta)), Search(BITS, FINE, False))
