@@ -221,11 +221,10 @@ def has_pictures(frame: Any, column: str | None) -> bool:
     return column is not None or any(not frame.dtypes[n].tensor for n in image_columns(frame))
 
 
-def of_quality(frame: Any, column: str | None, sharp: Any = None) -> dict[str, Any]:
-    """The columns that tell the best of several, by another measure than `sharpness` if any."""
+def of_quality(frame: Any, column: str | None) -> dict[str, Any]:
+    """The columns that tell the best of several."""
     image = frame[image_column(frame, column)].img
-    sharp = image.sharpness() if sharp is None else sharp
-    return {PIXELS: image.height * image.width, SHARP: sharp}
+    return {PIXELS: image.height * image.width, SHARP: image.sharpness()}
 
 
 def twin(frame: Any) -> Any:

@@ -16,9 +16,9 @@ from daskimg.curate.compared import (
     ID,
     OURS,
     PIXELS,
+    SHARP,
     Compared,
     light,
-    of_quality,
     prepared,
 )
 from daskimg.curate.groups import best_of, gathered, labelled, looked_up
@@ -67,6 +67,7 @@ def _looked_at(cells: Any) -> dict[str, Any]:
         **{f"{OURS}m_{name}": value for name, value in facts.items()},
         GREY: sketch.img._op("glimpse", SMALL),
         SOME: some,
+        SHARP: image.nbytes,  # of look-alikes as large, that of most bytes is the best
     }
 
 
@@ -79,6 +80,7 @@ def _measured(part: pd.DataFrame) -> pd.DataFrame:
     made = {f"{OURS}contrast": light.pop("contrast"), f"{OURS}brightness": light["brightness"]}
     for what, kind in {"hash": "phash", "confirm": "fine"}.items():
         made[f"{OURS}{what}"] = pd.arrays.IntegerArray(light.pop(kind), ~grey.valid)
+    made[PIXELS] = part[f"{OURS}m_height"].array * part[f"{OURS}m_width"].array
     light["range"] = light["p99"] - light.pop("p1")
     made |= {f"{OURS}m_{name}": values for name, values in (light | colour).items()}
     rest = {name: column.array for name, column in part.items() if name not in (GREY, SOME)}
@@ -125,9 +127,9 @@ def table_of(
     label, split : str, optional
         Columns in which look-alikes should not differ.
     """
-    frame, several = coarser(frame, all_threads())
+    frame, several = coarser(frame, all_threads(), JUDGED)
     cells = frame[name]
-    made = _looked_at(cells) | of_quality(frame, name, cells.img.nbytes)
+    made = _looked_at(cells)
     kept = [*light(frame)]
     if name not in kept:  # bytes and pixels are not held: what is shown is made in the pass
         made[f"{OURS}thumb"] = thumbnails(cells)
@@ -135,7 +137,7 @@ def table_of(
     table = each(table, _measured, _measured(table._meta))
     what = Compared((f"{OURS}hash",), (f"{OURS}confirm",), True, BITS)
     if table.known_divisions:  # (else Dask knows by their partitions which rows are beside which)
-        table = together(table, -(-JUDGED // several))
+        table = together(table, JUDGED // several)
     judged = _Judged(rules, own)
     table = each(table, judged, judged(table._meta))
     near = labelled(gathered(each(table, what.rows, what.meta)), Search(BITS, FINE, False))

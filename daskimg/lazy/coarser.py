@@ -14,8 +14,8 @@ MOST = 128  # rows
 A_THREAD = 4  # partitions that a thread has at least, so that all end at about the same time
 
 
-def coarser(frame: Any, threads: int) -> tuple[Any, int]:
-    """A frame of small partitions with `several` of them as one, where its reader can do that.
+def coarser(frame: Any, threads: int, most: int) -> tuple[Any, int]:
+    """A frame of small partitions with several of them as one, where its reader can do that.
 
     What a partition costs beside its rows (a dozen tables of pandas) counts where it has sixteen.
 
@@ -25,21 +25,25 @@ def coarser(frame: Any, threads: int) -> tuple[Any, int]:
         Of one reader, with row-wise steps alone, none of which calls a function of batches.
     threads : int
         That the partitions are for.
+    most : int
+        How many partitions become one.
 
     Returns
     -------
     DataFrame, int
-        The frame itself and 1 where that is not so.
+        And how many partitions are one by now, a power of two: 1 where the frame is as it was. Of
+        unknown divisions it stays so, as Dask then knows rows by their partitions.
     """
-    source = _only_source(frame.expr) if RULES else None
+    source = _only_source(frame.expr) if RULES and frame.known_divisions else None
     counts = None if source is None else source.counts
     if source is None or not counts:
         return frame, 1
     (parts,) = source.iterables
     rows = max(1, round(sum(counts) / len(counts)))
-    several = min(MOST // rows, len(counts) // (A_THREAD * threads))
+    several = min(MOST // rows, len(counts) // (A_THREAD * threads), most)
     if several < 2:
         return frame, 1
+    several = 1 << several.bit_length() - 1
     starts = range(0, len(counts), several)
 
     def added(values: Any) -> Any:
