@@ -36,18 +36,17 @@ __all__ = ["TOLD", "added", "table_of"]
 #: Pixels of a side of the small pictures that are measured, so that a large one is hardly slower
 #: than a small one; of the shorter side at least, where there is colour.
 SMALL = 128
-COLOURS = 64  # pixels of a side that are looked at for colour
 JUDGED = 16  # partitions of pictures whose rows are judged by one task
 #: How many bits of 64 differ in look-alikes, of the rough frequencies and of the fine ones: in the
 #: latter pictures saved again differ by 2 at most, photographs of one scene by 8 or more.
 BITS, FINE = 4, 6
-GREY, SOME = f"{OURS}grey", f"{OURS}some"  # small pictures: their light, some of their colours
+GLIMPSE = f"{OURS}glimpse"  # the column of small pictures
 #: The columns of the table beside those of the frame and the rules'.
 TOLD = ("path", *COLUMNS, "group", "best", "exact_group", "issues")
 
 
 def _looked_at(cells: Any) -> dict[str, Any]:
-    """What is kept of each picture: facts, and two small pictures to be measured with others."""
+    """What is kept of each picture: facts, and a small picture to be measured with others."""
     image, sketch = cells.img, cells.img._op("sketch", SMALL)
     exif = image.exif(["Orientation", "GPSLatitude", "GPSLongitude"])
     facts = {
@@ -62,28 +61,25 @@ def _looked_at(cells: Any) -> dict[str, Any]:
         "longitude": exif["GPSLongitude"],
         "digest": image.digest("pixels" if cells.dtype.holds_pixels else "bytes"),
     }
-    some = sketch.img.convert("RGB").img.resize(COLOURS, COLOURS, resample="nearest")
     return {
         **{f"{OURS}m_{name}": value for name, value in facts.items()},
-        GREY: sketch.img._op("glimpse", SMALL),
-        SOME: some,
+        GLIMPSE: sketch.img._op("glimpse", SMALL),
         SHARP: image.nbytes,  # of look-alikes as large, that of most bytes is the best
     }
 
 
 def _measured(part: pd.DataFrame) -> pd.DataFrame:
     """A partition with measures of its small pictures in their place."""
-    grey, some = part[GREY].array, part[SOME].array
+    cells = part[GLIMPSE].array
     with metrics.timed("measure"):
-        light = _of(grey, stacks.of_grey, _sizes(part))
-        colour = _of(some, stacks.of_colours, np.full((len(part), 2), COLOURS))
-    made = {f"{OURS}contrast": light.pop("contrast"), f"{OURS}brightness": light["brightness"]}
+        found = _of(cells, _sizes(part))
+    made = {f"{OURS}contrast": found.pop("contrast"), f"{OURS}brightness": found["brightness"]}
     for what, kind in {"hash": "phash", "confirm": "fine"}.items():
-        made[f"{OURS}{what}"] = pd.arrays.IntegerArray(light.pop(kind), ~grey.valid)
+        made[f"{OURS}{what}"] = pd.arrays.IntegerArray(found.pop(kind), ~cells.valid)
     made[PIXELS] = part[f"{OURS}m_height"].array * part[f"{OURS}m_width"].array
-    light["range"] = light["p99"] - light.pop("p1")
-    made |= {f"{OURS}m_{name}": values for name, values in (light | colour).items()}
-    rest = {name: column.array for name, column in part.items() if name not in (GREY, SOME)}
+    found["range"] = found["p99"] - found.pop("p1")
+    made |= {f"{OURS}m_{name}": values for name, values in found.items()}
+    rest = {name: column.array for name, column in part.items() if name != GLIMPSE}
     # (at once: pandas takes longer to assign these one by one than it takes to measure them)
     return pd.DataFrame(rest | made, part.index, copy=False)
 
@@ -94,14 +90,14 @@ def _sizes(part: pd.DataFrame) -> Any:
     return np.minimum(np.stack(sides, 1), SMALL)
 
 
-def _of(cells: Any, measure: Any, sizes: Any) -> dict[str, Any]:
+def _of(cells: Any, sizes: Any) -> dict[str, Any]:
     """The measures of small pictures, those of one size at once; NaN or 0 where there is none."""
     found: dict[str, Any] = {}
     none = not cells.valid.any()
     pixels = np.zeros((len(cells), *cells.dtype.shape), np.uint8) if none else cells.data.values
     for height, width in {(1, 1), *map(tuple, sizes[cells.valid].tolist())}:
         rows = cells.valid & (sizes == (height, width)).all(1)
-        for name, values in measure(pixels[rows, :height, :width]).items():
+        for name, values in stacks.measured(pixels[rows, :height, :width]).items():
             nothing = np.nan if values.dtype.kind == "f" else 0
             found.setdefault(name, np.full(len(cells), nothing, values.dtype))[rows] = values
     return found

@@ -129,8 +129,8 @@ def _grey(source: ImageDtype, *params: Any) -> ImageDtype:
     return _converted(_cast(source, "uint8"), "L")
 
 
-def _edges(source: ImageDtype, *params: Any) -> ImageDtype:
-    return _grey(source)
+def _glimpsed(source: ImageDtype, side: int) -> ImageDtype:
+    return _sized(_drawn(source), side, side)
 
 
 def _float32(source: ImageDtype, *params: Any) -> ImageDtype:
@@ -212,7 +212,7 @@ class Op(NamedTuple):
 PIXEL_OPS: dict[str, Op] = {
     "resize": Op(resize, _resized, out=True),
     "sketch": Op(sketch, _ragged),
-    "glimpse": Op(glimpse, lambda source, side: _sized(_grey(source), side, side), out=True),
+    "glimpse": Op(glimpse, _glimpsed, out=True),
     "crop": Op(geometry.crop, _cropped),
     "center_crop": Op(geometry.center_crop, _sized),
     "pad": Op(geometry.pad, _padded),
@@ -228,7 +228,7 @@ PIXEL_OPS: dict[str, Op] = {
     "equalize": Op(color.equalize, _same),
     "blur": Op(filters.blur, _same),
     "sharpen": Op(filters.sharpen, _same),
-    "edges": Op(filters.edges, _edges),
+    "edges": Op(filters.edges, _grey),
     "draw_boxes": Op(filters.draw_boxes, _drawn),
     "draw_mask": Op(filters.draw_mask, _drawn),
     **{one: Op(_random(one), _same) for one in augment.RANDOM[:3]},

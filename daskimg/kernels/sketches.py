@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from PIL import Image
 
+from daskimg.kernels.color import convert
 from daskimg.kernels.geometry import turn
-from daskimg.kernels.measure import luma
 from daskimg.kernels.pixels import (
     Pixels,
     by_channel,
@@ -16,7 +15,7 @@ from daskimg.kernels.pixels import (
     pillow_holds,
     to_pil,
 )
-from daskimg.kernels.resizing import Draft, folded
+from daskimg.kernels.resizing import Draft, folded, resize
 
 __all__ = ["glimpse", "sketch"]
 
@@ -54,22 +53,20 @@ def sketch(picture: Pixels | Draft, least: int) -> Pixels:
 
 
 def glimpse(pixels: Pixels, side: int, out: Pixels | None = None) -> Pixels:
-    """The luma of a picture, stretched to a square of `side` pixels; none grows.
+    """The colours of a picture (RGB), stretched to a square of `side` pixels; none grows.
 
     A side that is shorter stays: the picture then lies in the upper left, beside zeros.
 
     Examples
     --------
-    >>> found = glimpse(np.full((300, 100, 3), 7, np.uint8), 128)
+    >>> found = glimpse(np.full((300, 100), 7, np.uint8), 128)
     >>> found.shape, int(found[:, :100].min()), int(found[:, 100:].max())
-    ((128, 128), 7, 0)
+    ((128, 128, 3), 7, 0)
     """
-    colours = pillow_holds(pixels) and pixels.ndim == 3 and pixels.shape[2] == 3
-    grey = to_pil(pixels).convert("L") if colours else to_pil(luma(pixels))  # (without a copy)
-    width, height = size = (min(grey.width, side), min(grey.height, side))
-    small = from_pil(grey.resize(size, Image.Resampling.BOX))
+    height, width = (min(of, side) for of in pixels.shape[:2])
+    small = resize(convert(pixels, "RGB"), height, width, resample="box")
     if height == width == side:
         return give(small, out)
-    square = np.empty((side, side), np.uint8) if out is None else out
+    square = np.empty((side, side, 3), np.uint8) if out is None else out
     square[:height, :width], square[height:], square[:, width:] = small, 0, 0
     return square

@@ -8,7 +8,6 @@ of `measure`; hashes are of frequencies of means of blocks, where `hashes` asks 
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ import numpy.typing as npt
 
 from daskimg.kernels import hashes, measure
 
-__all__ = ["of_colours", "of_grey"]
+__all__ = ["measured"]
 
 BLOCK = 64  # pictures that are measured at a time: a few megabytes
 WAVES = 10  # frequencies of a side
@@ -25,54 +24,43 @@ Grey = npt.NDArray[np.uint8]
 Values = dict[str, npt.NDArray[Any]]
 
 
-def of_grey(grey: Grey) -> Values:
-    """What is measured of the light, blur and likeness of pictures.
+def measured(pictures: npt.NDArray[np.uint8]) -> Values:
+    """What is measured of the light, blur, colours and likeness of pictures.
 
     Parameters
     ----------
-    grey : ndarray
-        Luma, ``(N, H, W)`` uint8.
+    pictures : ndarray
+        RGB, ``(N, H, W, 3)`` uint8.
 
     Returns
     -------
     dict of str to ndarray
-        ``(N,)`` each: brightness, contrast, p1, p5, p99 (percentiles), entropy, blurriness; phash,
-        and fine, the signs of 64 finer frequencies (of 6 to 9 half waves down or across): what is
-        saved once more keeps them, another photograph of the same has others.
+        ``(N,)`` each: brightness, contrast, p1, p5, p99 (percentiles), entropy, blurriness;
+        colorfulness (of every other row and column); phash, and fine, the signs of 64 finer
+        frequencies (of 6 to 9 half waves down or across): what is saved once more keeps them,
+        another photograph of the same has others.
 
     Examples
     --------
-    >>> found = of_grey(np.full((2, 8, 8), 7, np.uint8))
-    >>> found["brightness"], found["contrast"]
+    >>> found = measured(np.full((2, 8, 8, 3), 7, np.uint8))
+    >>> found["brightness"], found["colorfulness"]
     (array([7., 7.]), array([0., 0.]))
     """
-    return _in_blocks(_of_grey, grey)
-
-
-def of_colours(colours: npt.NDArray[np.uint8]) -> Values:
-    """How colourful pictures are.
-
-    Parameters
-    ----------
-    colours : ndarray
-        ``(N, H, W, 3)`` uint8, RGB.
-
-    Examples
-    --------
-    >>> of_colours(np.full((1, 8, 8, 3), 7, np.uint8))
-    {'colorfulness': array([0.])}
-    """
-    return _in_blocks(_of_colours, colours)
-
-
-def _in_blocks(call: Any, stack: npt.NDArray[np.uint8]) -> Values:
-    starts = range(0, max(len(stack), 1), BLOCK)
-    parts: list[Mapping[str, Any]] = [call(stack[n : n + BLOCK]) for n in starts]
+    starts = range(0, max(len(pictures), 1), BLOCK)
+    blocks = [pictures[n : n + BLOCK] for n in starts]
+    parts = [_of_grey(_luma(one)) | {"colorfulness": _colours(one)} for one in blocks]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
+def _luma(pictures: npt.NDArray[np.uint8]) -> Grey:
+    n, height, width, _ = pictures.shape
+    if not n:
+        return np.zeros((0, height, width), np.uint8)
+    return measure.luma(pictures.reshape(n * height, width, 3)).reshape(n, height, width)
+
+
 def _of_grey(grey: Grey) -> Values:
-    each = [measure.histogram(np.ascontiguousarray(one)) for one in grey]
+    each = [measure.histogram(one) for one in grey]
     counts = np.array(each, np.float64).reshape(len(grey), 256)
     moments = np.array([measure.moments_of(one) for one in counts]).reshape(len(grey), 2)
     phash, fine = _hashes(grey)
@@ -87,13 +75,14 @@ def _of_grey(grey: Grey) -> Values:
     }
 
 
-def _of_colours(colours: npt.NDArray[np.uint8]) -> Values:
-    n, height, width, _ = colours.shape
-    flat = colours.reshape(n, height * width, 3).astype(np.int16)
-    red, green, blue = np.moveaxis(flat, -1, 0)
+def _colours(pictures: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
+    some = pictures[:, ::2, ::2]
+    n, height, width, _ = some.shape
+    planes = np.moveaxis(some, -1, 0).astype(np.int16, order="C")
+    red, green, blue = planes.reshape(3, n, height * width)
     moments = [_moments(one) for one in (red - green, red + green - 2 * blue)]
     (mean_rg, std_rg), (mean_yb, std_yb) = moments
-    return {"colorfulness": measure.colorfulness_of(mean_rg, std_rg, mean_yb, std_yb)}
+    return np.asarray(measure.colorfulness_of(mean_rg, std_rg, mean_yb, std_yb))
 
 
 def _moments(values: npt.NDArray[np.int16]) -> tuple[Any, Any]:

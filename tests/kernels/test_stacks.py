@@ -14,61 +14,59 @@ def smooth(height, width):
     return np.asarray(Image.fromarray(noise).resize((width, height), Image.Resampling.BICUBIC))
 
 
+def coloured(greys):
+    return np.stack([np.dstack([one] * 3) for one in greys])
+
+
 @pytest.fixture(params=[(128, 128), (37, 128), (3, 5), (1, 1)], ids=str)
-def grey(request):
-    height, width = request.param
-    plain = [np.full(request.param, tone, np.uint8) for tone in (0, 9, 255)]
-    noise = [rng.integers(0, 256, request.param, np.uint8) for _ in range(10)]
-    return np.stack([*plain, *noise, *(smooth(height, width) for _ in range(20))])
+def pictures(request):
+    """Some more than a block."""
+    shape = height, width = request.param
+    plain = [np.full((*shape, 3), tone, np.uint8) for tone in (0, 9, 255)]
+    noise = [rng.integers(0, 256, (*shape, 3), np.uint8) for _ in range(10)]
+    greys = [np.dstack([smooth(height, width)] * 3) for _ in range(10)]
+    mixed = [np.dstack([smooth(height, width) for _ in range(3)]) for _ in range(60)]
+    return np.stack([*plain, *noise, *greys, *mixed])
 
 
-def test_measures_of_a_stack_are_those_of_each(grey):
-    found = stacks.of_grey(grey)
+def test_measures_of_a_stack_are_those_of_each(pictures):
+    found = stacks.measured(pictures)
     for name in ("brightness", "contrast", "entropy", "blurriness"):
-        np.testing.assert_array_equal(found[name], [getattr(measure, name)(one) for one in grey])
+        want = [getattr(measure, name)(one) for one in pictures]
+        np.testing.assert_array_equal(found[name], want)
     for share in (1, 5, 99):
-        want = [measure.percentile(one, share) for one in grey]
+        want = [measure.percentile(one, share) for one in pictures]
         np.testing.assert_array_equal(found[f"p{share}"], want)
+    want = [measure.colorfulness(one[::2, ::2]) for one in pictures]
+    np.testing.assert_allclose(found["colorfulness"], want, rtol=1e-12)
 
 
-@pytest.mark.parametrize("shape", [(64, 64), (2, 3)])
-def test_colours_of_a_stack_are_those_of_each(shape):
-    colours = rng.integers(0, 256, (40, *shape, 3), np.uint8)
-    colours[0], colours[1, ..., 1:] = 77, 0
-    want = [measure.colorfulness(one) for one in colours]
-    np.testing.assert_allclose(stacks.of_colours(colours)["colorfulness"], want, rtol=1e-12)
-
-
-@pytest.mark.parametrize(
-    "call, shape", [(stacks.of_grey, (128, 128)), (stacks.of_colours, (4, 4, 3))]
-)
-def test_a_stack_of_none(call, shape):
-    found = call(np.zeros((0, *shape), np.uint8))
-    some = call(np.zeros((1, *shape), np.uint8))
+def test_a_stack_of_none():
+    found, some = (stacks.measured(np.zeros((n, 8, 8, 3), np.uint8)) for n in (0, 1))
     assert {name: (values.dtype, len(values)) for name, values in found.items()} == {
         name: (values.dtype, 0) for name, values in some.items()
     }
 
 
 def test_a_row_does_not_depend_on_the_others():
-    grey = np.stack([smooth(128, 128) for _ in range(50)])
-    whole = stacks.of_grey(grey)
-    for rows in (slice(0, 1), slice(7, 24), slice(49, None)):
-        part = stacks.of_grey(grey[rows].copy())
+    pictures = coloured([smooth(128, 128) for _ in range(80)])
+    whole = stacks.measured(pictures)
+    for rows in (slice(0, 1), slice(7, 24), slice(79, None)):
+        part = stacks.measured(pictures[rows].copy())
         for name, values in part.items():
             np.testing.assert_array_equal(values, whole[name][rows])
 
 
 def test_rough_frequencies_are_those_of_the_phash():
-    grey = np.stack([smooth(128, 128) for _ in range(50)])
-    want = np.array([hashes.image_hash(one) for one in grey], np.uint64)
-    assert np.bitwise_count(want ^ stacks.of_grey(grey)["phash"]).max() <= 6
+    pictures = coloured([smooth(128, 128) for _ in range(50)])
+    want = np.array([hashes.image_hash(one) for one in pictures], np.uint64)
+    assert np.bitwise_count(want ^ stacks.measured(pictures)["phash"]).max() <= 6
 
 
 def test_fine_frequencies_tell_photographs_of_one_scene_apart():
     scene = smooth(160, 160)
     shots = [scene[n : n + 128, n : n + 128] for n in (0, 3)]
     again = Image.fromarray(shots[0]).filter(ImageFilter.GaussianBlur(0.5))
-    one, other, same = stacks.of_grey(np.stack([*shots, np.asarray(again)]))["fine"]
+    one, other, same = stacks.measured(coloured([*shots, np.asarray(again)]))["fine"]
     assert int(one ^ same).bit_count() <= 2
     assert int(one ^ other).bit_count() >= 8
