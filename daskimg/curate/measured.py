@@ -38,8 +38,8 @@ __all__ = ["TOLD", "added", "table_of"]
 SMALL = 128
 JUDGED = 16  # partitions of pictures whose rows are judged by one task
 #: How many bits of 64 differ in look-alikes, of the rough frequencies and of the fine ones: in the
-#: latter pictures saved again differ by 2 at most, photographs of one scene by 8 or more.
-BITS, FINE = 4, 6
+#: latter what was saved again differs by 1, photographs of one scene by 7 or more.
+BITS, FINE = 4, 5
 GLIMPSE = f"{OURS}glimpse"  # the column of small pictures
 #: The columns of the table beside those of the frame and the rules'.
 TOLD = ("path", *COLUMNS, "group", "best", "exact_group", "issues")
