@@ -60,10 +60,14 @@ def audit(
     The rules, their measures, thresholds and sources are in ``Audit.rules``. Nothing raises for a
     broken picture, whatever the column's policy. A null label or split is in no conflict.
 
-    What is measured of light, blur and likeness is measured of a small picture, 128 x 128 luma at
-    most (antialiased, aspect not kept), colour and alpha of the whole one reduced by a power of two
-    to 128 pixels of its shorter side or more: a JPEG is decoded at a part of its size. The columns
-    of the table differ a little from ``df.image.img.entropy()`` and others, which read all pixels.
+    What is measured of light, blur, colour and likeness is measured of a small picture, 128 x 128
+    at most (antialiased, aspect not kept), alpha of the whole one reduced by a power of two to 128
+    pixels of its shorter side or more: a JPEG is decoded at a part of its size. The columns of the
+    table differ a little from ``df.image.img.entropy()`` and others, which read all pixels.
+
+    Look-alikes differ by 4 bits at most in a hash of 64 rough frequencies, and by 5 in one of 64
+    finer ones, which pictures that are saved again keep. Photographs of one scene do not share
+    those: `duplicate_groups` finds them, too. Small partitions of `read_images` are cut larger.
 
     Examples
     --------

@@ -97,7 +97,8 @@ def _of(cells: Any, sizes: Any) -> dict[str, Any]:
     pixels = np.zeros((len(cells), *cells.dtype.shape), np.uint8) if none else cells.data.values
     for height, width in {(1, 1), *map(tuple, sizes[cells.valid].tolist())}:
         rows = cells.valid & (sizes == (height, width)).all(1)
-        for name, values in stacks.measured(pixels[rows, :height, :width]).items():
+        some = pixels if rows.all() else pixels[rows]  # (no copy of all)
+        for name, values in stacks.measured(some[:, :height, :width]).items():
             nothing = np.nan if values.dtype.kind == "f" else 0
             found.setdefault(name, np.full(len(cells), nothing, values.dtype))[rows] = values
     return found
