@@ -1,13 +1,16 @@
 """How long the steps of a pass take, how much they make and what becomes of its rows.
 
 A gauge stands beside a pass and is looked at from outside: counting a row costs a pass nothing.
+Runs, failures and sizes are counted one by one. Of rows that take less than two milliseconds one in
+four is timed, and stands for those before it: what the clock costs is not lost in what it measures.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import cycle
 from operator import itemgetter, length_hint
 from time import perf_counter
 from typing import Any
@@ -42,26 +45,93 @@ LATER = "later steps"
 READ, HELD = "pixels read", "cells read"  # by readers: no pass opens the ones, one may the others
 WEIGHED = ("fetch", "decode", "encode")  # stages whose results are counted in bytes
 SHOWN = 3  # failures of a pass
-RUNS, SECONDS, BYTES, ERRORS, GIVEN, PIXELS = range(6)
-TOLD = {
-    "seconds": SECONDS,
-    "bytes": BYTES,
-    "errors": ERRORS,
-    "bytes in": GIVEN,
-    "pixels": PIXELS,
-}
+QUICK = 0.002  # seconds of a row, above which the next is timed too
+GAPS = (4, 3, 5)  # from one row that is timed to the next, in turn: files may take turns, too
+TOLD = {"seconds": "seconds", "bytes": "bytes", "errors": "errors", "bytes in": "given"}
+TOLD |= {"pixels": "pixels"}
 Figures = Counter[tuple[str, str]]
 
 
+class Tally:
+    """What a step has done."""
+
+    __slots__ = (
+        "by", "bytes", "errors", "given", "peek", "pixels", "runs", "seconds", "weighed",
+    )  # fmt: skip
+
+    def __init__(self, stage: str, by: metrics.Origin) -> None:
+        self.by, self.weighed = by, stage in WEIGHED
+        self.runs = self.bytes = self.errors = self.given = self.pixels = 0
+        self.seconds = 0.0
+        self.peek = metrics.peek if stage == "decode" and metrics.peek.wanted else None
+
+    def timed(
+        self,
+        kernel: Callable[..., Any],
+        value: Any,
+        params: Sequence[Any],
+        options: Mapping[str, Any],
+        weight: int,
+    ) -> Any:
+        """Its result for a value, timed for so many rows."""
+        start = perf_counter()
+        try:
+            result = kernel(value, *params, **options)
+        finally:
+            self.seconds += (perf_counter() - start) * weight
+        if self.peek is not None and start > self.peek.due:
+            glance(result.pixels if type(result) is Draft else result, self.by)
+        return result
+
+    def failed(self, value: Any) -> None:
+        """Count a failure, and what went in."""
+        self.errors += 1
+        kind = type(value)
+        if kind is bytes or kind is memoryview:
+            self.given += len(value)
+        elif kind is np.ndarray or kind is Draft:
+            self.given += value.nbytes
+
+    def sizes(self, value: Any, result: Any) -> None:
+        """Count what went in and came out."""
+        kind = type(value)
+        if kind is np.ndarray or kind is Draft:
+            self.given += value.nbytes
+            seen = value.pixels if kind is Draft else value
+        else:
+            if kind is bytes or kind is memoryview:
+                self.given += len(value)
+            seen = result.pixels if type(result) is Draft else result
+        if type(seen) is np.ndarray and seen.ndim > 1:
+            self.pixels += seen.shape[0] * seen.shape[1]
+        if self.weighed:
+            self.bytes += len(result) if type(result) is bytes else result.nbytes
+
+    def always(self, kernel: Callable[..., Any]) -> Callable[..., Any]:
+        """A kernel that is timed whenever it is called."""
+
+        def run(value: Any, *params: Any, **options: Any) -> Any:
+            self.runs += 1
+            try:
+                result = self.timed(kernel, value, params, options, 1)
+            except Exception:
+                self.failed(value)
+                raise
+            self.sizes(value, result)
+            return result
+
+        return run
+
+
 class Gauge:
-    """Times the steps below `root`: their kernels are replaced by ones that count.
+    """Counts what the steps below `root` do: each node has a `Tally` while it is on.
 
     What it has counted is told at the end of the pass, and before whenever somebody `flush`-es.
     """
 
     def __init__(self, root: Node, n: int = 0) -> None:
-        self.counts: list[tuple[str, list[float]]] = []
-        self.kernels: list[tuple[Node, Callable[..., Any]]] = []  # as they were
+        self.tallies: list[tuple[str, Tally]] = []
+        self.nodes: list[Node] = []
         names = {node.step.name for node in root.walk()}
         self.kind = next((name for name in OPENING if name in names), LATER)
         self.counts_rows = True  # not where several passes go over the same rows
@@ -69,21 +139,34 @@ class Gauge:
         self.before: Figures = Counter()
         self.rows: Iterator[int] = iter(())
         self.n, self.done = n, False
+        self.gaps, self.gap, self.passed = cycle(GAPS), 1, 0
+        self.began = 0.0  # when the row before did, if it was timed
         self.lock = threading.Lock()
         for node in root.walk():
             name = node.step.name
             if isinstance(node.kernel, itemgetter):  # a part of what another has made
                 continue
             if name in ("header", "size") or name not in CHEAP:
-                self.kernels.append((node, node.kernel))
-                stage, count = STAGES.get(name, name), [0.0] * 6
-                self.counts.append((stage, count))
-                node.kernel = _timed(node.kernel, count, stage, self.by)
+                stage = STAGES.get(name, name)
+                node.tally = Tally(stage, self.by)
+                self.nodes.append(node)
+                self.tallies.append((stage, node.tally))
 
     def take_off(self) -> None:
-        """Give the steps their kernels back: the plan may be used again."""
-        for node, kernel in self.kernels:
-            node.kernel = kernel
+        """Let go of the steps: the plan may be used again."""
+        for node in self.nodes:
+            node.tally = None
+
+    def weight_of(self, i: int) -> int:
+        """For how many rows, up to it, the next one is timed: row `i`; 0 if it is not."""
+        if self.began:
+            self.gap = 1 if perf_counter() - self.began > QUICK else next(self.gaps)
+            self.began = 0.0
+        self.passed += 1
+        if self.passed < self.gap and i + 1 < self.n:
+            return 0
+        weight, self.passed, self.began = self.passed, 0, perf_counter()
+        return weight
 
     def over(self, cells: ImageArray) -> Iterator[int]:
         """The rows of the pass. How many of them are left others see by looking at it."""
@@ -107,18 +190,18 @@ class Gauge:
     def _figures(self) -> Figures:
         """What was done from the beginning on."""
         found: Figures = Counter()
-        measured = 0.0
-        for stage, count in self.counts:
+        measured = 0
+        for stage, tally in self.tallies:
             if stage == "measure":  # one picture, whatever number of measures
-                measured = max(measured, count[RUNS])
+                measured = max(measured, tally.runs)
             else:
-                found[stage, "images"] += count[RUNS]  # type: ignore[assignment]
-            for what, place in TOLD.items():
-                if count[place]:
-                    found[stage, what] += count[place]  # type: ignore[assignment]
+                found[stage, "images"] += tally.runs
+            for what, name in TOLD.items():
+                if number := getattr(tally, name):
+                    found[stage, what] += number
         if measured:
-            found["measure", "images"] = measured  # type: ignore[assignment]
-        if self.counts_rows and self.counts:  # (else cells are made of paths, no more)
+            found["measure", "images"] = measured
+        if self.counts_rows and self.tallies:  # (else cells are made of paths, no more)
             # the row at hand is not done
             at = self.n if self.done else max(self.n - length_hint(self.rows) - 1, 0)
             found[metrics.ROWS + self.kind, "passed"] = at
@@ -194,39 +277,3 @@ def recorded(cells: ImageArray) -> list[str]:
 def gauge_of(root: Node, n: int = 0) -> Gauge | None:
     """A gauge for a pass over `n` rows, where somebody wants a report."""
     return Gauge(root, n) if metrics.wanted() else None
-
-
-def _timed(
-    kernel: Callable[..., Any], count: list[float], stage: str, by: metrics.Origin
-) -> Callable[..., Any]:
-    weighed = stage in WEIGHED
-    peek = metrics.peek if stage == "decode" and metrics.peek.wanted else None
-
-    def run(value: Any, *args: Any, **options: Any) -> Any:
-        kind = type(value)
-        pixels = kind is np.ndarray or kind is Draft
-        if pixels:
-            count[GIVEN] += value.nbytes
-        elif kind is bytes or kind is memoryview:
-            count[GIVEN] += len(value)
-        start = perf_counter()
-        try:
-            result = kernel(value, *args, **options)
-        except Exception:
-            count[ERRORS] += 1
-            raise
-        finally:
-            count[SECONDS] += perf_counter() - start
-            count[RUNS] += 1
-        if peek is not None and start > peek.due:
-            glance(result.pixels if type(result) is Draft else result, by)
-        seen = value if pixels else result
-        if type(seen) is Draft:
-            seen = seen.pixels
-        if type(seen) is np.ndarray and seen.ndim > 1:
-            count[PIXELS] += seen.shape[0] * seen.shape[1]
-        if weighed:
-            count[BYTES] += len(result) if isinstance(result, bytes) else result.nbytes
-        return result
-
-    return run

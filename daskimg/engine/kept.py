@@ -104,13 +104,11 @@ class _Later(Walk):
         results = kept.results.setdefault(path, {})
         counts = self.runs if node.counted else None
         node.counted = False
-        remembered = self.remembered(node.kernel, results, node.step.name, counts)
-        if isinstance(node.kernel, Held):
-            node.kernel.kernel = self.remembered(
-                node.kernel.kernel, results, node.step.name, counts
-            )
-        else:
-            node.kernel = remembered
+        holder = node.kernel if isinstance(node.kernel, Held) else node
+        kernel = holder.kernel
+        if node.tally is not None:  # what is looked up is not done again
+            kernel, node.tally = node.tally.always(kernel), None
+        holder.kernel = self.remembered(kernel, results, node.step.name, counts)
 
     def remembered(
         self,

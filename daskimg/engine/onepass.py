@@ -155,6 +155,7 @@ class Walk:
         self.counted: dict[int, str] = {}  # the rows that failed, where there is a limit
         self.failed: dict[int, str] = {}  # the rows that failed
         self.gauge = gauge_of(self.root, len(cells))  # where somebody measures
+        self.weight = 0  # of the row at hand there: see `Gauge.weight_of`
         own = fetch.recall(cells.dtype.source)
         for node in plan.opening:  # the cells may know better than their column was declared
             node.params[0] = (node.step.params[0] or fetch.Source.default).kept_to(own)
@@ -166,11 +167,14 @@ class Walk:
         """Walk the tree for every row."""
         self.plan.begin(self.cells)
         torch = resizing.torch_module() if self.plan.resizes else None
-        rows = range(len(self.cells)) if self.gauge is None else self.gauge.over(self.cells)
+        gauge = self.gauge
+        rows = range(len(self.cells)) if gauge is None else gauge.over(self.cells)
         with looking() as check, one_thread(torch), feeding() as feeds:
             self._expect(feeds)
             for i in rows:
                 check()
+                if gauge is not None:
+                    self.weight = gauge.weight_of(i)
                 self._row(i)
         for node in self.plan.nodes:
             if node.runs:
@@ -228,8 +232,19 @@ class Walk:
                         if given is None and not child.takes_null:
                             raise ValueError("the value that it is given in this row is null")
                         params[k] = given
-                result = child.kernel(value, *params, **options)
+                tally = child.tally
+                if tally is None:
+                    result = child.kernel(value, *params, **options)
+                else:
+                    tally.runs += 1
+                    if self.weight:
+                        result = tally.timed(child.kernel, value, params, options, self.weight)
+                    else:
+                        result = child.kernel(value, *params, **options)
+                    tally.sizes(value, result)
             except Exception as error:
+                if child.tally is not None:
+                    child.tally.failed(value)
                 self._fail(child, i, depth, error)
                 if child.otherwise is not None:
                     self._walk(child.otherwise, value, i, depth)

@@ -33,7 +33,7 @@ class Node:
 
     __slots__ = (
         "children", "counted", "kernel", "options", "otherwise", "params", "rows", "runs", "sides",
-        "sinks", "step", "steps", "takes_null", "target",
+        "sinks", "step", "steps", "takes_null", "tally", "target",
     )  # fmt: skip
 
     def __init__(self, step: Step) -> None:
@@ -51,6 +51,7 @@ class Node:
         self.options: dict[str, Any] = {}
         # the one-shape column that the kernel may write its result into
         self.target: ImageSink | None = None
+        self.tally: Any = None  # where somebody measures: see `gauge`
 
     def child(self, step: Step) -> Node:
         """The node of `step` after this one, made on first use."""
