@@ -1,8 +1,9 @@
 """How long the steps of a pass take, how much they make and what becomes of its rows.
 
 A gauge stands beside a pass and is looked at from outside: counting a row costs a pass nothing.
-Runs, failures and sizes are counted one by one. Of rows that take less than two milliseconds one in
-four is timed, and stands for those before it: what the clock costs is not lost in what it measures.
+Runs, failures and sizes are counted one by one. Of rows that take less than two milliseconds one
+in five is timed, and the time that went by since the last such row is shared out as that one's was:
+all seconds are told; which steps of quick rows they were for is a sample.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import cycle
+from itertools import chain, cycle
 from operator import itemgetter, length_hint
 from time import perf_counter
 from typing import Any
@@ -46,7 +47,8 @@ READ, HELD = "pixels read", "cells read"  # by readers: no pass opens the ones, 
 WEIGHED = ("fetch", "decode", "encode")  # stages whose results are counted in bytes
 SHOWN = 3  # failures of a pass
 QUICK = 0.002  # seconds of a row, above which the next is timed too
-GAPS = (4, 3, 5)  # from one row that is timed to the next, in turn: files may take turns, too
+FIRST = 4  # rows of a pass that are all timed
+SKIPPED = (4, 3, 5)  # then, rows between two that are, in turn: files may take turns, too
 TOLD = {"seconds": "seconds", "bytes": "bytes", "errors": "errors", "bytes in": "given"}
 TOLD |= {"pixels": "pixels"}
 Figures = Counter[tuple[str, str]]
@@ -56,13 +58,13 @@ class Tally:
     """What a step has done."""
 
     __slots__ = (
-        "by", "bytes", "errors", "given", "peek", "pixels", "runs", "seconds", "weighed",
+        "at_hand", "by", "bytes", "errors", "given", "peek", "pixels", "runs", "seconds", "weighed",
     )  # fmt: skip
 
     def __init__(self, stage: str, by: metrics.Origin) -> None:
         self.by, self.weighed = by, stage in WEIGHED
         self.runs = self.bytes = self.errors = self.given = self.pixels = 0
-        self.seconds = 0.0
+        self.seconds = self.at_hand = 0.0  # of the row at hand, if it is timed
         self.peek = metrics.peek if stage == "decode" and metrics.peek.wanted else None
 
     def timed(
@@ -71,14 +73,13 @@ class Tally:
         value: Any,
         params: Sequence[Any],
         options: Mapping[str, Any],
-        weight: int,
     ) -> Any:
-        """Its result for a value, timed for so many rows."""
+        """Its result for a value, timed."""
         start = perf_counter()
         try:
             result = kernel(value, *params, **options)
         finally:
-            self.seconds += (perf_counter() - start) * weight
+            self.at_hand += perf_counter() - start
         if self.peek is not None and start > self.peek.due:
             glance(result.pixels if type(result) is Draft else result, self.by)
         return result
@@ -113,10 +114,12 @@ class Tally:
         def run(value: Any, *params: Any, **options: Any) -> Any:
             self.runs += 1
             try:
-                result = self.timed(kernel, value, params, options, 1)
+                result = self.timed(kernel, value, params, options)
             except Exception:
                 self.failed(value)
                 raise
+            finally:
+                self.seconds, self.at_hand = self.seconds + self.at_hand, 0.0
             self.sizes(value, result)
             return result
 
@@ -139,8 +142,9 @@ class Gauge:
         self.before: Figures = Counter()
         self.rows: Iterator[int] = iter(())
         self.n, self.done = n, False
-        self.gaps, self.gap, self.passed = cycle(GAPS), 1, 0
-        self.began = 0.0  # when the row before did, if it was timed
+        self.gaps, self.left = chain([0] * (FIRST - 1), cycle(SKIPPED)), 0
+        self.since = 0.0  # when the last row that was timed ended
+        self.began = 0.0  # when the row at hand did, if it is
         self.lock = threading.Lock()
         for node in root.walk():
             name = node.step.name
@@ -157,20 +161,29 @@ class Gauge:
         for node in self.nodes:
             node.tally = None
 
-    def weight_of(self, i: int) -> int:
-        """For how many rows, up to it, the next one is timed: row `i`; 0 if it is not."""
+    def times(self, i: int) -> bool:
+        """Whether row `i`, the next one, is timed; the one before is over."""
         if self.began:
-            self.gap = 1 if perf_counter() - self.began > QUICK else next(self.gaps)
-            self.began = 0.0
-        self.passed += 1
-        if self.passed < self.gap and i + 1 < self.n:
-            return 0
-        weight, self.passed, self.began = self.passed, 0, perf_counter()
-        return weight
+            self._share_out()
+        if self.left and i + 1 < self.n:
+            self.left -= 1
+            return False
+        self.began = perf_counter()
+        return True
+
+    def _share_out(self) -> None:
+        """The time since the last row that was timed, by what this one's went to."""
+        now = perf_counter()
+        took, self.began = now - self.began, 0.0
+        factor, self.since = (now - self.since) / (took or 1.0), now
+        for _, tally in self.tallies:
+            tally.seconds += tally.at_hand * factor
+            tally.at_hand = 0.0
+        self.left = 0 if took > QUICK else next(self.gaps)
 
     def over(self, cells: ImageArray) -> Iterator[int]:
         """The rows of the pass. How many of them are left others see by looking at it."""
-        self.rows = iter(range(self.n))
+        self.rows, self.since = iter(range(self.n)), perf_counter()
         if cells.dtype.holds_pixels:
             self.kind = LATER
         return self.rows
@@ -232,6 +245,8 @@ class Gauge:
     def _last(self) -> Figures:
         with self.lock:
             self.done = True
+            if self.began:
+                self._share_out()
             return self._new()
 
 

@@ -155,7 +155,7 @@ class Walk:
         self.counted: dict[int, str] = {}  # the rows that failed, where there is a limit
         self.failed: dict[int, str] = {}  # the rows that failed
         self.gauge = gauge_of(self.root, len(cells))  # where somebody measures
-        self.weight = 0  # of the row at hand there: see `Gauge.weight_of`
+        self.timing = False  # whether the row at hand is timed there
         own = fetch.recall(cells.dtype.source)
         for node in plan.opening:  # the cells may know better than their column was declared
             node.params[0] = (node.step.params[0] or fetch.Source.default).kept_to(own)
@@ -174,7 +174,7 @@ class Walk:
             for i in rows:
                 check()
                 if gauge is not None:
-                    self.weight = gauge.weight_of(i)
+                    self.timing = gauge.times(i)
                 self._row(i)
         for node in self.plan.nodes:
             if node.runs:
@@ -237,8 +237,8 @@ class Walk:
                     result = child.kernel(value, *params, **options)
                 else:
                     tally.runs += 1
-                    if self.weight:
-                        result = tally.timed(child.kernel, value, params, options, self.weight)
+                    if self.timing:
+                        result = tally.timed(child.kernel, value, params, options)
                     else:
                         result = child.kernel(value, *params, **options)
                     tally.sizes(value, result)
