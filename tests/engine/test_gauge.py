@@ -58,7 +58,7 @@ def test_no_time_is_lost_or_counted_twice(slow):
         start = time.perf_counter()
         cells.img.apply(wait, dtype="float64")
         took = time.perf_counter() - start
-    assert 0.2 < s.to_frame().loc["apply", "seconds"] <= took
+    assert 0.12 < s.to_frame().loc["apply", "seconds"] <= took
 
 
 @pytest.mark.parametrize("seconds", [0.0002, 0.003])
@@ -73,4 +73,4 @@ def test_seconds_of_a_function(seconds):
         cells.img.apply(wait, dtype="float64")
     row = s.to_frame().loc["apply"]
     assert row.images == 60
-    assert row.seconds == pytest.approx(60 * seconds, rel=0.5)
+    assert row.seconds == pytest.approx(60 * seconds, rel=0.6)
