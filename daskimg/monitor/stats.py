@@ -210,6 +210,9 @@ class Stats:
             ``starved`` and ``blocked``: fractions of the time of its threads in which it was at
             work, waited for pictures, or for what comes after it.
 
+            Of pictures that take under two milliseconds one in five is timed: the time of the
+            others is shared out over the stages as its own was.
+
             Of a process also ``cpu`` (seconds) and ``peak_memory`` (bytes); its ``images`` are the
             pictures it opened.
         """
