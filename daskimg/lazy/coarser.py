@@ -10,14 +10,15 @@ from daskimg.lazy.source import Source
 
 __all__ = ["coarser"]
 
-MOST = 128  # rows
+MOST, HEAVIEST = 128, 2**23  # rows of a partition, and bytes of the files that they name
 A_THREAD = 4  # partitions that a thread has at least, so that all end at about the same time
 
 
 def coarser(frame: Any, threads: int, most: int) -> tuple[Any, int]:
     """A frame of small partitions with several of them as one, where its reader can do that.
 
-    What a partition costs beside its rows (a dozen tables of pandas) counts where it has sixteen.
+    What a partition costs beside its rows (a dozen tables of pandas) counts where it has sixteen,
+    and they are small.
 
     Parameters
     ----------
@@ -40,7 +41,8 @@ def coarser(frame: Any, threads: int, most: int) -> tuple[Any, int]:
         return frame, 1
     (parts,) = source.iterables
     rows = max(1, round(sum(counts) / len(counts)))
-    several = min(MOST // rows, len(counts) // (A_THREAD * threads), most)
+    heavy = max(1, sum(source.weights or ()) // len(counts))
+    several = min(MOST // rows, HEAVIEST // heavy, len(counts) // (A_THREAD * threads), most)
     if several < 2:
         return frame, 1
     several = 1 << several.bit_length() - 1

@@ -43,6 +43,13 @@ def test_what_is_large_enough_stays(folder):
     assert coarser(df, 1, 16) == (df, 1)
 
 
+def test_large_files_stay_few(folder, monkeypatch):
+    size = (folder / "00.png").stat().st_size
+    monkeypatch.setattr("daskimg.lazy.coarser.HEAVIEST", size * 5 // 2)
+    assert coarser(di.read_images(folder, files_per_partition=1), 1, 16)[1] == 2
+    assert coarser(di.read_images(folder, files_per_partition=2), 1, 16)[1] == 1
+
+
 def calls(part):
     return part
 
