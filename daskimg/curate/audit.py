@@ -99,10 +99,10 @@ class Audit:
     ----------
     table : dask.dataframe.DataFrame
         A row a picture, on the frame's index (where its divisions are known, of sixteen partitions
-        one is made): its light columns, ``path``, the measures, ``group``
-        and ``best`` as of `duplicate_groups` (but the one of most bytes for the sharpest; and where
-        there is one that is not dark, bright, blurred, of low contrast or information, a picture
-        that is so is not the best),
+        one is made): its light columns, ``path``, the measures, ``group`` of look-alikes (see
+        `audit`), and ``best`` as of `duplicate_groups` (but the one of most bytes for the
+        sharpest; and where there is one that is not dark, bright, blurred, of low contrast or
+        information, a picture that is so is not the best),
         ``exact_group``, a bool for each rule, and ``issues``, the names of those that flag it
         (``"dark, blurred"``, empty for none).
     rules : dict of str to Rule

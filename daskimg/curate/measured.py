@@ -35,7 +35,7 @@ from daskimg.lazy.nodes import together
 __all__ = ["TOLD", "added", "table_of"]
 
 #: Pixels of a side of the small pictures that are measured, so that a large one is hardly slower
-#: than a small one; of the shorter side at least, where there is colour.
+#: than a small one; of the shorter side at least, where alpha is looked at.
 SMALL = 128
 JUDGED = 16  # partitions of pictures whose rows are judged by one task
 #: How many bits of 64 differ in look-alikes, of the rough frequencies and of the fine ones: in the

@@ -49,8 +49,8 @@ SHOWN = 3  # failures of a pass
 QUICK = 0.002  # seconds of a row, above which the next is timed too
 FIRST = 4  # rows of a pass that are all timed
 SKIPPED = (4, 3, 5)  # then, rows between two that are, in turn: files may take turns, too
-TOLD = {"seconds": "seconds", "bytes": "bytes", "errors": "errors", "bytes in": "given"}
-TOLD |= {"pixels": "pixels"}
+# what is told of a stage, and where its tally has it
+TOLD = {name: name for name in ("seconds", "bytes", "errors", "pixels")} | {"bytes in": "given"}
 Figures = Counter[tuple[str, str]]
 
 

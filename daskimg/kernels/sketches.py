@@ -80,6 +80,8 @@ def glimpse(pixels: Pixels, side: int, out: Pixels | None = None) -> Pixels:
 
 def _means(pixels: Pixels, n: int, axis: int) -> Pixels:
     """A side cut into `n` equal parts, each the mean of pixels that lie evenly over it."""
+    if pixels.shape[axis] == n:
+        return pixels
     parts = [np.take(pixels, places, axis) for places in _places(pixels.shape[axis], n)]
     up = axis > 0  # in turn: neither darker nor lighter in the mean
     while len(parts) > 1:
